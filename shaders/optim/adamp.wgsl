@@ -1,0 +1,51 @@
+// AdamP (Heo et al. 2021, arXiv:2006.08217), as the authors' code computes it, in three dispatches:
+// this kernel with SUMS, optim/projection.wgsl, and this kernel with APPLY.
+//
+//   SUMS   m = beta1 m + (1 - beta1) g;  v = beta2 v + (1 - beta2) g²
+//          u = m / (√v / √bc2 + eps), with Nesterov (beta1 m + (1 - beta1) g) in m's place
+//          ⟨p,p⟩, ⟨g,g⟩, ⟨p,g⟩, ⟨p,u⟩ by row
+//   APPLY  p = p (1 - lr wd ratio) - (lr / bc1) (u - c_row p), u recomputed
+//
+// States: 0 exp_avg, 1 exp_avg_sq. Bytes an element, f32: 24 + 16, with Nesterov 24 + 20.
+
+#permute SUMS | SUMS NESTEROV | APPLY PROJECTION READ_STATES NO_GRAD | APPLY PROJECTION READ_STATES NO_GRAD WHOLE_ROWS | APPLY PROJECTION READ_STATES NESTEROV | APPLY PROJECTION READ_STATES NESTEROV WHOLE_ROWS
+#permute STATE_0 STATE_1
+
+#import shared/access
+#ifdef SUMS
+#import shared/rows
+#else
+#import shared/elementwise
+#endif
+
+struct AdamPConstants {
+    beta1: f32,
+    one_minus_beta1: f32,
+    beta2: f32,
+    one_minus_beta2: f32,
+    eps: f32,
+    seed: vec2<u32>,
+}
+
+@group(0) @binding(0) var<uniform> constants: AdamPConstants;
+
+fn direction(k: Scalars, g: vec4<f32>, m: vec4<f32>, v: vec4<f32>) -> vec4<f32> {
+#ifdef NESTEROV
+    let numerator = constants.beta1 * m + constants.one_minus_beta1 * g;
+#else
+    let numerator = m;
+#endif
+    return numerator / (sqrt(v) * k.root_scale + vec4(constants.eps));
+}
+
+#ifdef SUMS
+fn moments(k: Scalars, p: vec4<f32>, g: vec4<f32>, m: ptr<function, vec4<f32>>, v: ptr<function, vec4<f32>>) -> vec4<f32> {
+    *m = constants.beta1 * *m + constants.one_minus_beta1 * g;
+    *v = constants.beta2 * *v + constants.one_minus_beta2 * g * g;
+    return direction(k, g, *m, *v);
+}
+#else
+fn update(k: Scalars, c: vec4<f32>, p: ptr<function, vec4<f32>>, g: vec4<f32>, m: ptr<function, vec4<f32>>, v: ptr<function, vec4<f32>>, s2: ptr<function, vec4<f32>>) {
+    *p = k.decay * *p - k.step_size * (direction(k, g, *m, *v) - c * *p);
+}
+#endif

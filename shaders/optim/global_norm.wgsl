@@ -1,0 +1,162 @@
+// One read of all gradients: is there a NaN or an infinity, and what is their norm? Then the factor
+// that unscales and clips them, whether the step is skipped, and the next loss scale.
+//
+//   norm = ‖g / loss_scale‖ over all tensors that take part
+//   factor = min(1, max_norm / (norm + 1e-6)) / loss_scale     (torch.nn.utils.clip_grad_norm_)
+//   after a non-finite step: loss_scale *= backoff_factor
+//   after growth_interval finite steps in a row: loss_scale *= growth_factor  (torch.amp.GradScaler)
+//
+// PARTIAL: workgroups of 256 stride over chunks and leave a sum and a flag each.
+// FINISH: one workgroup adds them up. A norm beyond f32 counts as non-finite.
+// Deterministic: the order of the sums depends on the list of tensors alone. Bytes an element: the
+// gradient's own, once.
+
+#permute PARTIAL GRAD_F32 | PARTIAL GRAD_F16 | PARTIAL GRAD_BF16 | PARTIAL GRAD_F32 SCALAR | PARTIAL GRAD_F16 SCALAR | PARTIAL GRAD_BF16 SCALAR | FINISH
+
+#import shared/half
+#import shared/control
+#import shared/tree
+
+struct GradientPartial {
+    sum: f32,
+    // how many invocations met a value that is not finite
+    non_finite: u32,
+}
+
+#ifdef PARTIAL
+override LANES: u32 = 256;
+
+struct GradientChunk {
+    tensor: u32,
+    // the first element in the binding
+    grad: u32,
+    length: u32,
+}
+
+struct GlobalNormConstants {
+    // where this dispatch's results begin
+    partial: u32,
+}
+
+#ifdef SCALAR
+#ifdef GRAD_F32
+alias Grad = f32;
+#else
+alias Grad = u32;
+#endif
+#else
+#ifdef GRAD_F32
+alias Grad = vec4<f32>;
+#else
+alias Grad = vec2<u32>;
+#endif
+#endif
+
+@group(0) @binding(0) var<uniform> constants: GlobalNormConstants;
+@group(0) @binding(1) var<storage, read> chunks: array<GradientChunk>;
+@group(0) @binding(2) var<storage, read> control: array<Control>;
+@group(0) @binding(3) var<storage, read> grad: array<Grad>;
+@group(0) @binding(4) var<storage, read> status: GradientStatus;
+@group(0) @binding(5) var<storage, read_write> partials: array<GradientPartial>;
+
+fn load(first: u32, count: u32) -> vec4<f32> {
+#ifdef SCALAR
+    let i = vec4(first) + min(vec4(0u, 1u, 2u, 3u), vec4(count - 1u));
+    let inside = vec4(0u, 1u, 2u, 3u) < vec4(count);
+#ifdef GRAD_F32
+    return select(vec4(0.0), vec4(grad[i.x], grad[i.y], grad[i.z], grad[i.w]), inside);
+#else
+    let word = vec4(grad[i.x >> 1u], grad[i.y >> 1u], grad[i.z >> 1u], grad[i.w >> 1u]);
+    let bits = select(vec4(0u), (word >> ((i & vec4(1u)) << vec4(4u))) & vec4(0xffffu), inside);
+#endif
+#else
+#ifdef GRAD_F32
+    return grad[first >> 2u];
+#else
+    let bits = halves(grad[first >> 2u]);
+#endif
+#endif
+#ifdef GRAD_F16
+    return f16_to_f32(bits);
+#endif
+#ifdef GRAD_BF16
+    return bf16_to_f32(bits);
+#endif
+}
+#else
+struct GlobalNormFinishConstants {
+    // infinity where gradients are not clipped
+    max_norm: f32,
+    // 1 if the loss scale adapts
+    dynamic: u32,
+    growth_factor: f32,
+    backoff_factor: f32,
+    growth_interval: u32,
+}
+
+@group(0) @binding(0) var<uniform> constants: GlobalNormFinishConstants;
+@group(0) @binding(4) var<storage, read_write> status: GradientStatus;
+@group(0) @binding(5) var<storage, read> partials: array<GradientPartial>;
+#endif
+
+#ifdef PARTIAL
+@compute @workgroup_size(256)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) invocation: u32) {
+    let scale = 1.0 / status.loss_scale;
+    let lane = invocation % LANES;
+    let share = 256u / LANES;
+    var sum = vec4(0.0);
+    var exponents = vec4(0u);
+    for (var index = group.x * share + invocation / LANES; index < arrayLength(&chunks); index += groups.x * share) {
+        let chunk = chunks[index];
+        let length = select(0u, chunk.length, control[chunk.tensor].enabled != 0u);
+        for (var i = 4u * lane; i < length; i += 4u * LANES) {
+            let g = load(chunk.grad + i, min(length - i, 4u));
+            // by bits: a comparison with itself is compiled to one that is false for NaN
+            exponents = max(exponents, bitcast<vec4<u32>>(g) & vec4(0x7f800000u));
+            let h = scale * g;
+            sum += h * h;
+        }
+    }
+    let worst = max(max(exponents.x, exponents.y), max(exponents.z, exponents.w));
+    let flag = select(0.0, 1.0, worst == 0x7f800000u);
+    let total = sum_256(invocation, vec4((sum.x + sum.y) + (sum.z + sum.w), flag, 0.0, 0.0));
+    if invocation == 0u {
+        partials[constants.partial + group.x] = GradientPartial(total.x, u32(total.y));
+    }
+}
+#else
+@compute @workgroup_size(256)
+fn main(@builtin(local_invocation_index) invocation: u32) {
+    var sum = 0.0;
+    var non_finite = 0u;
+    for (var i = invocation; i < arrayLength(&partials); i += 256u) {
+        sum += partials[i].sum;
+        non_finite += partials[i].non_finite;
+    }
+    let total = sum_256(invocation, vec4(sum, select(0.0, 1.0, non_finite > 0u), 0.0, 0.0));
+    if invocation != 0u {
+        return;
+    }
+    let norm = sqrt(total.x);
+    let skip = total.y > 0.0 || (bitcast<u32>(norm) & 0x7f800000u) == 0x7f800000u;
+    let scale = status.loss_scale;
+    let clip = min(1.0, constants.max_norm / (norm + 1e-6));
+    status.norm = norm;
+    status.factor = select(clip / scale, 0.0, skip);
+    status.skip = select(0u, 1u, skip);
+    status.skipped += select(0u, 1u, skip);
+    if constants.dynamic == 0u {
+        return;
+    }
+    if skip {
+        status.loss_scale = scale * constants.backoff_factor;
+        status.growth_tracker = 0u;
+    } else if status.growth_tracker + 1u == constants.growth_interval {
+        status.loss_scale = scale * constants.growth_factor;
+        status.growth_tracker = 0u;
+    } else {
+        status.growth_tracker += 1u;
+    }
+}
+#endif

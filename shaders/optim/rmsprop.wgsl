@@ -1,0 +1,46 @@
+// RMSProp (Hinton 2012; centered: Graves 2013), as PyTorch computes it.
+//
+//   s = alpha s + (1 - alpha) g²
+//   centered: a += (1 - alpha) (g - a), and v = s - a², else v = s
+//   d = g / (√v + eps)
+//   with momentum: b = momentum b + d, and b takes d's place
+//   p -= lr d
+//
+// v is taken as 0 where rounding makes it negative. States: 0 square_avg, then momentum_buffer with
+// momentum, then grad_avg if centered. Bytes an element, f32: 20, and 8 more for each of the two.
+
+#permute STATE_0 | STATE_0 STATE_1 MOMENTUM | STATE_0 STATE_1 CENTERED | STATE_0 STATE_1 STATE_2 MOMENTUM CENTERED
+#import shared/elementwise
+
+struct RmsPropConstants {
+    alpha: f32,
+    one_minus_alpha: f32,
+    eps: f32,
+    momentum: f32,
+    seed: vec2<u32>,
+}
+
+@group(0) @binding(0) var<uniform> constants: RmsPropConstants;
+
+fn centered(s: vec4<f32>, g: vec4<f32>, a: ptr<function, vec4<f32>>) -> vec4<f32> {
+    *a += constants.one_minus_alpha * (g - *a);
+    return max(s - *a * *a, vec4(0.0));
+}
+
+fn update(k: Scalars, p: ptr<function, vec4<f32>>, g: vec4<f32>, s: ptr<function, vec4<f32>>, s1: ptr<function, vec4<f32>>, s2: ptr<function, vec4<f32>>) {
+    *s = constants.alpha * *s + constants.one_minus_alpha * g * g;
+    var v = *s;
+#ifdef CENTERED
+#ifdef MOMENTUM
+    v = centered(v, g, s2);
+#else
+    v = centered(v, g, s1);
+#endif
+#endif
+    var d = g / (sqrt(v) + vec4(constants.eps));
+#ifdef MOMENTUM
+    *s1 = constants.momentum * *s1 + d;
+    d = *s1;
+#endif
+    *p -= k.step_size * d;
+}

@@ -1,0 +1,114 @@
+// One pass over many tensors: each element of parameter and states is read once and written once,
+// each of the gradient read once.
+//
+// The host cuts the tensors into chunks. LANES invocations share a chunk: 256, or 1 for the chunks
+// of at most four elements at the ragged ends of tensors. Workgroups of 256 stride over the chunks.
+// Deterministic: an element is the work of one invocation.
+//
+// The importing kernel supplies `constants` (binding 0, with `seed: vec2<u32>`) and
+// `update(scalars, p, g, s0, s1, s2)`; with PROJECTION `update(scalars, c, p, g, s0, s1, s2)`, where
+// c is the coefficient of each element's row.
+
+#import shared/access
+
+override LANES: u32 = 256;
+
+// A range of consecutive elements of one tensor.
+struct Chunk {
+    // the tensor's number
+    tensor: u32,
+    // the range's first element, in units of elements of each binding, and of the tensor
+    param: u32,
+    grad: u32,
+    state: u32,
+    element: u32,
+    // how many elements
+    length: u32,
+    // where the tensor's row coefficients begin, and the length of its rows (projection only)
+    coefficient: u32,
+    columns: u32,
+}
+
+@group(0) @binding(1) var<storage, read> chunks: array<Chunk>;
+
+#ifdef PROJECTION
+@group(0) @binding(9) var<storage, read> coefficients: array<f32>;
+
+// The coefficients of the rows of four consecutive elements, the first being `element`.
+fn row_coefficients(chunk: Chunk, element: u32) -> vec4<f32> {
+    let row = element / chunk.columns;
+    let at = chunk.coefficient + row;
+#ifdef WHOLE_ROWS
+    return vec4(coefficients[at]);
+#else
+    // how many row ends lie between the first element and each of the four; the last row's
+    // elements have no successor, and a count beyond the tensor's end belongs to no element
+    let column = vec4(element - row * chunk.columns) + vec4(0u, 1u, 2u, 3u);
+    let c = vec4(chunk.columns);
+    var next = select(vec4(0u), vec4(1u), column >= c);
+    next += select(vec4(0u), vec4(1u), column >= c + c);
+    next += select(vec4(0u), vec4(1u), column >= c + c + c);
+    let last = vec4(arrayLength(&coefficients) - 1u);
+    let i = min(vec4(at) + next, last);
+    return vec4(coefficients[i.x], coefficients[i.y], coefficients[i.z], coefficients[i.w]);
+#endif
+}
+#endif
+
+@compute @workgroup_size(256)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) invocation: u32,
+) {
+    let lane = invocation % LANES;
+    let share = 256u / LANES;
+    for (var index = group.x * share + invocation / LANES; index < arrayLength(&chunks); index += groups.x * share) {
+        let chunk = chunks[index];
+        let k = scalars[chunk.tensor];
+        let length = select(0u, chunk.length, k.enabled != 0u);
+        for (var i = 4u * lane; i < length; i += 4u * LANES) {
+            let cell = Cell(chunk.param + i, chunk.grad + i, chunk.state + i, min(length - i, 4u));
+            var p = load_param(cell);
+#ifdef NO_GRAD
+            let g = vec4(0.0);
+#else
+            var g = k.grad_scale * load_grad(cell);
+#endif
+#ifdef STATE_0
+            var s0 = load_state_0(cell);
+#else
+            var s0 = vec4(0.0);
+#endif
+#ifdef STATE_1
+            var s1 = load_state_1(cell);
+#else
+            var s1 = vec4(0.0);
+#endif
+#ifdef STATE_2
+            var s2 = load_state_2(cell);
+#else
+            var s2 = vec4(0.0);
+#endif
+#ifdef PROJECTION
+            update(k, row_coefficients(chunk, chunk.element + i), &p, g, &s0, &s1, &s2);
+#else
+            g += k.weight_decay * p;
+            p *= k.decay;
+            update(k, &p, g, &s0, &s1, &s2);
+#endif
+            store_param(cell, p, chunk.element + i, chunk.tensor, k.step, constants.seed);
+#ifndef READ_STATES
+#ifdef STATE_0
+            store_state_0(cell, s0);
+#endif
+#ifdef STATE_1
+            store_state_1(cell, s1);
+#endif
+#ifdef STATE_2
+            store_state_2(cell, s2);
+#endif
+#endif
+        }
+    }
+}

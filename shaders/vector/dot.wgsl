@@ -1,0 +1,87 @@
+// out = ⟨x, y⟩; with NORM out = √⟨x, x⟩. See shared/reduce.wgsl.
+
+#import shared/reduce
+
+#permute - | NORM
+
+#ifndef NORM
+@group(0) @binding(2) var<storage, read> y: array<Cell>;
+#endif
+
+fn load_y(i: u32) -> vec4<u32> {
+#ifdef NORM
+    return load_x(i);
+#else
+#ifdef FINISH
+    return vec4(y[constants.y + i], 0u, 0u, 0u);
+#else
+#ifdef SCALAR
+    let at = constants.y + 4u * i;
+    return vec4(y[at], y[at + 1u], y[at + 2u], y[at + 3u]);
+#else
+    return y[constants.y + i];
+#endif
+#endif
+#endif
+}
+
+fn product(i: u32) -> vec4<f32> {
+    let a = load_x(i);
+    let b = load_y(i);
+#ifdef DTYPE_F32
+    return low(a) * low(b);
+#else
+    return low(a) * low(b) + high(a) * high(b);
+#endif
+}
+
+fn total(v: vec4<f32>) -> f32 {
+    return (v.x + v.y) + (v.z + v.w);
+}
+
+#ifdef PARTIAL
+@group(0) @binding(3) var<storage, read_write> partials: array<f32>;
+
+@compute @workgroup_size(256)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) invocation: u32) {
+    let blocks = (constants.count + BLOCK - 1u) / BLOCK;
+    for (var block = group.x; block < blocks; block += groups.x) {
+        let end = min(constants.count, (block + 1u) * BLOCK);
+        var sum = vec4(0.0);
+        for (var i = block * BLOCK + invocation; i < end; i += 256u) {
+            sum += product(i);
+        }
+        let result = total(sum_256(invocation, sum));
+        if invocation == 0u {
+            partials[constants.partials + block] = result;
+        }
+    }
+}
+#else
+@group(0) @binding(3) var<storage, read> partials: array<f32>;
+@group(0) @binding(4) var<storage, read_write> result: array<f32>;
+
+@compute @workgroup_size(256)
+fn main(@builtin(local_invocation_index) invocation: u32) {
+    var sum = vec4(0.0);
+    for (var i = invocation; i < constants.partials; i += 256u) {
+        sum.x += partials[i];
+    }
+    if invocation < constants.count {
+        let a = load_x(invocation);
+        let b = load_y(invocation);
+        sum.y = low(a).x * low(b).x;
+        if constants.half == 0u || invocation + 1u < constants.count {
+            sum.z = high(a).x * high(b).x;
+        }
+    }
+    let all = total(sum_256(invocation, sum));
+    if invocation == 0u {
+#ifdef NORM
+        result[0] = sqrt(all);
+#else
+        result[0] = all;
+#endif
+    }
+}
+#endif

@@ -1,0 +1,189 @@
+//! A WGSL file, its permutations by reflection, and the pipeline of one of them.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::{Checks, Gpu, preprocess};
+use crate::{Error, Result};
+
+/// A kernel of `shaders/`, as the build script wrote it.
+pub(crate) struct KernelSource {
+    /// `module/kernel`, the path below `shaders/` without its extension.
+    pub name: &'static str,
+    /// The text with imports pasted and conditionals still in it.
+    pub source: &'static str,
+    pub permutations: &'static [Permutation],
+}
+
+/// One set of defines that the build script validated.
+pub(crate) struct Permutation {
+    /// Sorted.
+    pub defines: &'static [&'static str],
+    pub bindings: &'static [BindingLayout],
+}
+
+/// A buffer of group 0.
+#[derive(Debug)]
+pub(crate) struct BindingLayout {
+    pub index: u32,
+    pub name: &'static str,
+    pub access: Access,
+}
+
+/// What a kernel does with a buffer, as its WGSL declares it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// A small block of constants.
+    Uniform,
+    /// Read once.
+    Read,
+    /// Read once and written once.
+    ReadWrite,
+}
+
+/// What makes two pipelines the same.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Key {
+    source: ByAddress,
+    defines: Vec<&'static str>,
+    constants: Vec<(&'static str, u32)>,
+}
+
+/// Sources are statics: their address tells them apart.
+#[derive(Clone, Copy)]
+struct ByAddress(&'static KernelSource);
+
+impl PartialEq for ByAddress {
+    fn eq(&self, other: &Self) -> bool {
+        std::ptr::eq(self.0, other.0)
+    }
+}
+
+impl Eq for ByAddress {}
+
+impl std::hash::Hash for ByAddress {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        std::ptr::from_ref(self.0).hash(state);
+    }
+}
+
+impl Key {
+    pub fn new(source: &'static KernelSource, defines: &[&'static str], constants: &[(&'static str, u32)]) -> Self {
+        let mut defines = defines.to_vec();
+        defines.sort_unstable();
+        Self { source: ByAddress(source), defines, constants: constants.to_vec() }
+    }
+}
+
+/// A compiled pipeline. Clones share it.
+#[derive(Clone)]
+pub(crate) struct Kernel {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    /// `gradus.<module>.<kernel>`
+    label: String,
+    pipeline: wgpu::ComputePipeline,
+    layout: wgpu::BindGroupLayout,
+    bindings: &'static [BindingLayout],
+}
+
+impl Kernel {
+    pub fn new(gpu: &Gpu, key: &Key) -> Result<Self> {
+        let source = key.source.0;
+        let label = format!("gradus.{}", source.name.replace('/', "."));
+        let failed = |reason: String| Error::Pipeline { kernel: format!("{label} {:?} {:?}", key.defines, key.constants), reason };
+        let permutation = source.permutations.iter().find(|p| p.defines == key.defines.as_slice());
+        let Some(permutation) = permutation else {
+            return Err(failed("the build did not validate this permutation".into()));
+        };
+        let wgsl = preprocess::conditionals(source.source, &key.defines).map_err(failed)?;
+        let constants: Vec<(&str, f64)> = key.constants.iter().map(|&(name, value)| (name, f64::from(value))).collect();
+        let device = gpu.device();
+        let filters = [wgpu::ErrorFilter::Validation, wgpu::ErrorFilter::Internal];
+        let ((pipeline, layout), error) = gpu.scoped(&filters, || {
+            let descriptor = wgpu::ShaderModuleDescriptor { label: Some(&label), source: wgpu::ShaderSource::Wgsl(wgsl.as_str().into()) };
+            let checks = match gpu.checks() {
+                Checks::Checked => wgpu::ShaderRuntimeChecks::checked(),
+                Checks::Unchecked => wgpu::ShaderRuntimeChecks::unchecked(),
+            };
+            // SAFETY: the WGSL is this crate's own, validated when it was built. Every index stays in
+            // its binding because the host sizes the bindings and the tables of ranges from tensors
+            // whose extent it has checked, every loop is bounded by such a range, and divisors are
+            // lengths of rows, which are not zero.
+            let module = unsafe { device.create_shader_module_trusted(descriptor, checks) };
+            let layout = bind_group_layout(device, &label, permutation.bindings);
+            let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+                label: Some(&label),
+                bind_group_layouts: &[Some(&layout)],
+                immediate_size: 0,
+            });
+            let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+                label: Some(&label),
+                layout: Some(&pipeline_layout),
+                module: &module,
+                entry_point: Some("main"),
+                compilation_options: wgpu::PipelineCompilationOptions {
+                    constants: &constants,
+                    // every kernel writes what it reads of workgroup memory
+                    zero_initialize_workgroup_memory: gpu.checks() == Checks::Checked,
+                },
+                cache: gpu.inner.options.pipeline_cache.as_ref(),
+            });
+            (pipeline, layout)
+        });
+        match error {
+            Some(error) => Err(failed(format!("{error}\n{}", numbered(&wgsl)))),
+            None => Ok(Self { inner: Arc::new(Inner { label, pipeline, layout, bindings: permutation.bindings }) }),
+        }
+    }
+
+    pub fn label(&self) -> &str {
+        &self.inner.label
+    }
+
+    pub fn pipeline(&self) -> &wgpu::ComputePipeline {
+        &self.inner.pipeline
+    }
+
+    pub fn layout(&self) -> &wgpu::BindGroupLayout {
+        &self.inner.layout
+    }
+
+    pub fn bindings(&self) -> &'static [BindingLayout] {
+        self.inner.bindings
+    }
+}
+
+impl fmt::Debug for Kernel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.label())
+    }
+}
+
+fn bind_group_layout(device: &wgpu::Device, label: &str, bindings: &[BindingLayout]) -> wgpu::BindGroupLayout {
+    let entries: Vec<_> = bindings
+        .iter()
+        .map(|binding| wgpu::BindGroupLayoutEntry {
+            binding: binding.index,
+            visibility: wgpu::ShaderStages::COMPUTE,
+            ty: wgpu::BindingType::Buffer {
+                ty: match binding.access {
+                    Access::Uniform => wgpu::BufferBindingType::Uniform,
+                    Access::Read => wgpu::BufferBindingType::Storage { read_only: true },
+                    Access::ReadWrite => wgpu::BufferBindingType::Storage { read_only: false },
+                },
+                has_dynamic_offset: false,
+                min_binding_size: None,
+            },
+            count: None,
+        })
+        .collect();
+    device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: Some(label), entries: &entries })
+}
+
+/// The source with line numbers, for error messages.
+fn numbered(wgsl: &str) -> String {
+    wgsl.lines().enumerate().filter(|(_, line)| !line.is_empty()).map(|(i, line)| format!("{:4} {line}\n", i + 1)).collect()
+}

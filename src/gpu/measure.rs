@@ -1,0 +1,53 @@
+use std::time::Duration;
+
+use wgpu::BufferUsages;
+
+use super::{DType, Gpu, Recording, Tensor, readback};
+use crate::{Error, Result};
+
+/// How long the device takes for `recording`: by its timestamps where the device has
+/// `TIMESTAMP_QUERY`, else from submission to completion by the host's clock. It submits the
+/// recording once and waits for it.
+///
+/// # Errors
+/// [`Error::DeviceLost`], [`Error::OutOfMemory`].
+pub async fn measure(gpu: &Gpu, recording: &Recording) -> Result<Duration> {
+    match gpu.device().features().contains(wgpu::Features::TIMESTAMP_QUERY) {
+        true => by_timestamps(gpu, recording).await,
+        false => by_clock(gpu, recording).await,
+    }
+}
+
+async fn by_timestamps(gpu: &Gpu, recording: &Recording) -> Result<Duration> {
+    let queries = gpu.device().create_query_set(&wgpu::QuerySetDescriptor {
+        label: Some("gradus.measure"),
+        ty: wgpu::QueryType::Timestamp,
+        count: 2,
+    });
+    let resolved = gpu.buffer("gradus.measure", 16, BufferUsages::QUERY_RESOLVE | BufferUsages::COPY_SRC | BufferUsages::STORAGE)?;
+    let mut encoder = gpu.device().create_command_encoder(&Default::default());
+    let writes = wgpu::ComputePassTimestampWrites {
+        query_set: &queries,
+        beginning_of_pass_write_index: Some(0),
+        end_of_pass_write_index: Some(1),
+    };
+    recording.encode_timed(&mut encoder, Some(writes));
+    encoder.resolve_query_set(&queries, 0..2, &resolved, 0);
+    gpu.queue().submit([encoder.finish()]);
+    let words: Vec<u32> = Tensor::from_buffer(&resolved, 0, &[4], DType::U32)?.read(gpu).await?;
+    let [start, end] = [0, 2].map(|i| u64::from(words[i]) | u64::from(words[i + 1]) << 32);
+    let nanoseconds = end.saturating_sub(start) as f64 * f64::from(gpu.queue().get_timestamp_period());
+    Ok(Duration::from_secs_f64(nanoseconds * 1e-9))
+}
+
+async fn by_clock(gpu: &Gpu, recording: &Recording) -> Result<Duration> {
+    let (sender, receiver) = futures_intrusive::channel::shared::oneshot_channel();
+    let start = std::time::Instant::now();
+    let submission = gpu.submit([recording]);
+    gpu.queue().on_submitted_work_done(move || {
+        // the receiver is gone if the future was dropped
+        let _ = sender.send(start.elapsed());
+    });
+    readback::wait_in_background(gpu, submission);
+    receiver.receive().await.ok_or(Error::DeviceLost { reason: "the submission was abandoned".into() })
+}

@@ -1,0 +1,264 @@
+//! The device and what runs on it; knows nothing of mathematics.
+//!
+//! [`Gpu`] wraps the caller's device and queue (or makes its own), [`Tensor`] is a typed range of a
+//! buffer, [`Recording`] a list of dispatches with their bind groups built.
+
+mod buffer;
+mod dtype;
+pub(crate) mod kernel;
+mod measure;
+mod preprocess;
+mod readback;
+mod recording;
+mod tensor;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+pub use dtype::{DType, Element};
+pub(crate) use kernel::{Kernel, KernelSource};
+pub use measure::measure;
+pub use recording::{Access, BindingInfo, DispatchInfo, Recording};
+pub(crate) use recording::{Bind, binding_alignment};
+pub(crate) use readback::read as read_all;
+pub use tensor::Tensor;
+
+use crate::{Error, Result};
+
+/// The limits that the crate needs. All are WebGPU's defaults or below; larger buffers and bindings
+/// are used when the device has them, smaller ones mean more dispatches.
+#[must_use]
+pub fn required_limits() -> wgpu::Limits {
+    let defaults = wgpu::Limits::defaults();
+    wgpu::Limits {
+        max_bind_groups: 1,
+        max_bindings_per_bind_group: 16,
+        max_storage_buffers_per_shader_stage: 8,
+        max_uniform_buffers_per_shader_stage: 1,
+        max_uniform_buffer_binding_size: 1024,
+        max_storage_buffer_binding_size: 1 << 16,
+        max_buffer_size: 1 << 16,
+        max_compute_workgroup_storage_size: 16 * 1024,
+        max_compute_invocations_per_workgroup: 256,
+        max_compute_workgroup_size_x: 256,
+        max_compute_workgroup_size_y: 1,
+        max_compute_workgroup_size_z: 1,
+        max_compute_workgroups_per_dimension: 65_535,
+        min_storage_buffer_offset_alignment: defaults.min_storage_buffer_offset_alignment,
+        min_uniform_buffer_offset_alignment: defaults.min_uniform_buffer_offset_alignment,
+        // what only textures, vertices and other stages need
+        ..wgpu::Limits::downlevel_webgl2_defaults()
+    }
+}
+
+/// The features that the crate needs: none beyond WebGPU's default set.
+#[must_use]
+pub fn required_features() -> wgpu::Features {
+    wgpu::Features::empty()
+}
+
+/// The features that the crate uses when the device has them: timestamps, in
+/// [`measure`], and pipeline caches, when [`GpuOptions::pipeline_cache`] is given.
+#[must_use]
+pub fn optional_features() -> wgpu::Features {
+    wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::PIPELINE_CACHE
+}
+
+/// Whether shaders check the bounds of what they access.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Checks {
+    /// No checks in the shader. Sound, because the host validates every shape, range and alias
+    /// before it dispatches.
+    #[default]
+    Unchecked,
+    /// wgpu's bounds, loop and division checks: slower, for bisecting a fault.
+    Checked,
+}
+
+/// Options of [`Gpu::with_options`] and [`Gpu::headless_with_options`].
+#[derive(Clone, Debug, Default)]
+pub struct GpuOptions {
+    /// Whether shaders check bounds. Default: unchecked.
+    pub checks: Checks,
+    /// A cache of the caller's for compiled pipelines, of the same device. Default: none.
+    pub pipeline_cache: Option<wgpu::PipelineCache>,
+}
+
+/// A device, its queue, and the pipelines made so far. Clones share all three.
+#[derive(Clone)]
+pub struct Gpu {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    device: wgpu::Device,
+    queue: wgpu::Queue,
+    limits: wgpu::Limits,
+    options: GpuOptions,
+    kernels: Mutex<HashMap<kernel::Key, Kernel>>,
+}
+
+impl Gpu {
+    /// Wraps the caller's device and queue. Nothing is submitted without being asked for, and the
+    /// device is the caller's to poll, lose and destroy.
+    ///
+    /// # Errors
+    /// [`Error::MissingFeatures`] or [`Error::LimitTooSmall`], against [`required_features`] and
+    /// [`required_limits`].
+    pub fn new(device: &wgpu::Device, queue: &wgpu::Queue) -> Result<Self> {
+        Self::with_options(device, queue, GpuOptions::default())
+    }
+
+    /// [`Gpu::new`] with options.
+    ///
+    /// # Errors
+    /// As [`Gpu::new`]; [`Error::MissingFeatures`] if a pipeline cache is given and the device does
+    /// not have the feature.
+    pub fn with_options(device: &wgpu::Device, queue: &wgpu::Queue, options: GpuOptions) -> Result<Self> {
+        let mut features = required_features();
+        if options.pipeline_cache.is_some() {
+            features |= wgpu::Features::PIPELINE_CACHE;
+        }
+        let missing = features.difference(device.features());
+        if !missing.is_empty() {
+            return Err(Error::MissingFeatures { missing });
+        }
+        let limits = device.limits();
+        let mut failure = None;
+        required_limits().check_limits_with_fail_fn(&limits, true, |limit, needed, found| {
+            failure = Some(Error::LimitTooSmall { limit, what: String::new(), needed, found });
+        });
+        match failure {
+            Some(error) => Err(error),
+            None => Ok(Self {
+                inner: Arc::new(Inner {
+                    device: device.clone(),
+                    queue: queue.clone(),
+                    limits,
+                    options,
+                    kernels: Mutex::default(),
+                }),
+            }),
+        }
+    }
+
+    /// Makes a device of its own, without a window. The adapter is chosen by wgpu's environment
+    /// variables (`WGPU_BACKEND`, `WGPU_ADAPTER_NAME`), else the one of highest performance; the
+    /// device gets the adapter's buffer limits, WebGPU's defaults for all others, and those of
+    /// [`optional_features`] that the adapter has.
+    ///
+    /// # Errors
+    /// [`Error::NoAdapter`], [`Error::Device`], and those of [`Gpu::new`].
+    pub async fn headless() -> Result<Self> {
+        Self::headless_with_options(Checks::default()).await
+    }
+
+    /// [`Gpu::headless`] with checked or unchecked shaders.
+    ///
+    /// # Errors
+    /// As [`Gpu::headless`].
+    pub async fn headless_with_options(checks: Checks) -> Result<Self> {
+        let adapter = headless_adapter().await?;
+        let available = adapter.limits();
+        let limits = wgpu::Limits {
+            max_buffer_size: available.max_buffer_size,
+            max_storage_buffer_binding_size: available.max_storage_buffer_binding_size,
+            ..wgpu::Limits::defaults().or_worse_values_from(&available)
+        };
+        let (device, queue) = adapter
+            .request_device(&wgpu::DeviceDescriptor {
+                label: Some("gradus"),
+                required_features: adapter.features() & optional_features(),
+                required_limits: limits,
+                ..Default::default()
+            })
+            .await?;
+        Self::with_options(&device, &queue, GpuOptions { checks, ..Default::default() })
+    }
+
+    /// The device.
+    #[must_use]
+    pub fn device(&self) -> &wgpu::Device {
+        &self.inner.device
+    }
+
+    /// The queue.
+    #[must_use]
+    pub fn queue(&self) -> &wgpu::Queue {
+        &self.inner.queue
+    }
+
+    /// Whether shaders are checked.
+    #[must_use]
+    pub fn checks(&self) -> Checks {
+        self.inner.options.checks
+    }
+
+    /// The limits of the device.
+    #[must_use]
+    pub fn limits(&self) -> &wgpu::Limits {
+        &self.inner.limits
+    }
+
+    /// Encodes `recordings` in order and submits them: for programs with no encoder of their own.
+    pub fn submit<'a>(&self, recordings: impl IntoIterator<Item = &'a Recording>) -> wgpu::SubmissionIndex {
+        let mut encoder = self.device().create_command_encoder(&Default::default());
+        for recording in recordings {
+            recording.encode(&mut encoder);
+        }
+        self.queue().submit([encoder.finish()])
+    }
+
+    /// The kernel of `source` with these defines and override constants: made once, then shared.
+    pub(crate) fn kernel(&self, source: &'static KernelSource, defines: &[&'static str], constants: &[(&'static str, u32)]) -> Result<Kernel> {
+        let key = kernel::Key::new(source, defines, constants);
+        // a panic elsewhere leaves the map whole: insertion is its only change
+        let kernels = || self.inner.kernels.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(kernel) = kernels().get(&key) {
+            return Ok(kernel.clone());
+        }
+        // compiled outside the lock; should two threads make the same one, either serves
+        let kernel = Kernel::new(self, &key)?;
+        Ok(kernels().entry(key).or_insert(kernel).clone())
+    }
+
+    /// Runs `make` and returns the first error of the kinds in `filters`, if wgpu knows it at once
+    /// (native back ends do; in a browser it reaches the device's own error handler).
+    fn scoped<T>(&self, filters: &[wgpu::ErrorFilter], make: impl FnOnce() -> T) -> (T, Option<wgpu::Error>) {
+        let guards: Vec<_> = filters.iter().map(|&filter| self.device().push_error_scope(filter)).collect();
+        let value = make();
+        let mut error = None;
+        for guard in guards.into_iter().rev() {
+            let pending = std::pin::pin!(guard.pop());
+            let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+            if let std::task::Poll::Ready(Some(found)) = pending.poll(&mut context) {
+                error = Some(found);
+            }
+        }
+        (value, error)
+    }
+}
+
+impl fmt::Debug for Gpu {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let info = self.device().adapter_info();
+        write!(f, "Gpu({}, {:?}, {:?})", info.name, info.backend, self.checks())
+    }
+}
+
+async fn headless_adapter() -> Result<wgpu::Adapter> {
+    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
+    let no_adapter = |reason: String| Error::NoAdapter { reason };
+    #[cfg(not(target_arch = "wasm32"))]
+    if std::env::var_os("WGPU_ADAPTER_NAME").is_some() {
+        return wgpu::util::initialize_adapter_from_env(&instance, None)
+            .await
+            .map_err(|error| no_adapter(error.to_string()));
+    }
+    let options = wgpu::RequestAdapterOptions {
+        power_preference: wgpu::PowerPreference::from_env().unwrap_or(wgpu::PowerPreference::HighPerformance),
+        ..Default::default()
+    };
+    instance.request_adapter(&options).await.map_err(|error| no_adapter(error.to_string()))
+}

@@ -1,0 +1,224 @@
+use std::fmt;
+
+use wgpu::BufferUsages;
+
+pub use super::kernel::Access;
+use super::{Gpu, Kernel, Tensor};
+use crate::{Error, Result};
+
+/// A list of dispatches with their bind groups built: the unit of work.
+///
+/// Encoding is a loop over the list, without allocation or look-up. Encoding a recording k times
+/// into one encoder means the same as submitting it k times: whatever advances from one time to the
+/// next, a step count say, lives on the device.
+///
+/// `{:?}` prints a line a dispatch: kernel, workgroups, bytes.
+#[derive(Clone, Default)]
+pub struct Recording {
+    dispatches: Vec<Dispatch>,
+}
+
+#[derive(Clone)]
+struct Dispatch {
+    kernel: Kernel,
+    bind_group: wgpu::BindGroup,
+    workgroups: u32,
+    bindings: Vec<BindingInfo>,
+}
+
+/// A dispatch of a [`Recording`].
+#[derive(Clone, Copy, Debug)]
+pub struct DispatchInfo<'a> {
+    /// `gradus.<module>.<kernel>`
+    pub kernel: &'a str,
+    /// The number of workgroups.
+    pub workgroups: u32,
+    /// What the kernel reads and writes.
+    pub bindings: &'a [BindingInfo],
+}
+
+impl DispatchInfo<'_> {
+    /// The bytes that the dispatch moves: each binding once, and twice if it is read and written.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bindings.iter().map(BindingInfo::moved).sum()
+    }
+}
+
+/// A buffer of a dispatch.
+#[derive(Clone, Copy, Debug)]
+pub struct BindingInfo {
+    /// The name in the WGSL source.
+    pub name: &'static str,
+    /// What the WGSL source declares.
+    pub access: Access,
+    /// The bytes of the range that the dispatch visits.
+    pub bytes: u64,
+}
+
+impl BindingInfo {
+    /// The bytes moved: `bytes`, and twice that if it is read and written.
+    #[must_use]
+    pub fn moved(&self) -> u64 {
+        match self.access {
+            Access::Uniform | Access::Read => self.bytes,
+            Access::ReadWrite => 2 * self.bytes,
+        }
+    }
+}
+
+/// A buffer to bind under its name in the WGSL source.
+pub(crate) struct Bind<'a> {
+    pub name: &'static str,
+    pub buffer: &'a wgpu::Buffer,
+    pub offset: u64,
+    pub size: u64,
+    /// How many of the bytes the dispatch visits.
+    pub visited: u64,
+}
+
+impl<'a> Bind<'a> {
+    /// All of a buffer of the crate's own.
+    pub fn whole(name: &'static str, buffer: &'a wgpu::Buffer) -> Self {
+        Self { name, buffer, offset: 0, size: buffer.size(), visited: buffer.size() }
+    }
+
+    /// The bytes `range` of a buffer, from the bindable offset at or before its start, and how many
+    /// bytes lie before it.
+    pub fn range(gpu: &Gpu, name: &'static str, buffer: &'a wgpu::Buffer, range: std::ops::Range<u64>) -> (Self, u64) {
+        let before = range.start % binding_alignment(gpu);
+        let visited = range.end - range.start;
+        // the end of a tensor of 16-bit elements may be in the middle of a word
+        let size = (visited + before).next_multiple_of(4);
+        (Self { name, buffer, offset: range.start - before, size, visited }, before)
+    }
+
+    /// A tensor, and how many bytes of the binding lie before it.
+    pub fn tensor(gpu: &Gpu, name: &'static str, tensor: &'a Tensor) -> (Self, u64) {
+        Self::range(gpu, name, tensor.buffer(), tensor.range())
+    }
+}
+
+/// The multiple of bytes at which the crate's storage bindings begin: WebGPU's default, and a whole
+/// number of cells of any type, even where the device would allow less.
+pub(crate) fn binding_alignment(gpu: &Gpu) -> u64 {
+    u64::from(gpu.limits().min_storage_buffer_offset_alignment).max(256)
+}
+
+impl Recording {
+    /// An empty recording.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Appends the dispatches of another.
+    pub fn extend(&mut self, other: Recording) {
+        self.dispatches.extend(other.dispatches);
+    }
+
+    /// Appends a dispatch; `bindings` may come in any order and must name each buffer of the kernel.
+    pub(crate) fn dispatch(&mut self, gpu: &Gpu, kernel: &Kernel, workgroups: u32, bindings: &[Bind]) -> Result<()> {
+        let failed = |reason: String| Error::Pipeline { kernel: kernel.label().to_owned(), reason };
+        let mut entries = Vec::with_capacity(bindings.len());
+        let mut infos = Vec::with_capacity(bindings.len());
+        for layout in kernel.bindings() {
+            let Some(bind) = bindings.iter().find(|bind| bind.name == layout.name) else {
+                return Err(failed(format!("`{}` is not bound", layout.name)));
+            };
+            let limit = gpu.limits().max_storage_buffer_binding_size;
+            if bind.size > limit {
+                let what = format!("`{}` of {}", bind.name, kernel.label());
+                return Err(Error::LimitTooSmall { limit: "max_storage_buffer_binding_size", what, needed: bind.size, found: limit });
+            }
+            let resource = wgpu::BufferBinding { buffer: bind.buffer, offset: bind.offset, size: std::num::NonZeroU64::new(bind.size) };
+            entries.push(wgpu::BindGroupEntry { binding: layout.index, resource: wgpu::BindingResource::Buffer(resource) });
+            infos.push(BindingInfo { name: layout.name, access: layout.access, bytes: bind.visited });
+        }
+        let descriptor = wgpu::BindGroupDescriptor { label: Some(kernel.label()), layout: kernel.layout(), entries: &entries };
+        let (bind_group, error) = gpu.scoped(&[wgpu::ErrorFilter::Validation], || gpu.device().create_bind_group(&descriptor));
+        match error {
+            Some(error) => Err(failed(error.to_string())),
+            None => {
+                self.dispatches.push(Dispatch { kernel: kernel.clone(), bind_group, workgroups, bindings: infos });
+                Ok(())
+            }
+        }
+    }
+
+    /// Appends a dispatch whose uniform block, the WGSL variable `constants`, holds `uniform`.
+    pub(crate) fn dispatch_with<T: bytemuck::Pod>(&mut self, gpu: &Gpu, kernel: &Kernel, workgroups: u32, uniform: &T, bindings: Vec<Bind>) -> Result<()> {
+        let buffer = gpu.buffer_with(kernel.label(), bytemuck::bytes_of(uniform), BufferUsages::UNIFORM)?;
+        let mut bindings: Vec<Bind> = bindings;
+        bindings.push(Bind::whole("constants", &buffer));
+        self.dispatch(gpu, kernel, workgroups, &bindings)
+    }
+
+    /// Records into the caller's encoder, in a compute pass of its own.
+    pub fn encode(&self, encoder: &mut wgpu::CommandEncoder) {
+        self.encode_timed(encoder, None);
+    }
+
+    pub(crate) fn encode_timed(&self, encoder: &mut wgpu::CommandEncoder, timestamps: Option<wgpu::ComputePassTimestampWrites>) {
+        if self.dispatches.is_empty() && timestamps.is_none() {
+            return;
+        }
+        let descriptor = wgpu::ComputePassDescriptor { label: Some("gradus"), timestamp_writes: timestamps };
+        self.encode_in_pass(&mut encoder.begin_compute_pass(&descriptor));
+    }
+
+    /// Records into the caller's compute pass. Pipeline and bind group 0 of the pass are changed.
+    pub fn encode_in_pass(&self, pass: &mut wgpu::ComputePass) {
+        for dispatch in &self.dispatches {
+            pass.set_pipeline(dispatch.kernel.pipeline());
+            pass.set_bind_group(0, &dispatch.bind_group, &[]);
+            pass.dispatch_workgroups(dispatch.workgroups, 1, 1);
+        }
+    }
+
+    /// The dispatches in order.
+    pub fn dispatches(&self) -> impl ExactSizeIterator<Item = DispatchInfo<'_>> {
+        self.dispatches.iter().map(|dispatch| DispatchInfo {
+            kernel: dispatch.kernel.label(),
+            workgroups: dispatch.workgroups,
+            bindings: &dispatch.bindings,
+        })
+    }
+
+    /// The number of dispatches.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.dispatches.len()
+    }
+
+    /// Whether there is nothing to do.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.dispatches.is_empty()
+    }
+
+    /// The bytes that all dispatches move.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.dispatches().map(|dispatch| dispatch.bytes()).sum()
+    }
+}
+
+impl fmt::Debug for Recording {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "Recording: {} dispatches, {} bytes", self.len(), self.bytes())?;
+        for dispatch in self.dispatches() {
+            write!(f, "  {:40} {:6} workgroups {:12} bytes:", dispatch.kernel, dispatch.workgroups, dispatch.bytes())?;
+            for binding in dispatch.bindings {
+                let sign = match binding.access {
+                    Access::Uniform => '=',
+                    Access::Read => '<',
+                    Access::ReadWrite => '~',
+                };
+                write!(f, " {}{sign}{}", binding.name, binding.bytes)?;
+            }
+            writeln!(f)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,45 @@
+//! WGSL compute kernels on wgpu for first- and second-order optimization, on any GPU that wgpu
+//! reaches.
+//!
+//! - [`gpu`]: the device, tensors as ranges of buffers, and recordings of dispatches.
+//! - [`vector`]: axpy, dot, norms, random fill, on a reduction tree of fixed shape.
+//! - [`optim`]: fused optimizer steps, SGD to AdamP.
+//! - [`mod@reference`]: the same mathematics in plain f64 loops, the oracle of every kernel.
+//!
+//! ```
+//! use gradus::optim::{AdamW, Optimizer, Param};
+//! use gradus::{DType, Gpu, Tensor};
+//!
+//! # async fn train() -> gradus::Result<()> {
+//! let gpu = Gpu::headless().await?; // or Gpu::new(&device, &queue)?
+//! let weight = Tensor::from_slice(&gpu, &[64, 32], &vec![0.1f32; 64 * 32])?;
+//! let grad = Tensor::zeros(&gpu, &[64, 32], DType::F32)?;
+//!
+//! let adamw = AdamW { lr: 1e-3, ..Default::default() };
+//! let mut optimizer = Optimizer::new(&gpu, &adamw, &[Param::new("weight", &weight, &grad)])?;
+//!
+//! let mut encoder = gpu.device().create_command_encoder(&Default::default());
+//! // ... the caller's own passes write `grad` ...
+//! optimizer.step(&mut encoder); // records; the caller submits
+//! gpu.queue().submit([encoder.finish()]);
+//! # Ok(())
+//! # }
+//! # if let Err(error) = pollster::block_on(train()) {
+//! #     assert!(matches!(error, gradus::Error::NoAdapter { .. }), "{error}");
+//! # }
+//! ```
+
+mod error;
+pub mod gpu;
+pub mod optim;
+pub mod reference;
+pub mod vector;
+
+pub use error::{Error, Result};
+pub use gpu::{DType, Gpu, Recording, Tensor};
+
+/// What the build script makes of `shaders/`.
+mod shaders {
+    #![allow(missing_docs, reason = "generated, private; the WGSL sources hold the documentation")]
+    include!(concat!(env!("OUT_DIR"), "/shaders.rs"));
+}

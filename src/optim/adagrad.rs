@@ -1,0 +1,48 @@
+use serde_json::json;
+
+use super::algorithm::{Lower, Lowered, Rule, constants, not_negative};
+use crate::shaders::layout::AdagradConstants;
+use crate::{Result, shaders};
+
+/// Adagrad (Duchi, Hazan & Singer 2011; `torch.optim.Adagrad`); 20 bytes a parameter of f32.
+///
+/// `s += g²`; `p -= lr/(1+(t-1)·lr_decay) · g/(√s+eps)`. Weight decay is coupled. State: `sum`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Adagrad {
+    /// Learning rate. Default: 1e-2.
+    pub lr: f64,
+    /// Default: 0.
+    pub lr_decay: f64,
+    /// Default: 0.
+    pub weight_decay: f64,
+    /// What `sum` begins with. Default: 0.
+    pub initial_accumulator_value: f64,
+    /// Default: 1e-10.
+    pub eps: f64,
+    /// Climb instead of descend. Default: false.
+    pub maximize: bool,
+}
+
+impl Default for Adagrad {
+    fn default() -> Self {
+        Self { lr: 1e-2, lr_decay: 0.0, weight_decay: 0.0, initial_accumulator_value: 0.0, eps: 1e-10, maximize: false }
+    }
+}
+
+impl Lower for Adagrad {
+    fn lower(&self, seed: [u32; 2]) -> Result<Lowered> {
+        let Self { lr, lr_decay, weight_decay, initial_accumulator_value, eps, maximize } = *self;
+        let config = json!({"lr_decay": lr_decay, "initial_accumulator_value": initial_accumulator_value, "eps": eps, "maximize": maximize});
+        let mut lowered = Lowered::new("adagrad", &shaders::optim::ADAGRAD, lr, weight_decay, config)?;
+        not_negative("lr_decay", lr_decay)?;
+        not_negative("initial_accumulator_value", initial_accumulator_value)?;
+        not_negative("eps", eps)?;
+        lowered.maximize = maximize;
+        lowered.constants = constants(&AdagradConstants { eps: eps as f32, seed, ..Default::default() });
+        lowered.states = vec!["sum"];
+        lowered.initial = initial_accumulator_value;
+        lowered.rule = Rule::Adagrad;
+        lowered.lr_decay = lr_decay;
+        Ok(lowered)
+    }
+}

@@ -1,0 +1,92 @@
+use serde_json::json;
+
+use super::algorithm::{Decay, Lower, Lowered, Rule, constants};
+use crate::shaders::layout::AdamConstants;
+use crate::{Result, shaders};
+
+/// Adam (Kingma & Ba 2015; `torch.optim.Adam`), and AMSGrad (Reddi et al. 2018); 28 bytes a
+/// parameter of f32, AMSGrad 36.
+///
+/// `m = β1·m+(1-β1)g`; `v = β2·v+(1-β2)g²`; `p -= (lr/bc1)·m/(√v/√bc2+eps)`, `bc = 1-β^t`. AMSGrad puts
+/// the largest `v` so far, not bias-corrected, in the root. Weight decay is coupled. States: `exp_avg`
+/// (m), `exp_avg_sq` (v), `max_exp_avg_sq`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Adam {
+    /// Learning rate. Default: 1e-3.
+    pub lr: f64,
+    /// Default: 0.9, 0.999.
+    pub betas: [f64; 2],
+    /// Default: 1e-8.
+    pub eps: f64,
+    /// Default: 0.
+    pub weight_decay: f64,
+    /// Default: false.
+    pub amsgrad: bool,
+    /// Climb instead of descend. Default: false.
+    pub maximize: bool,
+}
+
+impl Default for Adam {
+    fn default() -> Self {
+        Self { lr: 1e-3, betas: [0.9, 0.999], eps: 1e-8, weight_decay: 0.0, amsgrad: false, maximize: false }
+    }
+}
+
+/// AdamW (Loshchilov & Hutter 2019; `torch.optim.AdamW`): [`Adam`] with decoupled weight decay,
+/// `p *= 1 - lr·weight_decay` before the step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AdamW {
+    /// Learning rate. Default: 1e-3.
+    pub lr: f64,
+    /// Default: 0.9, 0.999.
+    pub betas: [f64; 2],
+    /// Default: 1e-8.
+    pub eps: f64,
+    /// Default: 1e-2.
+    pub weight_decay: f64,
+    /// Default: false.
+    pub amsgrad: bool,
+    /// Climb instead of descend. Default: false.
+    pub maximize: bool,
+}
+
+impl Default for AdamW {
+    fn default() -> Self {
+        Self { lr: 1e-3, betas: [0.9, 0.999], eps: 1e-8, weight_decay: 1e-2, amsgrad: false, maximize: false }
+    }
+}
+
+impl Lower for Adam {
+    fn lower(&self, seed: [u32; 2]) -> Result<Lowered> {
+        let Self { lr, betas, eps, weight_decay, amsgrad, maximize } = *self;
+        let config = json!({"betas": betas, "eps": eps, "amsgrad": amsgrad, "maximize": maximize});
+        let mut lowered = Lowered::new("adam", &shaders::optim::ADAM, lr, weight_decay, config)?;
+        lowered.moments(betas, eps)?;
+        lowered.constants = constants(&AdamConstants {
+            beta1: betas[0] as f32,
+            one_minus_beta1: (1.0 - betas[0]) as f32,
+            beta2: betas[1] as f32,
+            one_minus_beta2: (1.0 - betas[1]) as f32,
+            eps: eps as f32,
+            seed,
+            ..Default::default()
+        });
+        lowered.maximize = maximize;
+        lowered.rule = Rule::Adam;
+        lowered.states = vec!["exp_avg", "exp_avg_sq"];
+        if amsgrad {
+            lowered.states.push("max_exp_avg_sq");
+        }
+        Ok(lowered)
+    }
+}
+
+impl Lower for AdamW {
+    fn lower(&self, seed: [u32; 2]) -> Result<Lowered> {
+        let Self { lr, betas, eps, weight_decay, amsgrad, maximize } = *self;
+        let mut lowered = Adam { lr, betas, eps, weight_decay, amsgrad, maximize }.lower(seed)?;
+        lowered.name = "adamw";
+        lowered.decay = Decay::Decoupled { scale: 1.0, wd_ratio: 1.0 };
+        Ok(lowered)
+    }
+}

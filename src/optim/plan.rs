@@ -1,0 +1,392 @@
+//! Where the elements of many tensors are, and how they are cut into the ranges that kernels visit.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use crate::gpu::{DType, Gpu, Tensor, binding_alignment};
+use crate::shaders::layout::{Chunk, GradientChunk, ProjectionTask, RowTask};
+use crate::{Error, Result};
+
+/// The elements of a chunk: four each for 1,024 invocations. Workgroups stride over chunks, so it
+/// balances the shares of 1,024 workgroups against one look at the table for every 16 KiB of f32.
+const CHUNK: u64 = 4096;
+
+/// Tensors below this many elements are visited a cell an invocation, not a chunk a workgroup.
+const SMALL: u64 = 64;
+
+/// Rows up to this length are summed by 16 invocations, longer ones by 256.
+const SHORT_ROW: u64 = 1024;
+
+/// A long row of a tensor of few rows is summed in segments of this length, to occupy a GPU.
+const SEGMENT: u64 = 16 * 1024;
+
+/// A tensor of as many rows as this occupies a GPU without segments.
+const MANY_ROWS: u64 = 64;
+
+/// Tensors, or ranges of them, that one set of dispatches visits: they lie in the same two buffers,
+/// within the range that a binding may have.
+pub(super) struct Batch {
+    pub param: wgpu::Buffer,
+    pub grad: wgpu::Buffer,
+    pub param_dtype: DType,
+    pub grad_dtype: DType,
+    /// The bytes of the two buffers that are bound; each begins where a binding may.
+    pub param_window: Range<u64>,
+    pub grad_window: Range<u64>,
+    /// How many elements a state of this batch holds.
+    pub state_len: u64,
+    pub pieces: Vec<Piece>,
+}
+
+/// Elements of a tensor in a batch.
+#[derive(Clone, Debug)]
+pub(super) struct Piece {
+    pub tensor: usize,
+    /// The elements of the tensor.
+    pub elements: Range<u64>,
+    /// The first element, in units of elements from the start of each window or state.
+    pub param: u64,
+    pub grad: u64,
+    pub state: u64,
+}
+
+/// The kernels' way to load cells, and how many invocations share a range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Class {
+    /// Cells that begin anywhere, loaded element by element.
+    pub scalar: bool,
+    pub lanes: u32,
+    /// No cell touches two rows (projection only).
+    pub whole_rows: bool,
+}
+
+/// Groups the tensors into batches. `rows`: pieces end where rows or their segments do.
+pub(super) fn batches(gpu: &Gpu, tensors: &[(&str, &Tensor, &Tensor)], rows: bool) -> Result<Vec<Batch>> {
+    // in the order of first appearance, so that the plan depends on the list alone
+    let mut groups: Vec<Vec<usize>> = Vec::new();
+    let mut index = std::collections::HashMap::new();
+    for (i, (_, param, grad)) in tensors.iter().enumerate() {
+        if param.is_empty() {
+            continue;
+        }
+        let key = (param.buffer().clone(), grad.buffer().clone(), param.dtype(), grad.dtype());
+        let group = *index.entry(key).or_insert_with(|| {
+            groups.push(Vec::new());
+            groups.len() - 1
+        });
+        groups[group].push(i);
+    }
+    let mut all = Vec::new();
+    for group in &mut groups {
+        group.sort_by_key(|&i| tensors[i].1.offset());
+        let mut open: Option<Builder> = None;
+        for &i in &*group {
+            let (name, param, grad) = tensors[i];
+            let mut rest = 0..param.len() as u64;
+            while !rest.is_empty() {
+                let builder = open.get_or_insert_with(|| Builder::new(gpu, param, grad));
+                let taken = builder.take(i, param, grad, rest.clone(), rows);
+                rest.start += taken;
+                if taken == 0 && builder.batch.pieces.is_empty() {
+                    let limit = gpu.limits().max_storage_buffer_binding_size;
+                    return Err(Error::LimitTooSmall {
+                        limit: "max_storage_buffer_binding_size",
+                        what: format!("one row of `{name}`"),
+                        needed: columns(param) * 4,
+                        found: limit,
+                    });
+                }
+                if !rest.is_empty() {
+                    all.extend(open.take().map(|builder| builder.batch));
+                }
+            }
+        }
+        all.extend(open.map(|builder| builder.batch));
+    }
+    Ok(all)
+}
+
+/// A batch that still grows.
+struct Builder {
+    batch: Batch,
+    alignment: u64,
+    limit: u64,
+}
+
+impl Builder {
+    fn new(gpu: &Gpu, param: &Tensor, grad: &Tensor) -> Self {
+        let batch = Batch {
+            param: param.buffer().clone(),
+            grad: grad.buffer().clone(),
+            param_dtype: param.dtype(),
+            grad_dtype: grad.dtype(),
+            param_window: 0..0,
+            grad_window: 0..0,
+            state_len: 0,
+            pieces: Vec::new(),
+        };
+        let limits = gpu.limits();
+        Self { batch, alignment: binding_alignment(gpu), limit: limits.max_storage_buffer_binding_size.min(limits.max_buffer_size) / 4 * 4 }
+    }
+
+    /// Adds the first elements of `rest`, as many as fit, and returns how many that were. A tensor is
+    /// cut only if it does not fit in a batch of its own.
+    fn take(&mut self, tensor: usize, param: &Tensor, grad: &Tensor, rest: Range<u64>, rows: bool) -> u64 {
+        let empty = self.batch.pieces.is_empty();
+        if let Some(fit) = self.fit(param, grad, &rest) {
+            self.add(tensor, rest.clone(), fit);
+            return rest.end - rest.start;
+        }
+        if !empty {
+            return 0;
+        }
+        // room for what lies before the window's first element and for the states' phase
+        let widest = param.dtype().size().max(grad.dtype().size()).max(4);
+        let room = self.limit.saturating_sub(self.alignment + 16) / widest;
+        let length = cut(param, rest.start, room, rows);
+        let part = rest.start..rest.start + length;
+        match self.fit(param, grad, &part).filter(|_| length > 0) {
+            Some(fit) => {
+                self.add(tensor, part, fit);
+                length
+            }
+            None => 0,
+        }
+    }
+
+    /// The windows and the state's first element if `elements` were added, if that is within limits.
+    fn fit(&self, param: &Tensor, grad: &Tensor, elements: &Range<u64>) -> Option<Fit> {
+        let window = |tensor: &Tensor, old: &Range<u64>| {
+            let bytes = |element: u64| tensor.offset() + element * tensor.dtype().size();
+            let (start, end) = (bytes(elements.start) / self.alignment * self.alignment, bytes(elements.end).next_multiple_of(4));
+            match self.batch.pieces.is_empty() {
+                true => start..end,
+                false => start.min(old.start)..end.max(old.end),
+            }
+        };
+        let param_window = window(param, &self.batch.param_window);
+        let grad_window = window(grad, &self.batch.grad_window);
+        // a cell has the same phase in the parameter and its states
+        let phase = (param.offset() / param.dtype().size() + elements.start) % 4;
+        let state = self.batch.state_len + (phase + 4 - self.batch.state_len % 4) % 4;
+        let state_end = state + (elements.end - elements.start);
+        let fits = [param_window.end - param_window.start, grad_window.end - grad_window.start, state_end * 4];
+        let starts = (param.offset(), grad.offset(), param.dtype().size(), grad.dtype().size());
+        fits.iter().all(|&bytes| bytes <= self.limit).then_some(Fit { param_window, grad_window, state, state_end, starts })
+    }
+
+    fn add(&mut self, tensor: usize, elements: Range<u64>, fit: Fit) {
+        // indices are relative to the windows, whose starts may move down as tensors are added: they
+        // are kept relative to the buffers until then
+        let (param, grad, param_size, grad_size) = fit.starts;
+        self.batch.pieces.push(Piece {
+            tensor,
+            param: param / param_size + elements.start,
+            grad: grad / grad_size + elements.start,
+            state: fit.state,
+            elements,
+        });
+        self.batch.param_window = fit.param_window;
+        self.batch.grad_window = fit.grad_window;
+        self.batch.state_len = fit.state_end;
+    }
+}
+
+struct Fit {
+    param_window: Range<u64>,
+    grad_window: Range<u64>,
+    state: u64,
+    state_end: u64,
+    /// Offsets and element sizes of parameter and gradient.
+    starts: (u64, u64, u64, u64),
+}
+
+/// How many elements from `start` on a piece of at most `room` may have.
+fn cut(param: &Tensor, start: u64, room: u64, rows: bool) -> u64 {
+    if !rows {
+        return room / CHUNK * CHUNK;
+    }
+    let (columns, segment) = (columns(param), segment(param));
+    if segment < columns {
+        // within a row: segments are even and begin at multiples of their length
+        let column = start % columns;
+        let length = room / segment * segment;
+        let length = length.min(columns - column);
+        // a word of two 16-bit elements is not cut
+        let end = start + length;
+        return if end.is_multiple_of(2) || param.dtype().size() == 4 { length } else { 0 };
+    }
+    // an even number of rows, for the same reason
+    room / (2 * columns) * (2 * columns)
+}
+
+impl Batch {
+    /// Whether parameters and gradients are in one buffer.
+    pub fn shared(&self) -> bool {
+        self.param == self.grad
+    }
+
+    fn param_at(&self, piece: &Piece) -> u64 {
+        piece.param - self.param_window.start / self.param_dtype.size()
+    }
+
+    fn grad_at(&self, piece: &Piece) -> u64 {
+        piece.grad - self.grad_window.start / self.grad_dtype.size()
+    }
+
+    /// Cuts the pieces into chunks for the elementwise traversal. `coefficient(tensor)` is where the
+    /// coefficients of a tensor's rows begin, and how long its rows are.
+    pub fn chunks(&self, coefficient: Option<&dyn Fn(usize) -> (u64, u64)>) -> BTreeMap<Class, Vec<Chunk>> {
+        let mut classes: BTreeMap<Class, Vec<Chunk>> = BTreeMap::new();
+        for piece in &self.pieces {
+            let (param, grad) = (self.param_at(piece), self.grad_at(piece));
+            let (coefficient, columns) = coefficient.map_or((0, 1), |at| at(piece.tensor));
+            // a cell that begins at a multiple of four in memory is within a row
+            let whole_rows = columns.is_multiple_of(4) && (param + 4 - piece.elements.start % 4).is_multiple_of(4);
+            for (class, range) in ranges(param, grad, piece.elements.end - piece.elements.start) {
+                let class = Class { whole_rows: whole_rows && !class.scalar && columns > 1, ..class };
+                classes.entry(class).or_default().push(Chunk {
+                    tensor: piece.tensor as u32,
+                    param: (param + range.start) as u32,
+                    grad: (grad + range.start) as u32,
+                    state: (piece.state + range.start) as u32,
+                    element: (piece.elements.start + range.start) as u32,
+                    length: (range.end - range.start) as u32,
+                    coefficient: coefficient as u32,
+                    columns: columns as u32,
+                });
+            }
+        }
+        classes
+    }
+
+    /// Cuts the pieces into chunks of gradients alone.
+    pub fn gradient_chunks(&self) -> BTreeMap<Class, Vec<GradientChunk>> {
+        let mut classes: BTreeMap<Class, Vec<GradientChunk>> = BTreeMap::new();
+        for piece in &self.pieces {
+            let grad = self.grad_at(piece);
+            for (class, range) in ranges(grad, grad, piece.elements.end - piece.elements.start) {
+                classes.entry(class).or_default().push(GradientChunk {
+                    tensor: piece.tensor as u32,
+                    grad: (grad + range.start) as u32,
+                    length: (range.end - range.start) as u32,
+                });
+            }
+        }
+        classes
+    }
+
+    /// Cuts the pieces into tasks of rows. `rows(tensor)` says how the tensor's rows are summed.
+    pub fn row_tasks(&self, rows: &dyn Fn(usize) -> Rows) -> BTreeMap<Class, Vec<RowTask>> {
+        let mut classes: BTreeMap<Class, Vec<RowTask>> = BTreeMap::new();
+        for piece in &self.pieces {
+            let Rows { columns, segment, segments, sums, .. } = rows(piece.tensor);
+            let (param, grad) = (self.param_at(piece), self.grad_at(piece));
+            let lanes: u64 = if segment.min(columns) <= SHORT_ROW { 16 } else { 256 };
+            // a task is about a chunk; 256 invocations do 16 short rows at a time
+            let round = 256 / lanes;
+            let task_rows = (CHUNK / columns / round * round).max(round);
+            let mut element = piece.elements.start;
+            while element < piece.elements.end {
+                let (row, column) = (element / columns, element % columns);
+                let (count, length) = match segments {
+                    1 => (task_rows.min((piece.elements.end - element) / columns), columns),
+                    _ => (1, segment.min(columns - column)),
+                };
+                let skipped = element - piece.elements.start;
+                let at = [param + skipped, grad + skipped, piece.state + skipped];
+                let scalar = !(at.iter().all(|at| at.is_multiple_of(4)) && length.is_multiple_of(4));
+                classes.entry(Class { scalar, lanes: lanes as u32, whole_rows: false }).or_default().push(RowTask {
+                    tensor: piece.tensor as u32,
+                    param: at[0] as u32,
+                    grad: at[1] as u32,
+                    state: at[2] as u32,
+                    rows: count as u32,
+                    columns: length as u32,
+                    sums: (sums + row * segments + column / segment) as u32,
+                });
+                element += count * length;
+            }
+        }
+        classes
+    }
+}
+
+/// Cuts `length` elements that begin at `param` and `grad` into ranges by class: whole cells where
+/// both are in phase, their ragged ends, or everything cell by cell.
+fn ranges(param: u64, grad: u64, length: u64) -> Vec<(Class, Range<u64>)> {
+    let chunked = |range: Range<u64>, size: u64| {
+        let end = range.end;
+        range.step_by(size as usize).map(move |start| start..(start + size).min(end))
+    };
+    let class = |scalar, lanes| Class { scalar, lanes, whole_rows: false };
+    let ragged = class(true, 1);
+    let head = (4 - param % 4) % 4;
+    if length < SMALL {
+        let head = head.min(length);
+        let first = (head > 0).then_some(0..head);
+        return first.into_iter().chain(chunked(head..length, 4)).map(|range| (ragged, range)).collect();
+    }
+    if param % 4 != grad % 4 {
+        return chunked(0..length, CHUNK).map(|range| (class(true, 256), range)).collect();
+    }
+    let tail = (length - head) / 4 * 4 + head;
+    let ends = [0..head, tail..length].into_iter().filter(|range| !range.is_empty()).map(|range| (ragged, range));
+    ends.chain(chunked(head..tail, CHUNK).map(|range| (class(false, 256), range))).collect()
+}
+
+/// How the rows of a tensor are summed and where the results go.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rows {
+    pub rows: u64,
+    pub columns: u64,
+    /// A row is summed in segments of this length, the last shorter.
+    pub segment: u64,
+    pub segments: u64,
+    /// Where the sums and the coefficients of the tensor begin.
+    pub sums: u64,
+    pub coefficients: u64,
+}
+
+/// The rows of each tensor one after another. Tensors of fewer than two dimensions are one row.
+pub(super) fn rows(tensors: &[(&str, &Tensor, &Tensor)]) -> Vec<Rows> {
+    let (mut sums, mut coefficients) = (0, 0);
+    let layout = |(_, param, _): &(&str, &Tensor, &Tensor)| {
+        let (columns, segment) = (columns(param), segment(param));
+        let rows = Rows { rows: param.len() as u64 / columns, columns, segment, segments: columns.div_ceil(segment), sums, coefficients };
+        sums += rows.rows * rows.segments;
+        coefficients += rows.rows;
+        rows
+    };
+    tensors.iter().map(layout).collect()
+}
+
+/// What `optim/projection.wgsl` is to do with each tensor that has elements.
+pub(super) fn projection_tasks(tensors: &[(&str, &Tensor, &Tensor)], rows: &[Rows]) -> Vec<ProjectionTask> {
+    let task = |(i, (&(_, param, _), r)): (usize, (&(&str, &Tensor, &Tensor), &Rows))| ProjectionTask {
+        tensor: i as u32,
+        rows: r.rows as u32,
+        columns: r.columns as u32,
+        segments: r.segments as u32,
+        sums: r.sums as u32,
+        coefficients: r.coefficients as u32,
+        projected: u32::from(param.shape().len() >= 2),
+    };
+    tensors.iter().zip(rows).enumerate().filter(|(_, ((_, param, _), _))| !param.is_empty()).map(task).collect()
+}
+
+/// The length of a row: the first axis counts rows, if there are two or more.
+fn columns(param: &Tensor) -> u64 {
+    let columns = match param.shape() {
+        [_, rest @ ..] if !rest.is_empty() => rest.iter().product::<usize>(),
+        _ => param.len(),
+    };
+    columns.max(1) as u64
+}
+
+fn segment(param: &Tensor) -> u64 {
+    let columns = columns(param);
+    let rows = param.len() as u64 / columns;
+    // a row must also fit in a binding by far
+    if rows >= MANY_ROWS && columns < 1 << 22 { columns } else { columns.min(SEGMENT) }
+}

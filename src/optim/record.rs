@@ -1,0 +1,283 @@
+//! The dispatches of a step.
+
+use wgpu::BufferUsages;
+
+use super::algorithm::Lowered;
+use super::optimizer::{LossScale, Options, Rounding};
+use super::plan::{Batch, Class, Rows};
+use crate::gpu::{Bind, DType, Gpu, Recording, Tensor};
+use crate::shaders::layout::{BiasCorrectionConstants, GlobalNormConstants, GlobalNormFinishConstants, ProjectionConstants};
+use crate::{Result, shaders};
+
+/// The most workgroups that a dispatch of a strided kernel has: enough to fill a large GPU, few
+/// enough that their launch costs nothing (a copy on a software driver is half as fast with one
+/// workgroup a kilobyte).
+const MAX_WORKGROUPS: u32 = 1024;
+
+/// The buffers of an optimizer that do not hold elements.
+pub(super) struct Tables {
+    /// `Control` of each tensor, as the host last set it.
+    pub control: wgpu::Buffer,
+    /// `Scalars` of each tensor.
+    pub scalars: wgpu::Buffer,
+    /// The step count of each tensor.
+    pub steps: wgpu::Buffer,
+    /// `GradientStatus`.
+    pub status: wgpu::Buffer,
+}
+
+/// What a batch's elements are kept in, besides the caller's buffers.
+pub(super) struct Store {
+    pub states: Vec<wgpu::Buffer>,
+    pub master: Option<wgpu::Buffer>,
+}
+
+pub(super) struct Recorder<'a> {
+    pub gpu: &'a Gpu,
+    pub lowered: &'a Lowered,
+    pub options: &'a Options,
+    pub tables: &'a Tables,
+    pub recording: Recording,
+}
+
+impl Recorder<'_> {
+    /// Everything: the gradients' norm if asked for, the scalars, the elements.
+    pub fn step(&mut self, tensors: &[(&str, &Tensor, &Tensor)], batches: &[Batch], stores: &[Store]) -> Result<()> {
+        if tensors.is_empty() {
+            return Ok(());
+        }
+        if self.options.reads_gradients_first() {
+            self.global_norm(batches)?;
+        }
+        self.bias_correction(tensors.len())?;
+        let constants = self.gpu.buffer_with(self.lowered.name, &self.lowered.constants, BufferUsages::UNIFORM)?;
+        match self.lowered.projection {
+            Some(_) => self.projected(tensors, batches, stores, &constants),
+            None => batches.iter().zip(stores).try_for_each(|(batch, store)| self.elements(batch, store, &constants, &[], None)),
+        }
+    }
+
+    fn global_norm(&mut self, batches: &[Batch]) -> Result<()> {
+        let source = &shaders::optim::GLOBAL_NORM;
+        // the chunks of each class of each batch, and how many results precede theirs
+        let mut parts = Vec::new();
+        let mut end = 0;
+        for batch in batches {
+            for (class, chunks) in batch.gradient_chunks() {
+                let workgroups = workgroups(chunks.len(), class);
+                parts.push((batch, class, chunks, workgroups, end));
+                end += workgroups;
+            }
+        }
+        let partials = self.gpu.buffer("gradus.optim.partials", u64::from(end) * 8, BufferUsages::STORAGE)?;
+        for (batch, class, chunks, workgroups, partial) in parts {
+            let mut defines = vec!["PARTIAL", grad_define(batch.grad_dtype)];
+            defines.extend(class.scalar.then_some("SCALAR"));
+            let kernel = self.gpu.kernel(source, &defines, &[("LANES", class.lanes)])?;
+            let elements = chunks.iter().map(|chunk| u64::from(chunk.length)).sum::<u64>();
+            let chunks = self.table(&chunks)?;
+            let bindings = vec![
+                Bind::whole("chunks", &chunks),
+                Bind::whole("control", &self.tables.control),
+                grad(batch, elements),
+                Bind::whole("status", &self.tables.status),
+                Bind::whole("partials", &partials),
+            ];
+            self.recording.dispatch_with(self.gpu, &kernel, workgroups, &GlobalNormConstants { partial }, bindings)?;
+        }
+        let (dynamic, growth_factor, backoff_factor, growth_interval) = match self.options.loss_scale {
+            LossScale::Fixed(_) => (0, 1.0, 1.0, 1),
+            LossScale::Dynamic { growth_factor, backoff_factor, growth_interval, .. } => (1, growth_factor, backoff_factor, growth_interval),
+        };
+        let constants = GlobalNormFinishConstants {
+            max_norm: self.options.max_norm.map_or(f32::INFINITY, |norm| norm as f32),
+            dynamic,
+            growth_factor: growth_factor as f32,
+            backoff_factor: backoff_factor as f32,
+            growth_interval,
+        };
+        let kernel = self.gpu.kernel(source, &["FINISH"], &[])?;
+        let bindings = vec![Bind::whole("status", &self.tables.status), Bind::whole("partials", &partials)];
+        self.recording.dispatch_with(self.gpu, &kernel, 1, &constants, bindings)
+    }
+
+    fn bias_correction(&mut self, tensors: usize) -> Result<()> {
+        let Lowered { rule, betas, lr_decay, blend, maximize, .. } = *self.lowered;
+        let kernel = self.gpu.kernel(&shaders::optim::BIAS_CORRECTION, &[], &[("RULE", rule as u32)])?;
+        let constants = BiasCorrectionConstants {
+            beta1: fixed_point(betas[0]),
+            beta2: fixed_point(betas[1]),
+            lr_decay: lr_decay as f32,
+            first_blend: blend[0] as f32,
+            blend: blend[1] as f32,
+            sign: if maximize { -1.0 } else { 1.0 },
+        };
+        let bindings = vec![
+            Bind::whole("control", &self.tables.control),
+            Bind::whole("scalars", &self.tables.scalars),
+            Bind::whole("steps", &self.tables.steps),
+            Bind::whole("status", &self.tables.status),
+        ];
+        let workgroups = (tensors.div_ceil(64) as u32).min(MAX_WORKGROUPS);
+        self.recording.dispatch_with(self.gpu, &kernel, workgroups, &constants, bindings)
+    }
+
+    /// The two passes of AdamP and SGDP, with the projection between them.
+    fn projected(&mut self, tensors: &[(&str, &Tensor, &Tensor)], batches: &[Batch], stores: &[Store], constants: &wgpu::Buffer) -> Result<()> {
+        let Some(projection) = self.lowered.projection else { return Ok(()) };
+        let rows = super::plan::rows(tensors);
+        let (total_sums, total_coefficients) =
+            rows.last().map_or((0, 0), |last| (last.sums + last.rows * last.segments, last.coefficients + last.rows));
+        let sums = self.gpu.buffer("gradus.optim.sums", total_sums * 16, BufferUsages::STORAGE)?;
+        let coefficients = self.gpu.buffer("gradus.optim.coefficients", total_coefficients * 4, BufferUsages::STORAGE)?;
+        let nesterov = projection.nesterov.then_some("NESTEROV");
+
+        for (batch, store) in batches.iter().zip(stores) {
+            self.sums(batch, store, constants, &sums, nesterov, &|tensor| rows[tensor])?;
+        }
+
+        let tasks = super::plan::projection_tasks(tensors, &rows);
+        if !tasks.is_empty() {
+            let kernel = self.gpu.kernel(&shaders::optim::PROJECTION, &[], &[])?;
+            let block = ProjectionConstants { delta: projection.delta as f32, eps: projection.eps as f32 };
+            let workgroups = (tasks.len() as u32).min(MAX_WORKGROUPS);
+            let tasks = self.table(&tasks)?;
+            let bindings = vec![
+                Bind::whole("tasks", &tasks),
+                Bind::whole("scalars", &self.tables.scalars),
+                Bind::whole("sums", &sums),
+                Bind::whole("coefficients", &coefficients),
+            ];
+            self.recording.dispatch_with(self.gpu, &kernel, workgroups, &block, bindings)?;
+        }
+
+        let mut defines = vec!["APPLY", "PROJECTION"];
+        defines.extend(nesterov);
+        defines.extend((!projection.nesterov).then_some("NO_GRAD"));
+        defines.extend((!projection.writes_states).then_some("READ_STATES"));
+        let coefficient = |tensor: usize| (rows[tensor].coefficients, rows[tensor].columns);
+        for (batch, store) in batches.iter().zip(stores) {
+            self.elements(batch, store, constants, &defines, Some((&coefficients, &coefficient)))?;
+        }
+        Ok(())
+    }
+
+    /// The first pass: states and sums by row.
+    fn sums(
+        &mut self,
+        batch: &Batch,
+        store: &Store,
+        constants: &wgpu::Buffer,
+        sums: &wgpu::Buffer,
+        nesterov: Option<&'static str>,
+        rows: &dyn Fn(usize) -> Rows,
+    ) -> Result<()> {
+        for (class, tasks) in batch.row_tasks(rows) {
+            let mut defines = self.defines(batch, store, class);
+            defines.push("SUMS");
+            defines.extend(nesterov);
+            let kernel = self.gpu.kernel(self.lowered.kernel.0, &defines, &[("LANES", class.lanes)])?;
+            let elements = tasks.iter().map(|task| u64::from(task.rows) * u64::from(task.columns)).sum();
+            let visited = tasks.iter().map(|task| u64::from(task.rows) * 16).sum();
+            let workgroups = (tasks.len() as u32).min(MAX_WORKGROUPS);
+            let tasks = self.table(&tasks)?;
+            let mut bindings = Self::bindings(self.tables, batch, store, constants, elements);
+            bindings.extend([Bind::whole("tasks", &tasks), Bind { visited, ..Bind::whole("sums", sums) }]);
+            self.recording.dispatch(self.gpu, &kernel, workgroups, &bindings)?;
+        }
+        Ok(())
+    }
+
+    /// One elementwise pass.
+    fn elements(
+        &mut self,
+        batch: &Batch,
+        store: &Store,
+        constants: &wgpu::Buffer,
+        more: &[&'static str],
+        projection: Option<(&wgpu::Buffer, &dyn Fn(usize) -> (u64, u64))>,
+    ) -> Result<()> {
+        for (class, chunks) in batch.chunks(projection.map(|(_, coefficient)| coefficient)) {
+            let mut defines = self.defines(batch, store, class);
+            defines.extend(more);
+            defines.extend(class.whole_rows.then_some("WHOLE_ROWS").filter(|_| projection.is_some()));
+            let kernel = self.gpu.kernel(self.lowered.kernel.0, &defines, &[("LANES", class.lanes)])?;
+            let elements = chunks.iter().map(|chunk| u64::from(chunk.length)).sum();
+            let workgroups = workgroups(chunks.len(), class);
+            let chunks = self.table(&chunks)?;
+            let mut bindings = Self::bindings(self.tables, batch, store, constants, elements);
+            bindings.push(Bind::whole("chunks", &chunks));
+            bindings.extend(projection.map(|(coefficients, _)| Bind::whole("coefficients", coefficients)));
+            self.recording.dispatch(self.gpu, &kernel, workgroups, &bindings)?;
+        }
+        Ok(())
+    }
+
+    fn defines(&self, batch: &Batch, store: &Store, class: Class) -> Vec<&'static str> {
+        let mut defines = self.lowered.defines.clone();
+        defines.push(match batch.param_dtype {
+            DType::F16 => "PARAM_F16",
+            DType::Bf16 => "PARAM_BF16",
+            _ => "PARAM_F32",
+        });
+        defines.push(grad_define(batch.grad_dtype));
+        defines.extend(["STATE_0", "STATE_1", "STATE_2"].iter().take(store.states.len()));
+        defines.extend(store.master.is_some().then_some("MASTER"));
+        let stochastic = matches!(self.options.rounding, Rounding::Stochastic { .. }) && batch.param_dtype != DType::F32;
+        defines.extend(stochastic.then_some("STOCHASTIC"));
+        defines.extend(class.scalar.then_some("SCALAR"));
+        defines.extend(batch.shared().then_some("SHARED"));
+        defines
+    }
+
+    /// What both traversals bind, of a dispatch that visits `elements` elements.
+    fn bindings<'b>(tables: &'b Tables, batch: &'b Batch, store: &'b Store, constants: &'b wgpu::Buffer, elements: u64) -> Vec<Bind<'b>> {
+        let window = &batch.param_window;
+        let param = Bind {
+            name: "param",
+            buffer: &batch.param,
+            offset: window.start,
+            size: window.end - window.start,
+            visited: elements * batch.param_dtype.size(),
+        };
+        let mut bindings = vec![Bind::whole("constants", constants), Bind::whole("scalars", &tables.scalars), param, grad(batch, elements)];
+        for (name, state) in ["state_0", "state_1", "state_2"].into_iter().zip(&store.states) {
+            bindings.push(Bind { visited: elements * 4, ..Bind::whole(name, state) });
+        }
+        bindings.extend(store.master.iter().map(|master| Bind { visited: elements * 4, ..Bind::whole("master", master) }));
+        bindings
+    }
+
+    fn table<T: bytemuck::Pod>(&self, rows: &[T]) -> Result<wgpu::Buffer> {
+        self.gpu.buffer_with("gradus.optim.ranges", bytemuck::cast_slice(rows), BufferUsages::STORAGE)
+    }
+}
+
+fn grad(batch: &Batch, elements: u64) -> Bind<'_> {
+    let window = &batch.grad_window;
+    Bind {
+        name: "grad",
+        buffer: &batch.grad,
+        offset: window.start,
+        size: window.end - window.start,
+        visited: elements * batch.grad_dtype.size(),
+    }
+}
+
+fn grad_define(dtype: DType) -> &'static str {
+    match dtype {
+        DType::F16 => "GRAD_F16",
+        DType::Bf16 => "GRAD_BF16",
+        _ => "GRAD_F32",
+    }
+}
+
+fn workgroups(ranges: usize, class: Class) -> u32 {
+    (ranges.div_ceil(256 / class.lanes as usize) as u32).min(MAX_WORKGROUPS)
+}
+
+/// A number below 1 in units of 2^-64, as (low word, high word).
+fn fixed_point(x: f64) -> [u32; 2] {
+    let units = (x * 2f64.powi(64)) as u64;
+    [units as u32, (units >> 32) as u32]
+}

@@ -1,0 +1,183 @@
+//! States as safetensors, with PyTorch's names.
+
+use std::collections::{BTreeMap, HashMap};
+
+use safetensors::SafeTensors;
+use safetensors::tensor::{Dtype, TensorView};
+
+use super::optimizer::{Group, Optimizer, Rounding};
+use crate::gpu::{Element, Tensor, read_all};
+use crate::{Error, Result};
+
+/// The value of the metadata key `format`.
+const FORMAT: &str = "gradus.optim.1";
+
+/// The loss scale, `growth_tracker` and the count of skipped steps, as u32 words (the scale's bits).
+const LOSS_SCALE: &str = "loss_scaler";
+
+/// A state of one parameter: its name in the file, its shape, and where it is on the device.
+struct Entry {
+    name: String,
+    shape: Vec<usize>,
+    pieces: Vec<Tensor>,
+}
+
+impl Optimizer {
+    /// The states of all parameters, as the bytes of a safetensors file, as they are after all that
+    /// was submitted so far.
+    ///
+    /// The tensors are called `{parameter}.{state}`, with PyTorch's names of states (`exp_avg`,
+    /// `exp_avg_sq`, `momentum_buffer`, ...), f32, of the parameter's shape; `{parameter}.step`, an
+    /// i64; `{parameter}.master`, the f32 copy of a parameter of 16 bits; and `loss_scaler`. The
+    /// metadata hold the algorithm, its configuration, and the groups' learning rates and decays. The
+    /// parameters themselves are the caller's to save.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLost`], [`Error::OutOfMemory`].
+    pub async fn state_dict(&self) -> Result<Vec<u8>> {
+        let entries = self.entries()?;
+        let counts = self.step_counts()?;
+        let status = self.loss_scaler()?;
+        let pieces = entries.iter().flat_map(|entry| entry.pieces.iter().cloned());
+        let tensors: Vec<Tensor> = pieces.chain([counts, status]).collect();
+        let mut bytes = read_all(&self.gpu, &tensors).await?.into_iter();
+
+        let mut views: BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)> = BTreeMap::new();
+        for Entry { name, shape, pieces } in entries {
+            let data = bytes.by_ref().take(pieces.len()).flatten().collect();
+            views.insert(name, (Dtype::F32, shape, data));
+        }
+        let steps: Vec<u32> = bytemuck::pod_collect_to_vec(&bytes.next().unwrap_or_default());
+        for (param, step) in self.params.iter().zip(steps) {
+            views.insert(format!("{}.step", param.name), (Dtype::I64, vec![], i64::from(step).to_le_bytes().to_vec()));
+        }
+        views.insert(LOSS_SCALE.to_owned(), (Dtype::U32, vec![6], bytes.next().unwrap_or_default()));
+
+        let views = views.iter().map(|(name, (dtype, shape, data))| Ok((name, TensorView::new(*dtype, shape.clone(), data)?)));
+        let views = views.collect::<Result<Vec<_>>>()?;
+        Ok(safetensors::serialize(views, Some(self.metadata()))?)
+    }
+
+    /// Restores what [`Optimizer::state_dict`] saved: states, step counts, the loss scale, and the
+    /// groups' learning rates and decays. It takes effect before the next submission, and continues
+    /// bit for bit.
+    ///
+    /// # Errors
+    /// [`Error::StateMismatch`] with every difference if the file belongs to another model, algorithm
+    /// or configuration; [`Error::SafeTensors`] if it is not such a file. Nothing has changed then.
+    pub fn load_state_dict(&mut self, bytes: &[u8]) -> Result<()> {
+        let file = SafeTensors::deserialize(bytes)?;
+        let (_, header) = SafeTensors::read_metadata(bytes)?;
+        let metadata = header.metadata().clone().unwrap_or_default();
+        let mut differences = Vec::new();
+        let mut differ = |what: String| differences.push(what);
+
+        for (key, expected) in self.metadata() {
+            if key == "groups" {
+                continue;
+            }
+            match metadata.get(&key) {
+                Some(found) if *found == expected => {}
+                Some(found) => differ(format!("{key} is {found}, expected {expected}")),
+                None => differ(format!("{key} is missing, expected {expected}")),
+            }
+        }
+        let groups = metadata.get("groups").and_then(|text| parse_groups(text)).unwrap_or_default();
+        if groups.len() != self.groups.len() {
+            differ(format!("{} groups, expected {}", groups.len(), self.groups.len()));
+        }
+
+        let entries = self.entries()?;
+        let steps = self.params.iter().map(|param| (format!("{}.step", param.name), Dtype::I64, vec![]));
+        let states = entries.iter().map(|entry| (entry.name.clone(), Dtype::F32, entry.shape.clone()));
+        let expected: Vec<_> = steps.chain(states).chain([(LOSS_SCALE.to_owned(), Dtype::U32, vec![6])]).collect();
+        for (name, dtype, shape) in &expected {
+            match file.tensor(name) {
+                Err(_) => differ(format!("`{name}` is missing")),
+                Ok(view) if view.dtype() != *dtype => differ(format!("`{name}` is {:?}, expected {dtype:?}", view.dtype())),
+                Ok(view) if view.shape() != shape => differ(format!("`{name}` has shape {:?}, expected {shape:?}", view.shape())),
+                Ok(_) => {}
+            }
+        }
+        let known: std::collections::HashSet<&str> = expected.iter().map(|(name, ..)| name.as_str()).collect();
+        let mut unexpected: Vec<&str> = file.names().into_iter().filter(|name| !known.contains(name)).collect();
+        unexpected.sort_unstable();
+        unexpected.into_iter().for_each(|name| differ(format!("`{name}` is not expected")));
+
+        let mut counts = Vec::with_capacity(self.params.len());
+        for param in &self.params {
+            let name = format!("{}.step", param.name);
+            let count = file.tensor(&name).ok().and_then(|view| Some(i64::from_le_bytes(view.data().try_into().ok()?)));
+            match count.map(u32::try_from) {
+                Some(Ok(count)) => counts.push(count),
+                Some(Err(_)) => differ(format!("`{name}` is not a number of steps")),
+                // said already
+                None => {}
+            }
+        }
+        if !differences.is_empty() {
+            return Err(Error::StateMismatch { differences });
+        }
+
+        self.set_groups(groups)?;
+        for entry in &entries {
+            let view = file.tensor(&entry.name)?;
+            upload::<f32>(self, &entry.pieces, view.data())?;
+        }
+        self.step_counts()?.write(&self.gpu, &counts)?;
+        upload::<u32>(self, &[self.loss_scaler()?], file.tensor(LOSS_SCALE)?.data())
+    }
+
+    fn entries(&self) -> Result<Vec<Entry>> {
+        let mut entries = Vec::new();
+        for (i, param) in self.params.iter().enumerate() {
+            let shape = param.param.shape().to_vec();
+            for (state, name) in self.lowered.states.iter().enumerate() {
+                let pieces = self.pieces(i, Some(state))?;
+                entries.push(Entry { name: format!("{}.{name}", param.name), shape: shape.clone(), pieces });
+            }
+            let pieces = self.pieces(i, None)?;
+            if !pieces.is_empty() {
+                entries.push(Entry { name: format!("{}.master", param.name), shape, pieces });
+            }
+        }
+        Ok(entries)
+    }
+
+    fn loss_scaler(&self) -> Result<Tensor> {
+        Tensor::from_buffer(&self.tables.status, 0, &[6], crate::DType::U32)
+    }
+
+    fn metadata(&self) -> HashMap<String, String> {
+        let groups: Vec<_> = self.groups.iter().map(|group| serde_json::json!([group.lr, group.weight_decay])).collect();
+        let rounding = match self.options.rounding {
+            Rounding::Nearest => "nearest".to_owned(),
+            Rounding::Stochastic { seed } => format!("stochastic, seed {seed}"),
+        };
+        HashMap::from([
+            ("format".to_owned(), FORMAT.to_owned()),
+            ("optimizer".to_owned(), self.lowered.name.to_owned()),
+            ("config".to_owned(), self.lowered.config.to_string()),
+            ("rounding".to_owned(), rounding),
+            ("groups".to_owned(), serde_json::Value::from(groups).to_string()),
+        ])
+    }
+}
+
+/// `[[lr, weight_decay], ...]`
+fn parse_groups(text: &str) -> Option<Vec<Group>> {
+    let rows: Vec<[f64; 2]> = serde_json::from_str(text).ok()?;
+    Some(rows.into_iter().map(|[lr, weight_decay]| Group { lr, weight_decay }).collect())
+}
+
+/// Writes `bytes` to consecutive pieces.
+fn upload<T: Element>(optimizer: &Optimizer, pieces: &[Tensor], bytes: &[u8]) -> Result<()> {
+    let values: Vec<T> = bytemuck::pod_collect_to_vec(bytes);
+    let mut rest = values.as_slice();
+    for piece in pieces {
+        let (now, later) = rest.split_at(piece.len());
+        piece.write(&optimizer.gpu, now)?;
+        rest = later;
+    }
+    Ok(())
+}

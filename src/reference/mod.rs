@@ -1,0 +1,17 @@
+//! Plain f64 definitions of what the kernels compute.
+//!
+//! Nothing here is fast, and nothing here knows of a device: these are loops to be read beside the
+//! papers, and the yardstick that every kernel is tested against. Only the standard library is used.
+//!
+//! - [`optim`]: one step of each optimizer, on one parameter
+//! - [`vector`]: the vector operations of the iterative solvers
+//! - [`random`]: the counter-based generator, equal on every device
+//! - [`rounding`]: f32 to f16 and bf16, to nearest and stochastically
+//!
+//! Random words and rounded values are defined bit for bit; everything else is defined in f64, and
+//! an f32 kernel agrees with it to a tolerance.
+
+pub mod optim;
+pub mod random;
+pub mod rounding;
+pub mod vector;

@@ -1,0 +1,252 @@
+//! One step of each optimizer, in f64.
+//!
+//! The arithmetic and the defaults are those of PyTorch's `torch.optim`, of the `adamp` package for
+//! [`AdamP`] and [`SgdP`], and of `torch_optimizer` for [`DiffGrad`], where these differ from what
+//! the papers print. Fields have the names of the hyperparameters there.
+//!
+//! Throughout, `p` is the parameter, `g` its gradient, and `t` the step's number, from 1.
+//! `maximize` negates `g` before anything else. Weight decay is *coupled* where `g += weight_decay·p`
+//! follows, *decoupled* where instead the parameter shrinks, `p *= 1 - lr·weight_decay`.
+//!
+//! ```
+//! use gradus::reference::optim::{AdamW, Step};
+//!
+//! let optimizer = AdamW { lr: 0.1, weight_decay: 0.0, ..AdamW::default() };
+//! let mut p = vec![1.0, -1.0];
+//! let mut state = optimizer.initial_state(p.len());
+//! for t in 1..=200 {
+//!     let g = p.clone(); // the gradient of ‖p‖²/2
+//!     optimizer.step(t, &[2], &mut p, &g, &mut state);
+//! }
+//! assert!(p.iter().all(|p| p.abs() < 0.01));
+//! ```
+
+mod adadelta;
+mod adagrad;
+mod adam;
+mod adamp;
+mod diffgrad;
+mod rmsprop;
+mod sgd;
+mod sgdp;
+
+pub use adadelta::Adadelta;
+pub use adagrad::Adagrad;
+pub use adam::{Adam, AdamW};
+pub use adamp::{AdamP, projection};
+pub use diffgrad::DiffGrad;
+pub use rmsprop::RmsProp;
+pub use sgd::Sgd;
+pub use sgdp::SgdP;
+
+use super::vector;
+
+/// An optimizer, as a function of one parameter, its gradient and its state.
+///
+/// Hyperparameters are not checked. Out of range ones give infinities or NaN, not panics.
+pub trait Step {
+    /// The names of the state tensors, in PyTorch's spelling and in the order of `state`.
+    ///
+    /// The list depends on the hyperparameters: a tensor that a setting does not need is absent.
+    fn state_names(&self) -> Vec<&'static str>;
+
+    /// The state before the first step of a parameter of `n` elements: a tensor of `n` for each of
+    /// [`state_names`](Self::state_names), zero unless the optimizer says otherwise.
+    fn initial_state(&self, n: usize) -> Vec<Vec<f64>> {
+        vec![vec![0.0; n]; self.state_names().len()]
+    }
+
+    /// Step number `t`, from 1, on one parameter.
+    ///
+    /// `p` and `g` have the `shape`, row-major, with the channels along its first axis; only
+    /// [`AdamP`] and [`SgdP`] look at it. A scalar's shape is empty.
+    ///
+    /// # Panics
+    ///
+    /// If `p`, `g` or a state tensor has not as many elements as `shape`, or if there are not as
+    /// many state tensors as [`state_names`](Self::state_names).
+    fn step(&self, t: u64, shape: &[usize], p: &mut [f64], g: &[f64], state: &mut [Vec<f64>]);
+}
+
+/// The factor that brings gradients of global norm `norm` down to `max_norm`.
+///
+/// `min(1, max_norm/(norm + 1e-6))`, as `torch.nn.utils.clip_grad_norm_`. NaN if `norm` is NaN.
+///
+/// ```
+/// use gradus::reference::optim::clip_factor;
+///
+/// assert_eq!(clip_factor(0.5, 1.0), 1.0);
+/// assert!((clip_factor(4.0, 1.0) - 0.25).abs() < 1e-6);
+/// ```
+pub fn clip_factor(norm: f64, max_norm: f64) -> f64 {
+    let factor = max_norm / (norm + 1e-6);
+    // Not `f64::min`, which would turn NaN into 1.
+    if factor > 1.0 { 1.0 } else { factor }
+}
+
+/// The Euclidean norm of all gradients taken as one vector.
+///
+/// `√(Σ ‖g_k‖²)`, the norm that `torch.nn.utils.clip_grad_norm_` clips. 0 if there are none.
+///
+/// ```
+/// use gradus::reference::optim::global_norm;
+///
+/// assert_eq!(global_norm(&[&[3.0], &[0.0, 4.0]]), 5.0);
+/// ```
+pub fn global_norm(gradients: &[&[f64]]) -> f64 {
+    let mut sum = 0.0;
+    for g in gradients {
+        sum += vector::dot(g, g);
+    }
+    sum.sqrt()
+}
+
+/// `1 - beta^t`, which divides a running average that started at zero (Adam, section 3).
+///
+/// To a few units in the last place for `beta` in [0, 1] and any `t`: the difference itself would
+/// lose digits to cancellation while `t·(1 - beta)` is small. NaN for a negative `beta`.
+///
+/// ```
+/// use gradus::reference::optim::bias_correction;
+///
+/// assert_eq!(bias_correction(0.5, 2), 0.75);
+/// assert_eq!(bias_correction(0.0, 1), 1.0);
+/// ```
+pub fn bias_correction(beta: f64, t: u64) -> f64 {
+    if t == 0 || beta == 1.0 {
+        return 0.0;
+    }
+    // 1 - e^(t·ln beta). From 1/2 on, beta - 1 is exact.
+    let logarithm = if beta >= 0.5 {
+        (beta - 1.0).ln_1p()
+    } else {
+        beta.ln()
+    };
+    -(t as f64 * logarithm).exp_m1()
+}
+
+/// The gradient that an optimizer with `maximize` and coupled decay works with.
+fn coupled(g: f64, p: f64, maximize: bool, weight_decay: f64) -> f64 {
+    let g = if maximize { -g } else { g };
+    if weight_decay == 0.0 {
+        g // whatever p is, even infinite
+    } else {
+        g + weight_decay * p
+    }
+}
+
+/// The precondition of [`Step::step`].
+fn check(names: &[&str], shape: &[usize], p: &[f64], g: &[f64], state: &[Vec<f64>]) {
+    let n: usize = shape.iter().product();
+    assert_eq!(p.len(), n, "the parameter's length is not its shape's");
+    assert_eq!(g.len(), n, "the gradient's length is not the shape's");
+    assert_eq!(
+        state.len(),
+        names.len(),
+        "the state tensors should be {names:?}"
+    );
+    for (name, tensor) in names.iter().zip(state) {
+        assert_eq!(tensor.len(), n, "the length of {name} is not the shape's");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Against the recurrence `bc ← beta·bc + (1 - beta)`, which has no cancellation.
+    #[test]
+    fn bias_correction_keeps_its_digits() {
+        for beta in [0.0, 0.3, 0.5, 0.9, 0.99, 0.999, 0.9999] {
+            let mut expect = 0.0;
+            for t in 1..=1_000_000 {
+                expect = beta * expect + (1.0 - beta);
+                let error = (bias_correction(beta, t) / expect - 1.0).abs();
+                assert!(error < 1e-12, "beta {beta}, t {t}: {error:e}");
+            }
+        }
+        assert_eq!(bias_correction(0.9, 0), 0.0);
+        assert!(bias_correction(1.0, 5).is_sign_positive());
+        assert_eq!(bias_correction(0.9999, u64::MAX), 1.0);
+    }
+
+    #[test]
+    fn clip_factor_of_odd_norms() {
+        assert!(clip_factor(f64::NAN, 1.0).is_nan());
+        assert_eq!(clip_factor(f64::INFINITY, 1.0), 0.0);
+        assert_eq!(clip_factor(0.0, 1.0), 1.0);
+        assert_eq!(clip_factor(2.0, 1.0), 1.0 / (2.0 + 1e-6));
+        assert_eq!(global_norm(&[]), 0.0);
+    }
+
+    /// Every optimizer in every setting that changes the state: the state fits its names, and steps
+    /// on a scalar, an empty parameter and a matrix go through.
+    #[test]
+    fn state_fits() {
+        let momentum = 0.9;
+        let cases: [(Box<dyn Step>, &[&str]); 14] = [
+            (Box::new(Sgd::default()), &[]),
+            (
+                Box::new(Sgd {
+                    momentum,
+                    ..Sgd::default()
+                }),
+                &["momentum_buffer"],
+            ),
+            (Box::new(Adagrad::default()), &["sum"]),
+            (Box::new(Adadelta::default()), &["square_avg", "acc_delta"]),
+            (Box::new(RmsProp::default()), &["square_avg"]),
+            (
+                Box::new(RmsProp {
+                    momentum,
+                    ..RmsProp::default()
+                }),
+                &["square_avg", "momentum_buffer"],
+            ),
+            (
+                Box::new(RmsProp {
+                    centered: true,
+                    ..RmsProp::default()
+                }),
+                &["square_avg", "grad_avg"],
+            ),
+            (
+                Box::new(RmsProp {
+                    momentum,
+                    centered: true,
+                    ..RmsProp::default()
+                }),
+                &["square_avg", "momentum_buffer", "grad_avg"],
+            ),
+            (Box::new(Adam::default()), &["exp_avg", "exp_avg_sq"]),
+            (Box::new(AdamW::default()), &["exp_avg", "exp_avg_sq"]),
+            (
+                Box::new(AdamW {
+                    amsgrad: true,
+                    ..AdamW::default()
+                }),
+                &["exp_avg", "exp_avg_sq", "max_exp_avg_sq"],
+            ),
+            (
+                Box::new(DiffGrad::default()),
+                &["exp_avg", "exp_avg_sq", "previous_grad"],
+            ),
+            (Box::new(AdamP::default()), &["exp_avg", "exp_avg_sq"]),
+            (Box::new(SgdP::default()), &["momentum"]),
+        ];
+        for (optimizer, names) in cases {
+            assert_eq!(optimizer.state_names(), names);
+            for shape in [&[][..], &[0], &[3, 0], &[2, 3]] {
+                let n = shape.iter().product();
+                let mut state = optimizer.initial_state(n);
+                let mut p = vec![1.0; n];
+                for t in 1..=3 {
+                    optimizer.step(t, shape, &mut p, &vec![0.5; n], &mut state);
+                }
+                assert_eq!(state.len(), names.len());
+                assert!(state.iter().all(|tensor| tensor.len() == n));
+                assert!(p.iter().all(|&p| p < 1.0), "{names:?} {p:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! Elementwise operations.
+
+use std::ops::Range;
+
+use crate::gpu::{Bind, DType, Gpu, KernelSource, Recording, Tensor, binding_alignment};
+use crate::shaders::layout::{CastConstants, VectorConstants};
+use crate::{Result, shaders};
+
+/// The most workgroups of 256 that a dispatch has; they stride.
+const MAX_WORKGROUPS: u64 = 1024;
+
+/// A factor: a number of the host's, or the first element of a tensor of f32 on the device, read when
+/// the recording runs.
+#[derive(Clone, Copy, Debug)]
+pub enum Scalar<'a> {
+    /// Rounded to f32.
+    Value(f64),
+    /// Of one element or more.
+    Device(&'a Tensor),
+}
+
+impl From<f64> for Scalar<'_> {
+    fn from(value: f64) -> Self {
+        Self::Value(value)
+    }
+}
+
+impl<'a> From<&'a Tensor> for Scalar<'a> {
+    fn from(tensor: &'a Tensor) -> Self {
+        Self::Device(tensor)
+    }
+}
+
+impl Scalar<'_> {
+    /// A tensor that holds it, at the start of a buffer.
+    fn tensor(self, gpu: &Gpu, recording: &mut Recording, written: &Tensor) -> Result<Tensor> {
+        match self {
+            Self::Value(value) => Tensor::from_slice(gpu, &[1], &[value as f32]),
+            Self::Device(alpha) => {
+                alpha.expect_dtype("alpha", &[DType::F32])?;
+                let first = Tensor::from_buffer(alpha.buffer(), alpha.offset(), &[1], DType::F32)?;
+                first.expect_apart("alpha", written, "y")?;
+                if first.offset() == 0 && !first.shares_buffer(written) {
+                    return Ok(first);
+                }
+                // kernels read it at the start of a binding of its own
+                let copied = Tensor::zeros(gpu, &[1], DType::F32)?;
+                copy(gpu, recording, &first, &copied)?;
+                Ok(copied)
+            }
+        }
+    }
+}
+
+/// `y = alpha`.
+///
+/// # Errors
+/// [`Error::DType`](crate::Error::DType) if `y` is not of floats.
+pub fn fill<'a>(gpu: &Gpu, recording: &mut Recording, alpha: impl Into<Scalar<'a>>, y: &Tensor) -> Result<()> {
+    y.expect_dtype("y", &DType::FLOATS)?;
+    let alpha = alpha.into().tensor(gpu, recording, y)?;
+    map(gpu, recording, &shaders::vector::FILL, &["WRITE_ONLY"], None, y, Some(&alpha), &VectorConstants::default())
+}
+
+/// `y = x`, bit for bit, of any one element type.
+///
+/// # Errors
+/// [`Error::Shape`](crate::Error::Shape), [`Error::DType`](crate::Error::DType) or
+/// [`Error::Overlap`](crate::Error::Overlap) if `x` does not match `y` or overlaps it.
+pub fn copy(gpu: &Gpu, recording: &mut Recording, x: &Tensor, y: &Tensor) -> Result<()> {
+    matching(x, y)?;
+    if x.dtype() == DType::U8 {
+        // four to a word: the kernel copies whole words, and a last word that is not whole by halves
+        let halves = |tensor: &Tensor| Tensor::from_buffer(tensor.buffer(), tensor.offset(), &[tensor.len().div_ceil(2)], DType::F16);
+        return copy(gpu, recording, &halves(x)?, &halves(y)?);
+    }
+    map(gpu, recording, &shaders::vector::COPY, &["SOURCE", "WRITE_ONLY"], Some(x), y, None, &VectorConstants::default())
+}
+
+/// `y = x` of another float type, to nearest even.
+///
+/// # Errors
+/// [`Error::Shape`](crate::Error::Shape), [`Error::DType`](crate::Error::DType) or
+/// [`Error::Overlap`](crate::Error::Overlap) if the shapes differ, a type is not a float, or they
+/// overlap.
+pub fn cast(gpu: &Gpu, recording: &mut Recording, x: &Tensor, y: &Tensor) -> Result<()> {
+    x.expect_dtype("x", &DType::FLOATS)?;
+    y.expect_dtype("y", &DType::FLOATS)?;
+    x.expect_shape("x", y.shape())?;
+    x.expect_apart("x", y, "y")?;
+    let from = ["FROM_F32", "FROM_F16", "FROM_BF16"][float(x.dtype())];
+    let to = ["TO_F32", "TO_F16", "TO_BF16"][float(y.dtype())];
+    let mut defines = vec![from, to];
+    defines.extend(x.shares_buffer(y).then_some("SHARED"));
+    let kernel = gpu.kernel(&shaders::vector::CAST, &defines, &[])?;
+    let limit = (gpu.limits().max_storage_buffer_binding_size - binding_alignment(gpu)) / 4 / 256 * 256;
+    let len = x.len() as u64;
+    for start in (0..len).step_by(limit as usize) {
+        let part = start..(start + limit).min(len);
+        let bytes = |tensor: &Tensor| {
+            let size = tensor.dtype().size();
+            tensor.offset() + part.start * size..tensor.offset() + part.end * size
+        };
+        let (bind_x, before_x) = Bind::range(gpu, "x", x.buffer(), bytes(x));
+        let (bind_y, before_y) = Bind::range(gpu, "y", y.buffer(), bytes(y));
+        let constants = CastConstants {
+            x: (before_x / x.dtype().size()) as u32,
+            y: (before_y / y.dtype().size()) as u32,
+            count: (part.end - part.start) as u32,
+        };
+        let workgroups = (part.end - part.start).div_ceil(256).min(MAX_WORKGROUPS) as u32;
+        recording.dispatch_with(gpu, &kernel, workgroups, &constants, vec![bind_x, bind_y])?;
+    }
+    Ok(())
+}
+
+/// `y = alpha·y`.
+///
+/// # Errors
+/// [`Error::DType`](crate::Error::DType) if `y` is not of floats.
+pub fn scale<'a>(gpu: &Gpu, recording: &mut Recording, alpha: impl Into<Scalar<'a>>, y: &Tensor) -> Result<()> {
+    y.expect_dtype("y", &DType::FLOATS)?;
+    let alpha = alpha.into().tensor(gpu, recording, y)?;
+    map(gpu, recording, &shaders::vector::SCALE, &[], None, y, Some(&alpha), &VectorConstants::default())
+}
+
+/// `y = y + alpha·x`.
+///
+/// # Errors
+/// [`Error::Shape`](crate::Error::Shape), [`Error::DType`](crate::Error::DType) or
+/// [`Error::Overlap`](crate::Error::Overlap) if `x` does not match `y` or overlaps it.
+pub fn axpy<'a>(gpu: &Gpu, recording: &mut Recording, alpha: impl Into<Scalar<'a>>, x: &Tensor, y: &Tensor) -> Result<()> {
+    y.expect_dtype("y", &DType::FLOATS)?;
+    matching(x, y)?;
+    let alpha = alpha.into().tensor(gpu, recording, y)?;
+    map(gpu, recording, &shaders::vector::AXPY, &["SOURCE"], Some(x), y, Some(&alpha), &VectorConstants::default())
+}
+
+/// Fills `y` with uniform numbers in [0, 1), multiples of 2^-24 (then rounded to `y`'s type): element
+/// i depends on `seed`, `stream` and i alone, by Philox4x32-10, and is the same on every device
+/// ([`reference::random::uniform`](crate::reference::random::uniform)).
+///
+/// # Errors
+/// [`Error::DType`](crate::Error::DType) if `y` is not of floats.
+pub fn random_uniform(gpu: &Gpu, recording: &mut Recording, seed: u64, stream: u32, y: &Tensor) -> Result<()> {
+    random(gpu, recording, "UNIFORM", seed, stream, y)
+}
+
+/// Fills `y` with 1 and -1, each with probability one half; keyed as [`random_uniform`]
+/// ([`reference::random::rademacher`](crate::reference::random::rademacher)).
+///
+/// # Errors
+/// [`Error::DType`](crate::Error::DType) if `y` is not of floats.
+pub fn random_rademacher(gpu: &Gpu, recording: &mut Recording, seed: u64, stream: u32, y: &Tensor) -> Result<()> {
+    random(gpu, recording, "RADEMACHER", seed, stream, y)
+}
+
+fn random(gpu: &Gpu, recording: &mut Recording, distribution: &'static str, seed: u64, stream: u32, y: &Tensor) -> Result<()> {
+    y.expect_dtype("y", &DType::FLOATS)?;
+    let constants = VectorConstants { seed_low: seed as u32, seed_high: (seed >> 32) as u32, stream, ..Default::default() };
+    map(gpu, recording, &shaders::vector::RANDOM, &["WRITE_ONLY", distribution], None, y, None, &constants)
+}
+
+pub(super) fn matching(x: &Tensor, y: &Tensor) -> Result<()> {
+    x.expect_dtype("x", &[y.dtype()])?;
+    x.expect_shape("x", y.shape())?;
+    x.expect_apart("x", y, "y")
+}
+
+/// The index of a float type among [`DType::FLOATS`].
+pub(super) fn float(dtype: DType) -> usize {
+    match dtype {
+        DType::F16 => 1,
+        DType::Bf16 => 2,
+        _ => 0,
+    }
+}
+
+#[expect(clippy::too_many_arguments, reason = "the one place where all elementwise operations meet")]
+fn map(
+    gpu: &Gpu,
+    recording: &mut Recording,
+    source: &'static KernelSource,
+    defines: &[&'static str],
+    x: Option<&Tensor>,
+    y: &Tensor,
+    alpha: Option<&Tensor>,
+    constants: &VectorConstants,
+) -> Result<()> {
+    let words = y.bytes().div_ceil(4);
+    // the last word, if its high half is not the tensor's
+    let half = if y.bytes().is_multiple_of(4) { u64::MAX } else { words - 1 };
+    let mut defines = defines.to_vec();
+    defines.push(["DTYPE_F32", "DTYPE_F16", "DTYPE_BF16"][float(y.dtype())]);
+    defines.extend(x.is_some_and(|x| x.shares_buffer(y)).then_some("SHARED"));
+    let longest = gpu.limits().max_storage_buffer_binding_size - binding_alignment(gpu);
+    for (scalar, range) in ranges(x, y, words, half, longest / 16 * 4) {
+        let mut defines = defines.clone();
+        defines.extend(scalar.then_some("SCALAR"));
+        let kernel = gpu.kernel(source, &defines, &[])?;
+        let unit = if scalar { 1 } else { 4 };
+        let bytes = |tensor: &Tensor| tensor.offset() + range.start * 4..tensor.offset() + range.end * 4;
+        let (bind_y, before_y) = Bind::range(gpu, "y", y.buffer(), bytes(y));
+        let mut bindings = vec![bind_y];
+        let mut before_x = 0;
+        if let Some(x) = x {
+            let (bind_x, before) = Bind::range(gpu, "x", x.buffer(), bytes(x));
+            bindings.push(bind_x);
+            before_x = before;
+        }
+        if let Some(alpha) = alpha {
+            bindings.push(Bind::tensor(gpu, "alpha", alpha).0);
+        }
+        let count = (range.end - range.start) / unit;
+        let constants = VectorConstants {
+            x: (before_x / 4 / unit) as u32,
+            y: (before_y / 4 / unit) as u32,
+            count: count as u32,
+            half: half.checked_sub(range.start).filter(|_| scalar).map_or(u32::MAX, |at| at.min(u64::from(u32::MAX)) as u32),
+            first: range.start as u32,
+            ..*constants
+        };
+        let workgroups = count.div_ceil(256).min(MAX_WORKGROUPS) as u32;
+        recording.dispatch_with(gpu, &kernel, workgroups, &constants, bindings)?;
+    }
+    Ok(())
+}
+
+/// Cuts the words of `y` into ranges of whole cells and the ragged ends, or into words where `x` and
+/// `y` are out of phase; none longer than `longest` words.
+fn ranges(x: Option<&Tensor>, y: &Tensor, words: u64, half: u64, longest: u64) -> Vec<(bool, Range<u64>)> {
+    let cut = |scalar: bool, range: Range<u64>| {
+        let end = range.end;
+        range.step_by(longest as usize).map(move |start| (scalar, start..(start + longest).min(end)))
+    };
+    let phase = y.offset() / 4 % 4;
+    if x.is_some_and(|x| x.offset() / 4 % 4 != phase) {
+        return cut(true, 0..words).collect();
+    }
+    let head = ((4 - phase) % 4).min(words);
+    let whole = words.min(half);
+    let tail = if whole > head { head + (whole - head) / 4 * 4 } else { head };
+    cut(true, 0..head).chain(cut(false, head..tail)).chain(cut(true, tail..words)).collect()
+}

@@ -1,0 +1,12 @@
+//! Vector operations on tensors of f32, f16 or bf16: one shape, one element type a call, arithmetic
+//! in f32, results to nearest even.
+//!
+//! Each function appends to a [`Recording`](crate::Recording) and runs nothing. The scalar comes
+//! first and the tensor that is written last, as in BLAS. Tensors may begin anywhere in their
+//! buffers and be longer than a binding.
+
+mod map;
+mod reduce;
+
+pub use map::{Scalar, axpy, cast, copy, fill, random_rademacher, random_uniform, scale};
+pub use reduce::{dot, max_magnitude, norm};

@@ -1,0 +1,141 @@
+//! Reductions to one number, on a tree whose shape depends on the number of elements alone.
+
+use wgpu::BufferUsages;
+
+use super::map::{float, matching};
+use crate::gpu::{Bind, DType, Gpu, KernelSource, Recording, Tensor, binding_alignment};
+use crate::shaders::layout::ReduceConstants;
+use crate::{Result, shaders};
+
+/// The cells of a block, of four words each: `BLOCK` of `shared/reduce.wgsl`.
+const BLOCK: u64 = 2048;
+
+/// The most workgroups that a dispatch has; they stride over blocks.
+const MAX_WORKGROUPS: u64 = 1024;
+
+/// `out = ⟨x, y⟩`, `out` being one f32. Products and sums are in f32; the result is the same, bit for
+/// bit, on every run and wherever the tensors lie.
+///
+/// # Errors
+/// [`Error::Shape`](crate::Error::Shape), [`Error::DType`](crate::Error::DType) if `x` does not match
+/// `y`, they are not of floats, or `out` is not one f32; [`Error::Overlap`](crate::Error::Overlap) if
+/// `out` overlaps an operand.
+pub fn dot(gpu: &Gpu, recording: &mut Recording, x: &Tensor, y: &Tensor, out: &Tensor) -> Result<()> {
+    y.expect_dtype("y", &DType::FLOATS)?;
+    match x == y {
+        true => {}
+        false if x.overlaps(y) => {
+            x.expect_dtype("x", &[y.dtype()])?;
+            x.expect_shape("x", y.shape())?;
+        }
+        false => matching(x, y)?,
+    }
+    reduce(gpu, recording, &shaders::vector::DOT, &[], x, Some(y), out)
+}
+
+/// `out = ‖x‖`, the Euclidean norm, `out` being one f32. Squares are summed in f32: a norm beyond
+/// 1.8e19 is infinite, and values below 1e-19 count as nothing.
+///
+/// # Errors
+/// As [`dot`].
+pub fn norm(gpu: &Gpu, recording: &mut Recording, x: &Tensor, out: &Tensor) -> Result<()> {
+    reduce(gpu, recording, &shaders::vector::DOT, &["NORM"], x, None, out)
+}
+
+/// `out = max |xᵢ|`, `out` being one f32: exact, NaN if any element is, 0 if there is none.
+///
+/// # Errors
+/// As [`dot`].
+pub fn max_magnitude(gpu: &Gpu, recording: &mut Recording, x: &Tensor, out: &Tensor) -> Result<()> {
+    reduce(gpu, recording, &shaders::vector::MAX_MAGNITUDE, &[], x, None, out)
+}
+
+fn reduce(
+    gpu: &Gpu,
+    recording: &mut Recording,
+    source: &'static KernelSource,
+    defines: &[&'static str],
+    x: &Tensor,
+    y: Option<&Tensor>,
+    out: &Tensor,
+) -> Result<()> {
+    x.expect_dtype("x", &DType::FLOATS)?;
+    out.expect_dtype("out", &[DType::F32])?;
+    if out.len() != 1 {
+        out.expect_shape("out", &[1])?;
+    }
+    x.expect_apart("x", out, "out")?;
+    if let Some(y) = y {
+        y.expect_apart("y", out, "out")?;
+    }
+    // the kernel writes to the start of a binding, of a buffer that it does not read as well
+    let apart = [Some(x), y].into_iter().flatten().all(|operand| !operand.shares_buffer(out));
+    let direct = apart && out.offset().is_multiple_of(binding_alignment(gpu));
+    let result = if direct { out.clone() } else { Tensor::zeros(gpu, &[1], DType::F32)? };
+
+    let mut defines = defines.to_vec();
+    defines.push(["DTYPE_F32", "DTYPE_F16", "DTYPE_BF16"][float(x.dtype())]);
+    let words = x.bytes().div_ceil(4);
+    // a last word with but one half belongs to the words that are left over
+    let whole = x.bytes() / 4;
+    let cells = whole / 4;
+    let blocks = cells.div_ceil(BLOCK);
+    let partials = gpu.buffer("gradus.vector.partials", blocks * 4, BufferUsages::STORAGE)?;
+    let operands = |range: std::ops::Range<u64>| {
+        let bytes = |tensor: &Tensor| tensor.offset() + range.start * 4..tensor.offset() + (range.end * 4).min(tensor.bytes());
+        let (bind_x, before_x) = Bind::range(gpu, "x", x.buffer(), bytes(x));
+        let mut bindings = vec![bind_x];
+        let mut before_y = 0;
+        if let Some(y) = y {
+            let (bind_y, before) = Bind::range(gpu, "y", y.buffer(), bytes(y));
+            bindings.push(bind_y);
+            before_y = before;
+        }
+        (bindings, before_x / 4, before_y / 4)
+    };
+
+    let longest = (gpu.limits().max_storage_buffer_binding_size - binding_alignment(gpu)) / 16 / BLOCK * BLOCK;
+    let scalar = [Some(x), y].into_iter().flatten().any(|operand| !operand.offset().is_multiple_of(16));
+    for start in (0..cells).step_by(longest.max(BLOCK) as usize) {
+        let end = (start + longest.max(BLOCK)).min(cells);
+        let mut defines = defines.clone();
+        defines.push("PARTIAL");
+        defines.extend(scalar.then_some("SCALAR"));
+        let kernel = gpu.kernel(source, &defines, &[])?;
+        let (mut bindings, at_x, at_y) = operands(4 * start..4 * end);
+        bindings.push(Bind::whole("partials", &partials));
+        let unit = if scalar { 1 } else { 4 };
+        let constants = ReduceConstants {
+            x: (at_x / unit) as u32,
+            y: (at_y / unit) as u32,
+            count: (end - start) as u32,
+            partials: (start / BLOCK) as u32,
+            half: 0,
+        };
+        let workgroups = (end - start).div_ceil(BLOCK).min(MAX_WORKGROUPS) as u32;
+        recording.dispatch_with(gpu, &kernel, workgroups, &constants, bindings)?;
+    }
+
+    defines.push("FINISH");
+    let kernel = gpu.kernel(source, &defines, &[])?;
+    // an empty range cannot be bound: then any word does, and is not read
+    let zero = gpu.buffer("gradus.vector.nothing", 4, BufferUsages::STORAGE)?;
+    let (mut bindings, at_x, at_y) = match words > 4 * cells {
+        true => operands(4 * cells..words),
+        false => (vec![Bind::whole("x", &zero), Bind::whole("y", &zero)], 0, 0),
+    };
+    bindings.push(Bind::whole("partials", &partials));
+    bindings.push(Bind::tensor(gpu, "result", &result).0);
+    let constants = ReduceConstants {
+        x: at_x as u32,
+        y: at_y as u32,
+        count: (words - 4 * cells) as u32,
+        partials: blocks as u32,
+        half: u32::from(words > whole),
+    };
+    recording.dispatch_with(gpu, &kernel, 1, &constants, bindings)?;
+    match direct {
+        true => Ok(()),
+        false => super::copy(gpu, recording, &result.reshape(out.shape())?, out),
+    }
+}
