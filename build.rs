@@ -39,7 +39,8 @@ fn main() {
     }
     let mut out = String::new();
     for (module, kernels) in &modules {
-        write!(out, "pub mod {module} {{\nuse crate::gpu::kernel::{{Access, BindingLayout, KernelSource, Permutation}};\n{kernels}}}\n").unwrap();
+        write!(out, "pub mod {module} {{\nuse crate::gpu::kernel::{{Access, BindingLayout, KernelSource, Permutation}};\n{kernels}}}\n")
+            .unwrap();
     }
     out.push_str("/// Structs shared with WGSL, laid out by reflection.\npub mod layout {\n");
     for text in structs.values() {
@@ -92,8 +93,7 @@ fn permutations(source: &str) -> Vec<Vec<String>> {
     let mut all = vec![vec![]];
     for line in source.lines() {
         let Some(axis) = line.trim_start().strip_prefix("#permute ") else { continue };
-        let alternatives: Vec<Vec<&str>> =
-            axis.split('|').map(|a| a.split_whitespace().filter(|&word| word != "-").collect()).collect();
+        let alternatives: Vec<Vec<&str>> = axis.split('|').map(|a| a.split_whitespace().filter(|&word| word != "-").collect()).collect();
         all = all
             .iter()
             .flat_map(|base: &Vec<String>| {
@@ -116,8 +116,8 @@ fn kernel(root: &Path, name: &str, structs: &mut BTreeMap<String, String>) -> St
     for defines in permutations(&source) {
         let names: Vec<&str> = defines.iter().map(String::as_str).collect();
         let wgsl = preprocess::conditionals(&source, &names).unwrap_or_else(|e| panic!("shaders/{name}.wgsl: {e}"));
-        let module = naga::front::wgsl::parse_str(&wgsl)
-            .unwrap_or_else(|e| panic!("shaders/{name}.wgsl {names:?}:\n{}", e.emit_to_string(&wgsl)));
+        let module =
+            naga::front::wgsl::parse_str(&wgsl).unwrap_or_else(|e| panic!("shaders/{name}.wgsl {names:?}:\n{}", e.emit_to_string(&wgsl)));
         Validator::new(ValidationFlags::all(), Capabilities::empty())
             .validate(&module)
             .unwrap_or_else(|e| panic!("shaders/{name}.wgsl {names:?}:\n{}", e.emit_to_string(&wgsl)));
@@ -125,7 +125,9 @@ fn kernel(root: &Path, name: &str, structs: &mut BTreeMap<String, String>) -> St
         write!(permutation_text, "Permutation {{ defines: &{names:?}, bindings: &[{bindings}] }},\n").unwrap();
     }
     let constant = file_stem(Path::new(name)).to_uppercase();
-    format!("pub static {constant}: KernelSource = KernelSource {{ name: {name:?}, source: {source:?}, permutations: &[\n{permutation_text}] }};\n")
+    format!(
+        "pub static {constant}: KernelSource = KernelSource {{ name: {name:?}, source: {source:?}, permutations: &[\n{permutation_text}] }};\n"
+    )
 }
 
 /// Checks the limits, collects the structs, and lists the bindings.
@@ -151,7 +153,8 @@ fn reflect(name: &str, module: &naga::Module, structs: &mut BTreeMap<String, Str
         let binding = variable.binding.as_ref().unwrap_or_else(|| panic!("{name}: a buffer without a binding"));
         assert_eq!(binding.group, 0, "{name}: bindings are in group 0");
         let label = variable.name.as_deref().unwrap_or_default();
-        bindings.push((binding.binding, format!("BindingLayout {{ index: {}, name: {label:?}, access: Access::{access} }},", binding.binding)));
+        bindings
+            .push((binding.binding, format!("BindingLayout {{ index: {}, name: {label:?}, access: Access::{access} }},", binding.binding)));
         collect_structs(name, module, variable.ty, structs);
     }
     assert!(storage <= MAX_STORAGE_BUFFERS, "{name}: {storage} storage buffers");

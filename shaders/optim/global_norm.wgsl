@@ -120,7 +120,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     }
     let worst = max(max(exponents.x, exponents.y), max(exponents.z, exponents.w));
     let flag = select(0.0, 1.0, worst == 0x7f800000u);
-    let total = sum_256(invocation, vec4((sum.x + sum.y) + (sum.z + sum.w), flag, 0.0, 0.0));
+    let total = sum_runs(invocation, 256u, vec4((sum.x + sum.y) + (sum.z + sum.w), flag, 0.0, 0.0));
     if invocation == 0u {
         partials[constants.partial + group.x] = GradientPartial(total.x, u32(total.y));
     }
@@ -134,7 +134,7 @@ fn main(@builtin(local_invocation_index) invocation: u32) {
         sum += partials[i].sum;
         non_finite += partials[i].non_finite;
     }
-    let total = sum_256(invocation, vec4(sum, select(0.0, 1.0, non_finite > 0u), 0.0, 0.0));
+    let total = sum_runs(invocation, 256u, vec4(sum, select(0.0, 1.0, non_finite > 0u), 0.0, 0.0));
     if invocation != 0u {
         return;
     }

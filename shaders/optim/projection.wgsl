@@ -7,9 +7,10 @@
 //   else c = 0, and the decay stays as it is
 //
 // Cosines are not negative, so their bits order them as integers, and a NaN is above all others: it
-// projects nothing. One workgroup of 256 a tensor. Deterministic: the order of each sum depends on
+// projects nothing. One workgroup a tensor, of 256, or of 64 for tensors of few sums (SMALL). Deterministic: the order of each sum depends on
 // the shape alone. Bytes a row: 16 read and 4 written a segment, 4 more for the layer view.
 
+#permute - | SMALL
 #import shared/scalars
 #import shared/tree
 
@@ -37,14 +38,22 @@ struct ProjectionTask {
 @group(0) @binding(3) var<storage, read> sums: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read_write> coefficients: array<f32>;
 
-var<workgroup> shared_maximum: array<u32, 256>;
+#ifdef SMALL
+const LANES: u32 = 64;
+#else
+const LANES: u32 = 256;
+#endif
+
+var<workgroup> shared_total: vec4<f32>;
+// the result of a maximum does not depend on its order
+var<workgroup> shared_maximum: atomic<u32>;
 
 // The bits of the cosine of p and g, of their sums.
 fn cosine(sum: vec4<f32>) -> u32 {
     let norms = max(sqrt(sum.y), constants.eps) * max(sqrt(sum.x), constants.eps);
-    // a sum that is NaN must reach the result, which max() does not promise
-    let finite = abs(sum.z) / norms;
-    return select(bitcast<u32>(finite) & 0x7fffffffu, 0x7fc00000u, is_nan(sum.x) || is_nan(sum.y) || is_nan(sum.z));
+    let quotient = abs(sum.z) / norms;
+    // max() may have dropped a NaN of a norm
+    return select(bitcast<u32>(quotient) & 0x7fffffffu, 0x7fc00000u, is_nan(sum.x) || is_nan(sum.y) || is_nan(sum.z));
 }
 
 fn is_nan(x: f32) -> bool {
@@ -56,14 +65,17 @@ fn coefficient(sum: vec4<f32>) -> f32 {
     return sum.w / norm / norm;
 }
 
-@compute @workgroup_size(256)
+@compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) invocation: u32) {
     for (var index = group.x; index < arrayLength(&tasks); index += groups.x) {
         let task = tasks[index];
+        if invocation == 0u {
+            atomicStore(&shared_maximum, 0u);
+        }
         var total = vec4(0.0);
         var maximum = 0u;
         if task.segments == 1u {
-            for (var row = invocation; row < task.rows; row += 256u) {
+            for (var row = invocation; row < task.rows; row += LANES) {
                 let sum = sums[task.sums + row];
                 total += sum;
                 maximum = max(maximum, cosine(sum));
@@ -72,10 +84,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         } else {
             for (var row = 0u; row < task.rows; row++) {
                 var part = vec4(0.0);
-                for (var segment = invocation; segment < task.segments; segment += 256u) {
+                for (var segment = invocation; segment < task.segments; segment += LANES) {
                     part += sums[task.sums + row * task.segments + segment];
                 }
-                let sum = sum_256(invocation, part);
+                let sum = sum_runs(invocation, LANES, part);
                 if invocation == 0u {
                     total += sum;
                     maximum = max(maximum, cosine(sum));
@@ -83,12 +95,15 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
                 }
             }
         }
-        total = sum_256(invocation, total);
-        shared_maximum[invocation] = maximum;
-        workgroupBarrier();
-        for (var i = 0u; i < 256u; i++) {
-            maximum = max(maximum, shared_maximum[i]);
+        total = sum_runs(invocation, LANES, total);
+        if invocation == 0u {
+            shared_total = total;
         }
+        atomicMax(&shared_maximum, maximum);
+        workgroupBarrier();
+        total = shared_total;
+        maximum = atomicLoad(&shared_maximum);
+        // the next task stores to both
         workgroupBarrier();
 
         let columns = f32(task.columns);
@@ -96,7 +111,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         let layer = task.projected != 0u && !channel && cosine(total) < bitcast<u32>(constants.delta / sqrt(columns * f32(task.rows)));
         if !channel {
             let c = select(0.0, coefficient(total), layer);
-            for (var row = invocation; row < task.rows; row += 256u) {
+            for (var row = invocation; row < task.rows; row += LANES) {
                 coefficients[task.coefficients + row] = c;
             }
         }

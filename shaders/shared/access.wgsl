@@ -2,8 +2,8 @@
 //
 // Two layouts. By default a cell begins at a multiple of four elements in every buffer and is one
 // load (16 bytes of f32, 8 bytes of 16-bit floats). With SCALAR it begins anywhere, may have fewer
-// than four elements, and is loaded one by one; elements past `count` read as the last one and are
-// not written.
+// than four elements, and is loaded one by one; elements past `count` are the last one again, which
+// is read, and written with the same value, more than once.
 //
 // Bindings: 2 scalars, 3 param, 4 grad, 5 to 7 states, 8 master; traversals and optimizers add
 // 0 constants, 1 ranges, 9 and 10.
@@ -171,20 +171,22 @@ fn load_grad(cell: Cell) -> vec4<f32> {
 fn store_param(cell: Cell, value: vec4<f32>, element: u32, tensor: u32, step: u32, seed: vec2<u32>) {
 #ifdef MASTER
 #ifdef SCALAR
-    master[cell.state] = value.x;
-    if cell.count > 1u { master[cell.state + 1u] = value.y; }
-    if cell.count > 2u { master[cell.state + 2u] = value.z; }
-    if cell.count > 3u { master[cell.state + 3u] = value.w; }
+    let m = indices(cell.state, cell.count);
+    master[m.x] = value.x;
+    master[m.y] = value.y;
+    master[m.z] = value.z;
+    master[m.w] = value.w;
 #else
     master[cell.state >> 2u] = value;
 #endif
 #endif
 #ifdef PARAM_F32
 #ifdef SCALAR
-    param[cell.param] = value.x;
-    if cell.count > 1u { param[cell.param + 1u] = value.y; }
-    if cell.count > 2u { param[cell.param + 2u] = value.z; }
-    if cell.count > 3u { param[cell.param + 3u] = value.w; }
+    let i = indices(cell.param, cell.count);
+    param[i.x] = value.x;
+    param[i.y] = value.y;
+    param[i.z] = value.z;
+    param[i.w] = value.w;
 #else
     param[cell.param >> 2u] = value;
 #endif
@@ -245,10 +247,11 @@ fn load_state_0(cell: Cell) -> vec4<f32> {
 #ifndef READ_STATES
 fn store_state_0(cell: Cell, value: vec4<f32>) {
 #ifdef SCALAR
-    state_0[cell.state] = value.x;
-    if cell.count > 1u { state_0[cell.state + 1u] = value.y; }
-    if cell.count > 2u { state_0[cell.state + 2u] = value.z; }
-    if cell.count > 3u { state_0[cell.state + 3u] = value.w; }
+    let i = indices(cell.state, cell.count);
+    state_0[i.x] = value.x;
+    state_0[i.y] = value.y;
+    state_0[i.z] = value.z;
+    state_0[i.w] = value.w;
 #else
     state_0[cell.state >> 2u] = value;
 #endif
@@ -269,10 +272,11 @@ fn load_state_1(cell: Cell) -> vec4<f32> {
 #ifndef READ_STATES
 fn store_state_1(cell: Cell, value: vec4<f32>) {
 #ifdef SCALAR
-    state_1[cell.state] = value.x;
-    if cell.count > 1u { state_1[cell.state + 1u] = value.y; }
-    if cell.count > 2u { state_1[cell.state + 2u] = value.z; }
-    if cell.count > 3u { state_1[cell.state + 3u] = value.w; }
+    let i = indices(cell.state, cell.count);
+    state_1[i.x] = value.x;
+    state_1[i.y] = value.y;
+    state_1[i.z] = value.z;
+    state_1[i.w] = value.w;
 #else
     state_1[cell.state >> 2u] = value;
 #endif
@@ -292,10 +296,11 @@ fn load_state_2(cell: Cell) -> vec4<f32> {
 
 fn store_state_2(cell: Cell, value: vec4<f32>) {
 #ifdef SCALAR
-    state_2[cell.state] = value.x;
-    if cell.count > 1u { state_2[cell.state + 1u] = value.y; }
-    if cell.count > 2u { state_2[cell.state + 2u] = value.z; }
-    if cell.count > 3u { state_2[cell.state + 3u] = value.w; }
+    let i = indices(cell.state, cell.count);
+    state_2[i.x] = value.x;
+    state_2[i.y] = value.y;
+    state_2[i.z] = value.z;
+    state_2[i.w] = value.w;
 #else
     state_2[cell.state >> 2u] = value;
 #endif

@@ -34,22 +34,20 @@ struct Chunk {
 #ifdef PROJECTION
 @group(0) @binding(9) var<storage, read> coefficients: array<f32>;
 
-// The coefficients of the rows of four consecutive elements, the first being `element`.
-fn row_coefficients(chunk: Chunk, element: u32) -> vec4<f32> {
+// The coefficients of the rows of a cell's elements, the first being `element`.
+fn row_coefficients(chunk: Chunk, element: u32, count: u32) -> vec4<f32> {
     let row = element / chunk.columns;
     let at = chunk.coefficient + row;
 #ifdef WHOLE_ROWS
     return vec4(coefficients[at]);
 #else
-    // how many row ends lie between the first element and each of the four; the last row's
-    // elements have no successor, and a count beyond the tensor's end belongs to no element
-    let column = vec4(element - row * chunk.columns) + vec4(0u, 1u, 2u, 3u);
+    // how many row ends lie between the first element and each of the four
+    let column = indices(element - row * chunk.columns, count);
     let c = vec4(chunk.columns);
-    var next = select(vec4(0u), vec4(1u), column >= c);
-    next += select(vec4(0u), vec4(1u), column >= c + c);
-    next += select(vec4(0u), vec4(1u), column >= c + c + c);
-    let last = vec4(arrayLength(&coefficients) - 1u);
-    let i = min(vec4(at) + next, last);
+    var i = vec4(at);
+    i += select(vec4(0u), vec4(1u), column >= c);
+    i += select(vec4(0u), vec4(1u), column >= c + c);
+    i += select(vec4(0u), vec4(1u), column >= c + c + c);
     return vec4(coefficients[i.x], coefficients[i.y], coefficients[i.z], coefficients[i.w]);
 #endif
 }
@@ -91,7 +89,7 @@ fn main(
             var s2 = vec4(0.0);
 #endif
 #ifdef PROJECTION
-            update(k, row_coefficients(chunk, chunk.element + i), &p, g, &s0, &s1, &s2);
+            update(k, row_coefficients(chunk, chunk.element + i, cell.count), &p, g, &s0, &s1, &s2);
 #else
             g += k.weight_decay * p;
             p *= k.decay;

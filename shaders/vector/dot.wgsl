@@ -51,7 +51,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         for (var i = block * BLOCK + invocation; i < end; i += 256u) {
             sum += product(i);
         }
-        let result = total(sum_256(invocation, sum));
+        let result = total(sum_runs(invocation, 256u, sum));
         if invocation == 0u {
             partials[constants.partials + block] = result;
         }
@@ -75,7 +75,7 @@ fn main(@builtin(local_invocation_index) invocation: u32) {
             sum.z = high(a).x * high(b).x;
         }
     }
-    let all = total(sum_256(invocation, sum));
+    let all = total(sum_runs(invocation, 256u, sum));
     if invocation == 0u {
 #ifdef NORM
         result[0] = sqrt(all);

@@ -3,24 +3,23 @@
 
 #import shared/reduce
 
-var<workgroup> shared_maximum: array<u32, 256>;
+var<workgroup> shared_maximum: atomic<u32>;
 
 fn magnitude(v: vec4<f32>) -> u32 {
     let bits = bitcast<vec4<u32>>(v) & vec4(0x7fffffffu);
     return max(max(bits.x, bits.y), max(bits.z, bits.w));
 }
 
+// The maximum over the workgroup, for invocation 0. Its order does not matter.
 fn maximum_256(invocation: u32, value: u32) -> u32 {
     workgroupBarrier();
-    shared_maximum[invocation] = value;
-    workgroupBarrier();
-    var maximum = 0u;
     if invocation == 0u {
-        for (var i = 0u; i < 256u; i++) {
-            maximum = max(maximum, shared_maximum[i]);
-        }
+        atomicStore(&shared_maximum, 0u);
     }
-    return maximum;
+    workgroupBarrier();
+    atomicMax(&shared_maximum, value);
+    workgroupBarrier();
+    return atomicLoad(&shared_maximum);
 }
 
 #ifdef PARTIAL

@@ -26,11 +26,8 @@ async fn by_timestamps(gpu: &Gpu, recording: &Recording) -> Result<Duration> {
     });
     let resolved = gpu.buffer("gradus.measure", 16, BufferUsages::QUERY_RESOLVE | BufferUsages::COPY_SRC | BufferUsages::STORAGE)?;
     let mut encoder = gpu.device().create_command_encoder(&Default::default());
-    let writes = wgpu::ComputePassTimestampWrites {
-        query_set: &queries,
-        beginning_of_pass_write_index: Some(0),
-        end_of_pass_write_index: Some(1),
-    };
+    let writes =
+        wgpu::ComputePassTimestampWrites { query_set: &queries, beginning_of_pass_write_index: Some(0), end_of_pass_write_index: Some(1) };
     recording.encode_timed(&mut encoder, Some(writes));
     encoder.resolve_query_set(&queries, 0..2, &resolved, 0);
     gpu.queue().submit([encoder.finish()]);

@@ -19,9 +19,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub use dtype::{DType, Element};
 pub(crate) use kernel::{Kernel, KernelSource};
 pub use measure::measure;
+pub(crate) use readback::read as read_all;
 pub use recording::{Access, BindingInfo, DispatchInfo, Recording};
 pub(crate) use recording::{Bind, binding_alignment};
-pub(crate) use readback::read as read_all;
 pub use tensor::Tensor;
 
 use crate::{Error, Result};
@@ -132,13 +132,7 @@ impl Gpu {
         match failure {
             Some(error) => Err(error),
             None => Ok(Self {
-                inner: Arc::new(Inner {
-                    device: device.clone(),
-                    queue: queue.clone(),
-                    limits,
-                    options,
-                    kernels: Mutex::default(),
-                }),
+                inner: Arc::new(Inner { device: device.clone(), queue: queue.clone(), limits, options, kernels: Mutex::default() }),
             }),
         }
     }
@@ -211,7 +205,12 @@ impl Gpu {
     }
 
     /// The kernel of `source` with these defines and override constants: made once, then shared.
-    pub(crate) fn kernel(&self, source: &'static KernelSource, defines: &[&'static str], constants: &[(&'static str, u32)]) -> Result<Kernel> {
+    pub(crate) fn kernel(
+        &self,
+        source: &'static KernelSource,
+        defines: &[&'static str],
+        constants: &[(&'static str, u32)],
+    ) -> Result<Kernel> {
         let key = kernel::Key::new(source, defines, constants);
         // a panic elsewhere leaves the map whole: insertion is its only change
         let kernels = || self.inner.kernels.lock().unwrap_or_else(PoisonError::into_inner);
@@ -252,9 +251,7 @@ async fn headless_adapter() -> Result<wgpu::Adapter> {
     let no_adapter = |reason: String| Error::NoAdapter { reason };
     #[cfg(not(target_arch = "wasm32"))]
     if std::env::var_os("WGPU_ADAPTER_NAME").is_some() {
-        return wgpu::util::initialize_adapter_from_env(&instance, None)
-            .await
-            .map_err(|error| no_adapter(error.to_string()));
+        return wgpu::util::initialize_adapter_from_env(&instance, None).await.map_err(|error| no_adapter(error.to_string()));
     }
     let options = wgpu::RequestAdapterOptions {
         power_preference: wgpu::PowerPreference::from_env().unwrap_or(wgpu::PowerPreference::HighPerformance),

@@ -147,7 +147,14 @@ impl Recording {
     }
 
     /// Appends a dispatch whose uniform block, the WGSL variable `constants`, holds `uniform`.
-    pub(crate) fn dispatch_with<T: bytemuck::Pod>(&mut self, gpu: &Gpu, kernel: &Kernel, workgroups: u32, uniform: &T, bindings: Vec<Bind>) -> Result<()> {
+    pub(crate) fn dispatch_with<T: bytemuck::Pod>(
+        &mut self,
+        gpu: &Gpu,
+        kernel: &Kernel,
+        workgroups: u32,
+        uniform: &T,
+        bindings: Vec<Bind>,
+    ) -> Result<()> {
         let buffer = gpu.buffer_with(kernel.label(), bytemuck::bytes_of(uniform), BufferUsages::UNIFORM)?;
         let mut bindings: Vec<Bind> = bindings;
         bindings.push(Bind::whole("constants", &buffer));
@@ -220,5 +227,11 @@ impl fmt::Debug for Recording {
             writeln!(f)?;
         }
         Ok(())
+    }
+}
+impl Recording {
+    /// TEMP
+    pub fn split(&self) -> Vec<Recording> {
+        self.dispatches.iter().map(|d| Recording { dispatches: vec![d.clone()] }).collect()
     }
 }

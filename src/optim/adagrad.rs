@@ -32,7 +32,8 @@ impl Default for Adagrad {
 impl Lower for Adagrad {
     fn lower(&self, seed: [u32; 2]) -> Result<Lowered> {
         let Self { lr, lr_decay, weight_decay, initial_accumulator_value, eps, maximize } = *self;
-        let config = json!({"lr_decay": lr_decay, "initial_accumulator_value": initial_accumulator_value, "eps": eps, "maximize": maximize});
+        let config =
+            json!({"lr_decay": lr_decay, "initial_accumulator_value": initial_accumulator_value, "eps": eps, "maximize": maximize});
         let mut lowered = Lowered::new("adagrad", &shaders::optim::ADAGRAD, lr, weight_decay, config)?;
         not_negative("lr_decay", lr_decay)?;
         not_negative("initial_accumulator_value", initial_accumulator_value)?;

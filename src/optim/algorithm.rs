@@ -82,7 +82,13 @@ pub(crate) struct Projection {
 
 impl Lowered {
     /// A plain step with constant learning rate and coupled decay, no state and no constants.
-    pub(crate) fn new(name: &'static str, kernel: &'static KernelSource, lr: f64, weight_decay: f64, config: serde_json::Value) -> Result<Self> {
+    pub(crate) fn new(
+        name: &'static str,
+        kernel: &'static KernelSource,
+        lr: f64,
+        weight_decay: f64,
+        config: serde_json::Value,
+    ) -> Result<Self> {
         not_negative("lr", lr)?;
         not_negative("weight_decay", weight_decay)?;
         Ok(Self {

@@ -365,12 +365,7 @@ impl Optimizer {
         let words = size_of::<GradientStatus>() / 4;
         let words: Vec<u32> = Tensor::from_buffer(&self.tables.status, 0, &[words], DType::U32)?.read(&self.gpu).await?;
         let status: GradientStatus = bytemuck::pod_read_unaligned(bytemuck::cast_slice(&words));
-        Ok(StepStatus {
-            grad_norm: status.norm,
-            skipped: status.skip != 0,
-            skipped_steps: status.skipped,
-            loss_scale: status.loss_scale,
-        })
+        Ok(StepStatus { grad_norm: status.norm, skipped: status.skip != 0, skipped_steps: status.skipped, loss_scale: status.loss_scale })
     }
 
     /// Reads the number of steps that each parameter took, in the order given to the constructor.
@@ -505,7 +500,12 @@ fn validate(params: &[Param], groups: &[Group]) -> Result<()> {
         param.grad.expect_shape(&grad_name, param.param.shape())?;
         // kernels count elements in 32 bits
         if param.param.len() > u32::MAX as usize / 2 {
-            return Err(Error::Length { tensor: param.name.to_owned(), unit: "elements at most", expected: u32::MAX as usize / 2, found: param.param.len() });
+            return Err(Error::Length {
+                tensor: param.name.to_owned(),
+                unit: "elements at most",
+                expected: u32::MAX as usize / 2,
+                found: param.param.len(),
+            });
         }
     }
     apart(params)

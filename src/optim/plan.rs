@@ -14,8 +14,11 @@ const CHUNK: u64 = 4096;
 /// Tensors below this many elements are visited a cell an invocation, not a chunk a workgroup.
 const SMALL: u64 = 64;
 
-/// Rows up to this length are summed by 16 invocations, longer ones by 256.
-const SHORT_ROW: u64 = 1024;
+/// Rows up to this length are summed by 8 invocations, and up to the second by 64, longer ones by 256:
+/// 8 load the 128 bytes of a cache line at a time, and 64 keep enough loads in flight where rows are
+/// few.
+const SHORT_ROW: u64 = 512;
+const MEDIUM_ROW: u64 = 8192;
 
 /// A long row of a tensor of few rows is summed in segments of this length, to occupy a GPU.
 const SEGMENT: u64 = 16 * 1024;
@@ -56,8 +59,10 @@ pub(super) struct Class {
     /// Cells that begin anywhere, loaded element by element.
     pub scalar: bool,
     pub lanes: u32,
-    /// No cell touches two rows (projection only).
+    /// No cell touches two rows (elementwise, with projection).
     pub whole_rows: bool,
+    /// Rows end within cells (sums by row).
+    pub straddle: bool,
 }
 
 /// Groups the tensors into batches. `rows`: pieces end where rows or their segments do.
@@ -281,32 +286,55 @@ impl Batch {
         let mut classes: BTreeMap<Class, Vec<RowTask>> = BTreeMap::new();
         for piece in &self.pieces {
             let Rows { columns, segment, segments, sums, .. } = rows(piece.tensor);
-            let (param, grad) = (self.param_at(piece), self.grad_at(piece));
-            let lanes: u64 = if segment.min(columns) <= SHORT_ROW { 16 } else { 256 };
-            // a task is about a chunk; 256 invocations do 16 short rows at a time
-            let round = 256 / lanes;
-            let task_rows = (CHUNK / columns / round * round).max(round);
-            let mut element = piece.elements.start;
-            while element < piece.elements.end {
-                let (row, column) = (element / columns, element % columns);
-                let (count, length) = match segments {
-                    1 => (task_rows.min((piece.elements.end - element) / columns), columns),
-                    _ => (1, segment.min(columns - column)),
-                };
+            let at = [self.param_at(piece), self.grad_at(piece), piece.state];
+            let lanes = match segment.min(columns) {
+                ..=SHORT_ROW => 8,
+                ..=MEDIUM_ROW => 64,
+                _ => 256,
+            };
+            // short rows are several to a task, so that the table stays small beside the elements
+            let task_rows = (256 / columns).max(1);
+            let mut push = |element: u64, scalar: bool, straddle: bool, count: u64, length: u64| {
                 let skipped = element - piece.elements.start;
-                let at = [param + skipped, grad + skipped, piece.state + skipped];
-                let scalar = !(at.iter().all(|at| at.is_multiple_of(4)) && length.is_multiple_of(4));
-                classes.entry(Class { scalar, lanes: lanes as u32, whole_rows: false }).or_default().push(RowTask {
+                let (row, column) = (element / columns, element % columns);
+                let class = Class { scalar, lanes, whole_rows: false, straddle };
+                classes.entry(class).or_default().push(RowTask {
                     tensor: piece.tensor as u32,
-                    param: at[0] as u32,
-                    grad: at[1] as u32,
-                    state: at[2] as u32,
+                    param: (at[0] + skipped) as u32,
+                    grad: (at[1] + skipped) as u32,
+                    state: (at[2] + skipped) as u32,
                     rows: count as u32,
                     columns: length as u32,
                     sums: (sums + row * segments + column / segment) as u32,
                 });
-                element += count * length;
+            };
+            let aligned = |element: u64| at.iter().all(|at| (at + element - piece.elements.start).is_multiple_of(4));
+            let mut element = piece.elements.start;
+            if segments > 1 {
+                while element < piece.elements.end {
+                    let length = segment.min(columns - element % columns);
+                    push(element, !(aligned(element) && length.is_multiple_of(4)), false, 1, length);
+                    element += length;
+                }
+                continue;
             }
+            while element < piece.elements.end {
+                let left = (piece.elements.end - element) / columns;
+                let (scalar, straddle, count) = if columns.is_multiple_of(4) {
+                    (!aligned(element), false, left.min(task_rows))
+                } else if aligned(element) && columns >= 4 && left >= 4 {
+                    (false, true, (left / 4 * 4).min(task_rows.next_multiple_of(4)))
+                } else {
+                    // up to the next row that begins with a cell, if one does
+                    let to_aligned = (1..4.min(left)).find(|&r| columns >= 4 && aligned(element + r * columns));
+                    (true, false, to_aligned.unwrap_or(left).min(task_rows))
+                };
+                push(element, scalar, straddle, count, columns);
+                element += count * columns;
+            }
+        }
+        for tasks in classes.values_mut() {
+            tasks.sort_by_key(|task| std::cmp::Reverse(task.rows));
         }
         classes
     }
@@ -319,7 +347,7 @@ fn ranges(param: u64, grad: u64, length: u64) -> Vec<(Class, Range<u64>)> {
         let end = range.end;
         range.step_by(size as usize).map(move |start| start..(start + size).min(end))
     };
-    let class = |scalar, lanes| Class { scalar, lanes, whole_rows: false };
+    let class = |scalar, lanes| Class { scalar, lanes, whole_rows: false, straddle: false };
     let ragged = class(true, 1);
     let head = (4 - param % 4) % 4;
     if length < SMALL {

@@ -14,6 +14,9 @@ use crate::{Result, shaders};
 /// workgroup a kilobyte).
 const MAX_WORKGROUPS: u32 = 1024;
 
+/// Tensors of up to this many sums by row are projected by a workgroup of 64 rather than 256.
+const FEW_SUMS: u32 = 1024;
+
 /// The buffers of an optimizer that do not hold elements.
 pub(super) struct Tables {
     /// `Control` of each tensor, as the host last set it.
@@ -87,7 +90,9 @@ impl Recorder<'_> {
         }
         let (dynamic, growth_factor, backoff_factor, growth_interval) = match self.options.loss_scale {
             LossScale::Fixed(_) => (0, 1.0, 1.0, 1),
-            LossScale::Dynamic { growth_factor, backoff_factor, growth_interval, .. } => (1, growth_factor, backoff_factor, growth_interval),
+            LossScale::Dynamic { growth_factor, backoff_factor, growth_interval, .. } => {
+                (1, growth_factor, backoff_factor, growth_interval)
+            }
         };
         let constants = GlobalNormFinishConstants {
             max_norm: self.options.max_norm.map_or(f32::INFINITY, |norm| norm as f32),
@@ -123,7 +128,13 @@ impl Recorder<'_> {
     }
 
     /// The two passes of AdamP and SGDP, with the projection between them.
-    fn projected(&mut self, tensors: &[(&str, &Tensor, &Tensor)], batches: &[Batch], stores: &[Store], constants: &wgpu::Buffer) -> Result<()> {
+    fn projected(
+        &mut self,
+        tensors: &[(&str, &Tensor, &Tensor)],
+        batches: &[Batch],
+        stores: &[Store],
+        constants: &wgpu::Buffer,
+    ) -> Result<()> {
         let Some(projection) = self.lowered.projection else { return Ok(()) };
         let rows = super::plan::rows(tensors);
         let (total_sums, total_coefficients) =
@@ -136,10 +147,14 @@ impl Recorder<'_> {
             self.sums(batch, store, constants, &sums, nesterov, &|tensor| rows[tensor])?;
         }
 
-        let tasks = super::plan::projection_tasks(tensors, &rows);
-        if !tasks.is_empty() {
-            let kernel = self.gpu.kernel(&shaders::optim::PROJECTION, &[], &[])?;
-            let block = ProjectionConstants { delta: projection.delta as f32, eps: projection.eps as f32 };
+        let (few, many): (Vec<_>, Vec<_>) =
+            super::plan::projection_tasks(tensors, &rows).into_iter().partition(|task| task.rows * task.segments <= FEW_SUMS);
+        let block = ProjectionConstants { delta: projection.delta as f32, eps: projection.eps as f32 };
+        for (tasks, defines) in [(few, &["SMALL"] as &[_]), (many, &[])] {
+            if tasks.is_empty() {
+                continue;
+            }
+            let kernel = self.gpu.kernel(&shaders::optim::PROJECTION, defines, &[])?;
             let workgroups = (tasks.len() as u32).min(MAX_WORKGROUPS);
             let tasks = self.table(&tasks)?;
             let bindings = vec![
@@ -175,11 +190,12 @@ impl Recorder<'_> {
         for (class, tasks) in batch.row_tasks(rows) {
             let mut defines = self.defines(batch, store, class);
             defines.push("SUMS");
+            defines.extend(class.straddle.then_some("STRADDLE"));
             defines.extend(nesterov);
             let kernel = self.gpu.kernel(self.lowered.kernel.0, &defines, &[("LANES", class.lanes)])?;
             let elements = tasks.iter().map(|task| u64::from(task.rows) * u64::from(task.columns)).sum();
             let visited = tasks.iter().map(|task| u64::from(task.rows) * 16).sum();
-            let workgroups = (tasks.len() as u32).min(MAX_WORKGROUPS);
+            let workgroups = workgroups(tasks.len(), class);
             let tasks = self.table(&tasks)?;
             let mut bindings = Self::bindings(self.tables, batch, store, constants, elements);
             bindings.extend([Bind::whole("tasks", &tasks), Bind { visited, ..Bind::whole("sums", sums) }]);

@@ -52,10 +52,7 @@ pub fn philox4x32(counter: [u32; 4], key: [u32; 2]) -> [u32; 4] {
 /// ```
 pub fn uniform(seed: u64, stream: u32, n: usize) -> Vec<f32> {
     const UNIT: f32 = 1.0 / (1 << 24) as f32;
-    words(seed, stream)
-        .take(n)
-        .map(|word| (word >> 8) as f32 * UNIT)
-        .collect()
+    words(seed, stream).take(n).map(|word| (word >> 8) as f32 * UNIT).collect()
 }
 
 /// `n` signs, +1.0 or -1.0 with probability one half each (a Rademacher vector).
@@ -71,17 +68,13 @@ pub fn uniform(seed: u64, stream: u32, n: usize) -> Vec<f32> {
 /// }
 /// ```
 pub fn rademacher(seed: u64, stream: u32, n: usize) -> Vec<f32> {
-    words(seed, stream)
-        .take(n)
-        .map(|word| if word >> 31 == 0 { 1.0 } else { -1.0 })
-        .collect()
+    words(seed, stream).take(n).map(|word| if word >> 31 == 0 { 1.0 } else { -1.0 }).collect()
 }
 
 /// The words of elements 0, 1, 2, …
 fn words(seed: u64, stream: u32) -> impl Iterator<Item = u32> {
     let key = [seed as u32, (seed >> 32) as u32];
-    (0..=u64::MAX)
-        .flat_map(move |block| philox4x32([block as u32, (block >> 32) as u32, stream, 0], key))
+    (0..=u64::MAX).flat_map(move |block| philox4x32([block as u32, (block >> 32) as u32, stream, 0], key))
 }
 
 /// The high and the low half of `a·b`.
@@ -98,16 +91,8 @@ mod tests {
     #[test]
     fn known_answers() {
         let cases = [
-            (
-                [0; 4],
-                [0; 2],
-                [0x6627_e8d5, 0xe169_c58d, 0xbc57_ac4c, 0x9b00_dbd8],
-            ),
-            (
-                [u32::MAX; 4],
-                [u32::MAX; 2],
-                [0x408f_276d, 0x41c8_3b0e, 0xa20b_c7c6, 0x6d54_51fd],
-            ),
+            ([0; 4], [0; 2], [0x6627_e8d5, 0xe169_c58d, 0xbc57_ac4c, 0x9b00_dbd8]),
+            ([u32::MAX; 4], [u32::MAX; 2], [0x408f_276d, 0x41c8_3b0e, 0xa20b_c7c6, 0x6d54_51fd]),
             (
                 [0x243f_6a88, 0x85a3_08d3, 0x1319_8a2e, 0x0370_7344],
                 [0xa409_3822, 0x299f_31d0],

@@ -161,21 +161,13 @@ fn split(x: f32) -> (u16, u32) {
 /// The f16 magnitude for infinity or NaN.
 fn f16_non_finite(magnitude: u32) -> u16 {
     let payload = (magnitude >> F16_DROPPED) as u16 & F16_FRACTION;
-    let quiet = if magnitude > F32_INFINITY {
-        F16_QUIET
-    } else {
-        0
-    };
+    let quiet = if magnitude > F32_INFINITY { F16_QUIET } else { 0 };
     F16_INFINITY | quiet | payload
 }
 
 /// The f16 magnitude for f32 bits of at least 2⁻¹⁴, toward zero but to infinity from 2¹⁶ on.
 fn f16_truncate(magnitude: u32) -> u16 {
-    if magnitude >= F16_OVERFLOW {
-        F16_INFINITY
-    } else {
-        ((magnitude - F16_REBIAS) >> F16_DROPPED) as u16
-    }
+    if magnitude >= F16_OVERFLOW { F16_INFINITY } else { ((magnitude - F16_REBIAS) >> F16_DROPPED) as u16 }
 }
 
 #[cfg(test)]
@@ -271,12 +263,7 @@ mod tests {
         for format in &FORMATS {
             let values = format.values();
             let check = |x: f32| {
-                assert_eq!(
-                    (format.nearest)(x),
-                    nearest_by_search(&values, x),
-                    "{x:e} {:x}",
-                    x.to_bits()
-                );
+                assert_eq!((format.nearest)(x), nearest_by_search(&values, x), "{x:e} {:x}", x.to_bits());
             };
             for pair in values.windows(2) {
                 // Halfway is an f32 in both formats, for subnormals and at the overflow too.
@@ -304,21 +291,10 @@ mod tests {
     /// The mean over all values of the random bits is the value.
     #[test]
     fn stochastic_is_unbiased() {
-        let cases = [
-            1.0,
-            1.000_3,
-            -2.345_678_9,
-            6e-5,
-            65_504.0,
-            7.3e-6,
-            -4.2e-8,
-            1e-9,
-        ];
+        let cases = [1.0, 1.000_3, -2.345_678_9, 6e-5, 65_504.0, 7.3e-6, -4.2e-8, 1e-9];
         for format in &FORMATS {
             for x in cases {
-                let sum: f64 = (0..65536)
-                    .map(|random| f64::from((format.widen)((format.stochastic)(x, random))))
-                    .sum();
+                let sum: f64 = (0..65536).map(|random| f64::from((format.widen)((format.stochastic)(x, random)))).sum();
                 // The random bits resolve 2⁻¹⁶ of a subnormal unit of f16; otherwise it is exact.
                 let subnormal = format.fraction == 10 && x.abs() < 2f32.powi(-14);
                 let tolerance = if subnormal { 2f64.powi(-40) } else { 0.0 };
@@ -349,10 +325,7 @@ mod tests {
             let infinity = format.infinity;
             for random in [0, u32::MAX] {
                 assert_eq!((format.stochastic)(f32::INFINITY, random), infinity);
-                assert_eq!(
-                    (format.stochastic)(f32::NEG_INFINITY, random),
-                    infinity | 0x8000
-                );
+                assert_eq!((format.stochastic)(f32::NEG_INFINITY, random), infinity | 0x8000);
             }
             assert_eq!((format.nearest)(f32::INFINITY), infinity);
             assert_eq!((format.nearest)(f32::NEG_INFINITY), infinity | 0x8000);
@@ -361,11 +334,7 @@ mod tests {
             // A quiet NaN, signalling ones whose payload is dropped or kept, a negative one.
             for bits in [0x7fc0_0000, 0x7f80_0001, 0x7fa0_0000, 0xffff_ffff] {
                 let nan = f32::from_bits(bits);
-                let rounded = [
-                    (format.nearest)(nan),
-                    (format.stochastic)(nan, 0),
-                    (format.stochastic)(nan, u32::MAX),
-                ];
+                let rounded = [(format.nearest)(nan), (format.stochastic)(nan, 0), (format.stochastic)(nan, u32::MAX)];
                 for h in rounded {
                     assert!((format.widen)(h).is_nan());
                     assert_eq!(h & (infinity | quiet), infinity | quiet);

@@ -102,10 +102,7 @@ mod tests {
 
     #[test]
     fn empty_and_not_a_number() {
-        assert_eq!(
-            (dot(&[], &[]), norm(&[]), max_magnitude(&[])),
-            (0.0, 0.0, 0.0)
-        );
+        assert_eq!((dot(&[], &[]), norm(&[]), max_magnitude(&[])), (0.0, 0.0, 0.0));
         for x in [[f64::NAN, 1.0], [1.0, f64::NAN], [f64::INFINITY, f64::NAN]] {
             assert!(max_magnitude(&x).is_nan());
         }

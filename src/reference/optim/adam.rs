@@ -44,25 +44,13 @@ pub struct Adam {
 
 impl Default for Adam {
     fn default() -> Self {
-        Self {
-            lr: 1e-3,
-            betas: [0.9, 0.999],
-            eps: 1e-8,
-            weight_decay: 0.0,
-            amsgrad: false,
-            maximize: false,
-            decoupled: false,
-        }
+        Self { lr: 1e-3, betas: [0.9, 0.999], eps: 1e-8, weight_decay: 0.0, amsgrad: false, maximize: false, decoupled: false }
     }
 }
 
 impl Step for Adam {
     fn state_names(&self) -> Vec<&'static str> {
-        if self.amsgrad {
-            vec!["exp_avg", "exp_avg_sq", "max_exp_avg_sq"]
-        } else {
-            vec!["exp_avg", "exp_avg_sq"]
-        }
+        if self.amsgrad { vec!["exp_avg", "exp_avg_sq", "max_exp_avg_sq"] } else { vec!["exp_avg", "exp_avg_sq"] }
     }
 
     fn step(&self, t: u64, shape: &[usize], p: &mut [f64], g: &[f64], state: &mut [Vec<f64>]) {
@@ -70,11 +58,7 @@ impl Step for Adam {
         let [beta1, beta2] = self.betas;
         let step_size = self.lr / bias_correction(beta1, t);
         let root_bc2 = bias_correction(beta2, t).sqrt();
-        let decay = if self.decoupled {
-            0.0
-        } else {
-            self.weight_decay
-        };
+        let decay = if self.decoupled { 0.0 } else { self.weight_decay };
         for (i, (p, &g)) in p.iter_mut().zip(g).enumerate() {
             if self.decoupled {
                 *p *= 1.0 - self.lr * self.weight_decay;
@@ -132,14 +116,7 @@ pub struct AdamW {
 
 impl Default for AdamW {
     fn default() -> Self {
-        Self {
-            lr: 1e-3,
-            betas: [0.9, 0.999],
-            eps: 1e-8,
-            weight_decay: 1e-2,
-            amsgrad: false,
-            maximize: false,
-        }
+        Self { lr: 1e-3, betas: [0.9, 0.999], eps: 1e-8, weight_decay: 1e-2, amsgrad: false, maximize: false }
     }
 }
 
@@ -173,10 +150,7 @@ mod tests {
 
     #[test]
     fn amsgrad_keeps_the_maximum_and_not_a_number() {
-        let adam = Adam {
-            amsgrad: true,
-            ..Adam::default()
-        };
+        let adam = Adam { amsgrad: true, ..Adam::default() };
         let (mut p, mut state) = ([0.0], adam.initial_state(1));
         adam.step(1, &[1], &mut p, &[10.0], &mut state);
         let first = state[2][0];

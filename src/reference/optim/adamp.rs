@@ -35,15 +35,7 @@ use super::{Step, bias_correction, check};
 /// let ratio = projection(&[2, 2], &p, &g, &mut u, 0.1, 0.25, 0.0);
 /// assert_eq!((ratio, u), (0.25, [0.0, 5.0, 5.0, 0.0]));
 /// ```
-pub fn projection(
-    shape: &[usize],
-    p: &[f64],
-    g: &[f64],
-    u: &mut [f64],
-    delta: f64,
-    wd_ratio: f64,
-    eps: f64,
-) -> f64 {
+pub fn projection(shape: &[usize], p: &[f64], g: &[f64], u: &mut [f64], delta: f64, wd_ratio: f64, eps: f64) -> f64 {
     let n: usize = shape.iter().product();
     assert_eq!(p.len(), n, "the parameter's length is not its shape's");
     assert_eq!(g.len(), n, "the gradient's length is not the shape's");
@@ -53,9 +45,7 @@ pub fn projection(
     }
     for columns in [n / shape[0], n] {
         let rows = || p.chunks_exact(columns).zip(g.chunks_exact(columns));
-        let cosines: Vec<f64> = rows()
-            .map(|(p, g)| dot(g, p).abs() / (norm(g).max(eps) * norm(p).max(eps)))
-            .collect();
+        let cosines: Vec<f64> = rows().map(|(p, g)| dot(g, p).abs() / (norm(g).max(eps) * norm(p).max(eps))).collect();
         // False if any cosine is NaN. A NaN norm passes for `eps` above, but the product is NaN.
         if max_magnitude(&cosines) < delta / (columns as f64).sqrt() {
             for (p, u) in p.chunks_exact(columns).zip(u.chunks_exact_mut(columns)) {
@@ -113,15 +103,7 @@ pub struct AdamP {
 
 impl Default for AdamP {
     fn default() -> Self {
-        Self {
-            lr: 1e-3,
-            betas: [0.9, 0.999],
-            eps: 1e-8,
-            weight_decay: 0.0,
-            delta: 0.1,
-            wd_ratio: 0.1,
-            nesterov: false,
-        }
+        Self { lr: 1e-3, betas: [0.9, 0.999], eps: 1e-8, weight_decay: 0.0, delta: 0.1, wd_ratio: 0.1, nesterov: false }
     }
 }
 
@@ -140,11 +122,7 @@ impl Step for AdamP {
             let v = beta2 * state[1][i] + (1.0 - beta2) * g * g;
             state[0][i] = m;
             state[1][i] = v;
-            let numerator = if self.nesterov {
-                beta1 * m + (1.0 - beta1) * g
-            } else {
-                m
-            };
+            let numerator = if self.nesterov { beta1 * m + (1.0 - beta1) * g } else { m };
             *u = numerator / (v.sqrt() / root_bc2 + self.eps);
         }
         let ratio = projection(shape, p, g, &mut u, self.delta, self.wd_ratio, self.eps);
@@ -166,12 +144,7 @@ mod tests {
         let nan = f64::NAN;
         let cases = [
             // Both rows at right angles.
-            (
-                [1.0, 0.0, 0.0, 2.0],
-                [0.0, 1.0, 1.0, 0.0],
-                0.1,
-                [0.0, 1.0, 1.0, 0.0],
-            ),
+            ([1.0, 0.0, 0.0, 2.0], [0.0, 1.0, 1.0, 0.0], 0.1, [0.0, 1.0, 1.0, 0.0]),
             // Neither row, but the tensor: ⟨p, u⟩/‖p‖² is 1.
             ([1.0, 1.0, 1.0, 1.0], [1.0, 1.0, -1.0, -1.0], 0.1, [0.0; 4]),
             // One row is not enough, and the tensor is not either.

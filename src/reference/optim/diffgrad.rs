@@ -41,12 +41,7 @@ pub struct DiffGrad {
 
 impl Default for DiffGrad {
     fn default() -> Self {
-        Self {
-            lr: 1e-3,
-            betas: [0.9, 0.999],
-            eps: 1e-8,
-            weight_decay: 0.0,
-        }
+        Self { lr: 1e-3, betas: [0.9, 0.999], eps: 1e-8, weight_decay: 0.0 }
     }
 }
 
@@ -79,10 +74,7 @@ mod tests {
     /// `ξ`, from the step taken, is 1/2 for an unchanged gradient and more for a changed one.
     #[test]
     fn friction_follows_the_change() {
-        let diffgrad = DiffGrad {
-            lr: 1.0,
-            ..DiffGrad::default()
-        };
+        let diffgrad = DiffGrad { lr: 1.0, ..DiffGrad::default() };
         let second_step = |g: f64| {
             let (mut p, mut state) = ([0.0], diffgrad.initial_state(1));
             diffgrad.step(1, &[1], &mut p, &[2.0], &mut state);

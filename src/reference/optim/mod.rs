@@ -117,11 +117,7 @@ pub fn bias_correction(beta: f64, t: u64) -> f64 {
         return 0.0;
     }
     // 1 - e^(t·ln beta). From 1/2 on, beta - 1 is exact.
-    let logarithm = if beta >= 0.5 {
-        (beta - 1.0).ln_1p()
-    } else {
-        beta.ln()
-    };
+    let logarithm = if beta >= 0.5 { (beta - 1.0).ln_1p() } else { beta.ln() };
     -(t as f64 * logarithm).exp_m1()
 }
 
@@ -140,11 +136,7 @@ fn check(names: &[&str], shape: &[usize], p: &[f64], g: &[f64], state: &[Vec<f64
     let n: usize = shape.iter().product();
     assert_eq!(p.len(), n, "the parameter's length is not its shape's");
     assert_eq!(g.len(), n, "the gradient's length is not the shape's");
-    assert_eq!(
-        state.len(),
-        names.len(),
-        "the state tensors should be {names:?}"
-    );
+    assert_eq!(state.len(), names.len(), "the state tensors should be {names:?}");
     for (name, tensor) in names.iter().zip(state) {
         assert_eq!(tensor.len(), n, "the length of {name} is not the shape's");
     }
@@ -186,51 +178,17 @@ mod tests {
         let momentum = 0.9;
         let cases: [(Box<dyn Step>, &[&str]); 14] = [
             (Box::new(Sgd::default()), &[]),
-            (
-                Box::new(Sgd {
-                    momentum,
-                    ..Sgd::default()
-                }),
-                &["momentum_buffer"],
-            ),
+            (Box::new(Sgd { momentum, ..Sgd::default() }), &["momentum_buffer"]),
             (Box::new(Adagrad::default()), &["sum"]),
             (Box::new(Adadelta::default()), &["square_avg", "acc_delta"]),
             (Box::new(RmsProp::default()), &["square_avg"]),
-            (
-                Box::new(RmsProp {
-                    momentum,
-                    ..RmsProp::default()
-                }),
-                &["square_avg", "momentum_buffer"],
-            ),
-            (
-                Box::new(RmsProp {
-                    centered: true,
-                    ..RmsProp::default()
-                }),
-                &["square_avg", "grad_avg"],
-            ),
-            (
-                Box::new(RmsProp {
-                    momentum,
-                    centered: true,
-                    ..RmsProp::default()
-                }),
-                &["square_avg", "momentum_buffer", "grad_avg"],
-            ),
+            (Box::new(RmsProp { momentum, ..RmsProp::default() }), &["square_avg", "momentum_buffer"]),
+            (Box::new(RmsProp { centered: true, ..RmsProp::default() }), &["square_avg", "grad_avg"]),
+            (Box::new(RmsProp { momentum, centered: true, ..RmsProp::default() }), &["square_avg", "momentum_buffer", "grad_avg"]),
             (Box::new(Adam::default()), &["exp_avg", "exp_avg_sq"]),
             (Box::new(AdamW::default()), &["exp_avg", "exp_avg_sq"]),
-            (
-                Box::new(AdamW {
-                    amsgrad: true,
-                    ..AdamW::default()
-                }),
-                &["exp_avg", "exp_avg_sq", "max_exp_avg_sq"],
-            ),
-            (
-                Box::new(DiffGrad::default()),
-                &["exp_avg", "exp_avg_sq", "previous_grad"],
-            ),
+            (Box::new(AdamW { amsgrad: true, ..AdamW::default() }), &["exp_avg", "exp_avg_sq", "max_exp_avg_sq"]),
+            (Box::new(DiffGrad::default()), &["exp_avg", "exp_avg_sq", "previous_grad"]),
             (Box::new(AdamP::default()), &["exp_avg", "exp_avg_sq"]),
             (Box::new(SgdP::default()), &["momentum"]),
         ];

@@ -35,24 +35,13 @@ pub struct Sgd {
 
 impl Default for Sgd {
     fn default() -> Self {
-        Self {
-            lr: 1e-3,
-            momentum: 0.0,
-            dampening: 0.0,
-            weight_decay: 0.0,
-            nesterov: false,
-            maximize: false,
-        }
+        Self { lr: 1e-3, momentum: 0.0, dampening: 0.0, weight_decay: 0.0, nesterov: false, maximize: false }
     }
 }
 
 impl Step for Sgd {
     fn state_names(&self) -> Vec<&'static str> {
-        if self.momentum == 0.0 {
-            vec![]
-        } else {
-            vec!["momentum_buffer"]
-        }
+        if self.momentum == 0.0 { vec![] } else { vec!["momentum_buffer"] }
     }
 
     fn step(&self, t: u64, shape: &[usize], p: &mut [f64], g: &[f64], state: &mut [Vec<f64>]) {
@@ -63,16 +52,8 @@ impl Step for Sgd {
                 g
             } else {
                 let b = &mut state[0][i];
-                *b = if t == 1 {
-                    g
-                } else {
-                    self.momentum * *b + (1.0 - self.dampening) * g
-                };
-                if self.nesterov {
-                    g + self.momentum * *b
-                } else {
-                    *b
-                }
+                *b = if t == 1 { g } else { self.momentum * *b + (1.0 - self.dampening) * g };
+                if self.nesterov { g + self.momentum * *b } else { *b }
             };
             *p -= self.lr * d;
         }
@@ -86,13 +67,7 @@ mod tests {
     /// Dampening spares the first step.
     #[test]
     fn first_step_fills_the_buffer() {
-        let sgd = Sgd {
-            lr: 1.0,
-            momentum: 0.5,
-            dampening: 0.25,
-            maximize: true,
-            ..Sgd::default()
-        };
+        let sgd = Sgd { lr: 1.0, momentum: 0.5, dampening: 0.25, maximize: true, ..Sgd::default() };
         let (mut p, mut state) = ([0.0], sgd.initial_state(1));
         sgd.step(1, &[1], &mut p, &[4.0], &mut state);
         assert_eq!((p, state[0][0]), ([4.0], -4.0));

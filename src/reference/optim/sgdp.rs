@@ -47,16 +47,7 @@ pub struct SgdP {
 
 impl Default for SgdP {
     fn default() -> Self {
-        Self {
-            lr: 1e-3,
-            momentum: 0.0,
-            dampening: 0.0,
-            weight_decay: 0.0,
-            nesterov: false,
-            eps: 1e-8,
-            delta: 0.1,
-            wd_ratio: 0.1,
-        }
+        Self { lr: 1e-3, momentum: 0.0, dampening: 0.0, weight_decay: 0.0, nesterov: false, eps: 1e-8, delta: 0.1, wd_ratio: 0.1 }
     }
 }
 
@@ -71,11 +62,7 @@ impl Step for SgdP {
         let mut d = vec![0.0; p.len()];
         for (i, (d, &g)) in d.iter_mut().zip(g).enumerate() {
             b[i] = self.momentum * b[i] + (1.0 - self.dampening) * g;
-            *d = if self.nesterov {
-                g + self.momentum * b[i]
-            } else {
-                b[i]
-            };
+            *d = if self.nesterov { g + self.momentum * b[i] } else { b[i] };
         }
         let ratio = projection(shape, p, g, &mut d, self.delta, self.wd_ratio, self.eps);
         if !self.nesterov {

@@ -1,0 +1,151 @@
+//! Cases computed elsewhere in f64: every file of `tests/golden/`, and of the directory in
+//! `GRADUS_GOLDEN_DIR` if that is set. A file that cannot be interpreted fails.
+
+mod common;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::{env, fs};
+
+use common::{gpu, pair, read, step};
+use gradus::Tensor;
+use gradus::gpu::Checks;
+use gradus::optim::{Optimizer, Param};
+use safetensors::SafeTensors;
+use safetensors::tensor::Dtype;
+use serde_json::Value;
+
+/// The kinds of case that the format knows. Those without a test here belong to parts of the crate
+/// that are not built yet.
+const KINDS: [&str; 3] = ["optimizer", "curvature", "poisson"];
+
+struct Case {
+    path: PathBuf,
+    bytes: Vec<u8>,
+    metadata: HashMap<String, String>,
+}
+
+fn cases(kind: &str) -> Vec<Case> {
+    let own = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let more = env::var_os("GRADUS_GOLDEN_DIR").map(PathBuf::from);
+    let mut cases = Vec::new();
+    for directory in [own].into_iter().chain(more) {
+        let entries = fs::read_dir(&directory).unwrap_or_else(|e| panic!("{}: {e}", directory.display()));
+        let mut paths: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+        paths.sort();
+        for path in paths {
+            let bytes = fs::read(&path).unwrap();
+            let (_, header) = SafeTensors::read_metadata(&bytes).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+            let metadata = header.metadata().clone().unwrap_or_default();
+            let found = metadata.get("kind").unwrap_or_else(|| panic!("{}: no kind", path.display()));
+            assert!(KINDS.contains(&found.as_str()), "{}: kind {found}", path.display());
+            if found == kind {
+                cases.push(Case { path, bytes, metadata });
+            }
+        }
+    }
+    assert!(!cases.is_empty(), "no cases of kind {kind}");
+    cases
+}
+
+impl Case {
+    fn json(&self, key: &str) -> Value {
+        let text = self.metadata.get(key).unwrap_or_else(|| panic!("{}: no {key}", self.path.display()));
+        serde_json::from_str(text).unwrap_or_else(|e| panic!("{}: {key}: {e}", self.path.display()))
+    }
+}
+
+/// The values of a tensor of f32 or f64, and its shape.
+fn tensor(file: &SafeTensors, name: &str) -> (Vec<usize>, Vec<f64>) {
+    let view = file.tensor(name).unwrap_or_else(|e| panic!("{name}: {e}"));
+    let values = match view.dtype() {
+        Dtype::F32 => view.data().as_chunks().0.iter().map(|&b| f64::from(f32::from_le_bytes(b))).collect(),
+        Dtype::F64 => view.data().as_chunks().0.iter().map(|&b| f64::from_le_bytes(b)).collect(),
+        other => panic!("{name}: {other:?}"),
+    };
+    (view.shape().to_vec(), values)
+}
+
+fn to_f32(values: &[f64]) -> Vec<f32> {
+    values.iter().map(|&v| v as f32).collect()
+}
+
+struct Parameter {
+    name: String,
+    shape: Vec<usize>,
+    start: Vec<f64>,
+    gradients: Vec<f64>,
+}
+
+#[test]
+fn optimizer() {
+    for case in cases("optimizer") {
+        let file = SafeTensors::deserialize(&case.bytes).unwrap();
+        let optimizer = &case.metadata["optimizer"];
+        let path = case.path.display();
+        let pair = pair(optimizer, &case.json("config")).unwrap_or_else(|| panic!("{path}: optimizer {optimizer}"));
+        let steps = case.json("steps").as_u64().unwrap();
+        let checkpoints: Vec<u64> = serde_json::from_value(case.json("checkpoints")).unwrap();
+        let names: Vec<String> = serde_json::from_value(case.json("parameters")).unwrap();
+        assert!(!checkpoints.is_empty() && !names.is_empty() && checkpoints.iter().all(|&t| 1 <= t && t <= steps), "{path}");
+        let parameters: Vec<Parameter> = names
+            .into_iter()
+            .map(|name| {
+                let (shape, start) = tensor(&file, &format!("param.{name}"));
+                let (gradient_shape, gradients) = tensor(&file, &format!("grad.{name}"));
+                assert_eq!(gradient_shape, [&[steps as usize], shape.as_slice()].concat());
+                Parameter { name, shape, start, gradients }
+            })
+            .collect();
+        let expected = |t: u64, name: &str| tensor(&file, &format!("expect.{t}.{name}")).1;
+
+        // the reference, to the accuracy of f64
+        for parameter in &parameters {
+            let n = parameter.start.len();
+            let mut p = parameter.start.clone();
+            let mut state = pair.reference.initial_state(n);
+            for t in 1..=steps {
+                let g = &parameter.gradients[(t as usize - 1) * n..][..n];
+                pair.reference.step(t, &parameter.shape, &mut p, g, &mut state);
+                if checkpoints.contains(&t) {
+                    compare(&p, &expected(t, &parameter.name), 1e-13, 1e-12, &format!("{path}: reference: {} at {t}", parameter.name));
+                }
+            }
+        }
+
+        // the kernels
+        for checks in [Checks::Unchecked, Checks::Checked] {
+            let gpu = gpu(checks);
+            let shapes: Vec<&[usize]> = parameters.iter().map(|parameter| parameter.shape.as_slice()).collect();
+            let params = Tensor::arena(&gpu, &shapes, gradus::DType::F32).unwrap();
+            let grads = Tensor::arena(&gpu, &shapes, gradus::DType::F32).unwrap();
+            for (param, parameter) in params.iter().zip(&parameters) {
+                param.write(&gpu, &to_f32(&parameter.start)).unwrap();
+            }
+            let list: Vec<Param> =
+                parameters.iter().zip(params.iter().zip(&grads)).map(|(parameter, (p, g))| Param::new(&parameter.name, p, g)).collect();
+            let optimizer = Optimizer::new(&gpu, &*pair.kernel, &list).unwrap();
+            for t in 1..=steps {
+                for (grad, parameter) in grads.iter().zip(&parameters) {
+                    let n = grad.len();
+                    grad.write(&gpu, &to_f32(&parameter.gradients[(t as usize - 1) * n..][..n])).unwrap();
+                }
+                step(&gpu, &optimizer);
+                if checkpoints.contains(&t) {
+                    for (param, parameter) in params.iter().zip(&parameters) {
+                        let what = format!("{path}: {checks:?}: {} at {t}", parameter.name);
+                        compare(&read(&gpu, param), &expected(t, &parameter.name), 1e-5, 1.3e-6, &what);
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn compare(found: &[f64], expected: &[f64], absolute: f64, relative: f64, what: &str) {
+    assert_eq!(found.len(), expected.len(), "{what}");
+    for (i, (found, expected)) in found.iter().zip(expected).enumerate() {
+        let error = (found - expected).abs();
+        assert!(error <= absolute + relative * expected.abs(), "{what}[{i}]: {found} for {expected}, error {error:e}");
+    }
+}
