@@ -45,24 +45,20 @@ async fn read_at_once(gpu: &Gpu, tensors: &[Tensor]) -> Result<Vec<Vec<u8>>> {
         encoder.copy_buffer_to_buffer(tensor.buffer(), tensor.offset(), &staging, end, tensor.padded_bytes());
         end += tensor.padded_bytes();
     }
-    if end > 0 {
-        let lost = |reason: String| Error::DeviceLost { reason };
-        let submission = gpu.queue().submit([encoder.finish()]);
-        map(gpu, &staging, submission).await.map_err(lost)?;
+    if end == 0 {
+        return Ok(vec![Vec::new(); tensors.len()]);
     }
-    let mut all = Vec::with_capacity(tensors.len());
+    let lost = |reason: String| Error::DeviceLost { reason };
+    let submission = gpu.queue().submit([encoder.finish()]);
+    map(gpu, &staging, submission).await.map_err(lost)?;
+    let view = staging.slice(..).get_mapped_range().map_err(|error| lost(error.to_string()))?;
     let mut start = 0;
-    for tensor in tensors {
-        if tensor.is_empty() {
-            all.push(Vec::new());
-            continue;
-        }
-        let view = staging.slice(start..start + tensor.padded_bytes()).get_mapped_range();
-        let view = view.map_err(|error| Error::DeviceLost { reason: error.to_string() })?;
-        all.push(view[..tensor.bytes() as usize].to_vec());
-        start += tensor.padded_bytes();
-    }
-    Ok(all)
+    let part = |tensor: &Tensor| {
+        let bytes = view[start..start + tensor.bytes() as usize].to_vec();
+        start += if tensor.is_empty() { 0 } else { tensor.padded_bytes() as usize };
+        bytes
+    };
+    Ok(tensors.iter().map(part).collect())
 }
 
 async fn map(gpu: &Gpu, staging: &wgpu::Buffer, submission: wgpu::SubmissionIndex) -> Result<(), String> {

@@ -171,7 +171,6 @@ pub struct StepStatus {
 pub(super) struct Known {
     pub name: String,
     pub param: Tensor,
-    pub grad: Tensor,
     pub group: usize,
     pub frozen: bool,
 }
@@ -241,10 +240,8 @@ impl Optimizer {
         let batches = plan::batches(gpu, &tensors, lowered.projection.is_some())?;
         let stores = batches.iter().map(|batch| store(gpu, &lowered, &options, batch)).collect::<Result<Vec<_>>>()?;
 
-        let known: Vec<Known> = params
-            .iter()
-            .map(|p| Known { name: p.name.to_owned(), param: p.param.clone(), grad: p.grad.clone(), group: p.group, frozen: false })
-            .collect();
+        let known: Vec<Known> =
+            params.iter().map(|p| Known { name: p.name.to_owned(), param: p.param.clone(), group: p.group, frozen: false }).collect();
         let n = params.len() as u64;
         let usage = BufferUsages::STORAGE | BufferUsages::COPY_DST | BufferUsages::COPY_SRC;
         let status = GradientStatus {
