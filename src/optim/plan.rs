@@ -20,8 +20,9 @@ const SMALL: u64 = 64;
 const SHORT_ROW: u64 = 512;
 const MEDIUM_ROW: u64 = 8192;
 
-/// A long row of a tensor of few rows is summed in segments of this length, to occupy a GPU.
-const SEGMENT: u64 = 16 * 1024;
+/// A long row of a tensor of few rows is summed in segments of this length, to occupy a GPU. A binding
+/// holds at least one.
+const SEGMENT: u64 = 8 * 1024;
 
 /// A tensor of as many rows as this occupies a GPU without segments.
 const MANY_ROWS: u64 = 64;
@@ -112,14 +113,15 @@ pub(super) fn batches(gpu: &Gpu, tensors: &[(&str, &Tensor, &Tensor)], rows: boo
 }
 
 /// A batch that still grows.
-struct Builder {
+struct Builder<'a> {
+    gpu: &'a Gpu,
     batch: Batch,
     alignment: u64,
     limit: u64,
 }
 
-impl Builder {
-    fn new(gpu: &Gpu, param: &Tensor, grad: &Tensor) -> Self {
+impl<'a> Builder<'a> {
+    fn new(gpu: &'a Gpu, param: &Tensor, grad: &Tensor) -> Self {
         let batch = Batch {
             param: param.buffer().clone(),
             grad: grad.buffer().clone(),
@@ -131,7 +133,12 @@ impl Builder {
             pieces: Vec::new(),
         };
         let limits = gpu.limits();
-        Self { batch, alignment: binding_alignment(gpu), limit: limits.max_storage_buffer_binding_size.min(limits.max_buffer_size) / 4 * 4 }
+        Self {
+            gpu,
+            batch,
+            alignment: binding_alignment(gpu),
+            limit: limits.max_storage_buffer_binding_size.min(limits.max_buffer_size) / 4 * 4,
+        }
     }
 
     /// Adds the first elements of `rest`, as many as fit, and returns how many that were. A tensor is
@@ -145,10 +152,8 @@ impl Builder {
         if !empty {
             return 0;
         }
-        // room for what lies before the window's first element and for the states' phase
-        let widest = param.dtype().size().max(grad.dtype().size()).max(4);
-        let room = self.limit.saturating_sub(self.alignment + 16) / widest;
-        let length = cut(param, rest.start, room, rows);
+        let room = room(self.gpu, param.dtype(), grad.dtype());
+        let length = cut(param, rest.start, room, rows.then(|| segment(self.gpu, param)));
         let part = rest.start..rest.start + length;
         match self.fit(param, grad, &part).filter(|_| length > 0) {
             Some(fit) => {
@@ -207,11 +212,11 @@ struct Fit {
 }
 
 /// How many elements from `start` on a piece of at most `room` may have.
-fn cut(param: &Tensor, start: u64, room: u64, rows: bool) -> u64 {
-    if !rows {
+fn cut(param: &Tensor, start: u64, room: u64, segment: Option<u64>) -> u64 {
+    let Some(segment) = segment else {
         return room / CHUNK * CHUNK;
-    }
-    let (columns, segment) = (columns(param), segment(param));
+    };
+    let columns = columns(param);
     if segment < columns {
         // within a row: segments are even and begin at multiples of their length
         let column = start % columns;
@@ -377,10 +382,10 @@ pub(super) struct Rows {
 }
 
 /// The rows of each tensor one after another. Tensors of fewer than two dimensions are one row.
-pub(super) fn rows(tensors: &[(&str, &Tensor, &Tensor)]) -> Vec<Rows> {
+pub(super) fn rows(gpu: &Gpu, tensors: &[(&str, &Tensor, &Tensor)]) -> Vec<Rows> {
     let (mut sums, mut coefficients) = (0, 0);
     let layout = |(_, param, _): &(&str, &Tensor, &Tensor)| {
-        let (columns, segment) = (columns(param), segment(param));
+        let (columns, segment) = (columns(param), segment(gpu, param));
         let rows = Rows { rows: param.len() as u64 / columns, columns, segment, segments: columns.div_ceil(segment), sums, coefficients };
         sums += rows.rows * rows.segments;
         coefficients += rows.rows;
@@ -412,9 +417,17 @@ fn columns(param: &Tensor) -> u64 {
     columns.max(1) as u64
 }
 
-fn segment(param: &Tensor) -> u64 {
+/// The length of a row's segments: the whole row if there are enough rows, and a binding holds two.
+fn segment(gpu: &Gpu, param: &Tensor) -> u64 {
     let columns = columns(param);
     let rows = param.len() as u64 / columns;
-    // a row must also fit in a binding by far
-    if rows >= MANY_ROWS && columns < 1 << 22 { columns } else { columns.min(SEGMENT) }
+    if rows >= MANY_ROWS && 2 * columns <= room(gpu, param.dtype(), DType::F32) { columns } else { columns.min(SEGMENT) }
+}
+
+/// How many elements of two types, and of f32 states, a binding holds wherever they begin.
+fn room(gpu: &Gpu, param: DType, grad: DType) -> u64 {
+    let limits = gpu.limits();
+    let bytes = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
+    // what lies before the first element, and the phase of the states
+    bytes.saturating_sub(binding_alignment(gpu) + 16) / param.size().max(grad.size()).max(4)
 }

@@ -136,7 +136,7 @@ impl Recorder<'_> {
         constants: &wgpu::Buffer,
     ) -> Result<()> {
         let Some(projection) = self.lowered.projection else { return Ok(()) };
-        let rows = super::plan::rows(tensors);
+        let rows = super::plan::rows(self.gpu, tensors);
         let (total_sums, total_coefficients) =
             rows.last().map_or((0, 0), |last| (last.sums + last.rows * last.segments, last.coefficients + last.rows));
         let sums = self.gpu.buffer("gradus.optim.sums", total_sums * 16, BufferUsages::STORAGE)?;
