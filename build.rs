@@ -122,7 +122,7 @@ fn kernel(root: &Path, name: &str, structs: &mut BTreeMap<String, String>) -> St
             .validate(&module)
             .unwrap_or_else(|e| panic!("shaders/{name}.wgsl {names:?}:\n{}", e.emit_to_string(&wgsl)));
         let bindings = reflect(name, &module, structs);
-        write!(permutation_text, "Permutation {{ defines: &{names:?}, bindings: &[{bindings}] }},\n").unwrap();
+        writeln!(permutation_text, "Permutation {{ defines: &{names:?}, bindings: &[{bindings}] }},").unwrap();
     }
     let constant = file_stem(Path::new(name)).to_uppercase();
     format!(

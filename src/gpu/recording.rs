@@ -229,9 +229,3 @@ impl fmt::Debug for Recording {
         Ok(())
     }
 }
-impl Recording {
-    /// TEMP
-    pub fn split(&self) -> Vec<Recording> {
-        self.dispatches.iter().map(|d| Recording { dispatches: vec![d.clone()] }).collect()
-    }
-}

@@ -54,6 +54,9 @@ pub(super) struct Piece {
     pub state: u64,
 }
 
+/// Where the coefficients of a tensor's rows begin, and how long its rows are.
+pub(super) type Coefficients<'a> = dyn Fn(usize) -> (u64, u64) + 'a;
+
 /// The kernels' way to load cells, and how many invocations share a range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Class {
@@ -67,6 +70,7 @@ pub(super) struct Class {
 }
 
 /// Groups the tensors into batches. `rows`: pieces end where rows or their segments do.
+#[expect(clippy::mutable_key_type, reason = "buffers are compared and hashed by identity")]
 pub(super) fn batches(gpu: &Gpu, tensors: &[(&str, &Tensor, &Tensor)], rows: bool) -> Result<Vec<Batch>> {
     // in the order of first appearance, so that the plan depends on the list alone
     let mut groups: Vec<Vec<usize>> = Vec::new();
@@ -244,9 +248,8 @@ impl Batch {
         piece.grad - self.grad_window.start / self.grad_dtype.size()
     }
 
-    /// Cuts the pieces into chunks for the elementwise traversal. `coefficient(tensor)` is where the
-    /// coefficients of a tensor's rows begin, and how long its rows are.
-    pub fn chunks(&self, coefficient: Option<&dyn Fn(usize) -> (u64, u64)>) -> BTreeMap<Class, Vec<Chunk>> {
+    /// Cuts the pieces into chunks for the elementwise traversal.
+    pub fn chunks(&self, coefficient: Option<&Coefficients>) -> BTreeMap<Class, Vec<Chunk>> {
         let mut classes: BTreeMap<Class, Vec<Chunk>> = BTreeMap::new();
         for piece in &self.pieces {
             let (param, grad) = (self.param_at(piece), self.grad_at(piece));
@@ -293,8 +296,8 @@ impl Batch {
             let Rows { columns, segment, segments, sums, .. } = rows(piece.tensor);
             let at = [self.param_at(piece), self.grad_at(piece), piece.state];
             let lanes = match segment.min(columns) {
-                ..=SHORT_ROW => 8,
-                ..=MEDIUM_ROW => 64,
+                length if length <= SHORT_ROW => 8,
+                length if length <= MEDIUM_ROW => 64,
                 _ => 256,
             };
             // short rows are several to a task, so that the table stays small beside the elements

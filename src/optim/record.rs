@@ -3,8 +3,8 @@
 use wgpu::BufferUsages;
 
 use super::algorithm::Lowered;
-use super::optimizer::{LossScale, Options, Rounding};
-use super::plan::{Batch, Class, Rows};
+use super::options::{LossScale, Options, Rounding};
+use super::plan::{Batch, Class, Coefficients, Rows};
 use crate::gpu::{Bind, DType, Gpu, Recording, Tensor};
 use crate::shaders::layout::{BiasCorrectionConstants, GlobalNormConstants, GlobalNormFinishConstants, ProjectionConstants};
 use crate::{Result, shaders};
@@ -211,7 +211,7 @@ impl Recorder<'_> {
         store: &Store,
         constants: &wgpu::Buffer,
         more: &[&'static str],
-        projection: Option<(&wgpu::Buffer, &dyn Fn(usize) -> (u64, u64))>,
+        projection: Option<(&wgpu::Buffer, &Coefficients)>,
     ) -> Result<()> {
         for (class, chunks) in batch.chunks(projection.map(|(_, coefficient)| coefficient)) {
             let mut defines = self.defines(batch, store, class);

@@ -49,7 +49,6 @@ impl Lower for RmsProp {
             eps: eps as f32,
             momentum: momentum as f32,
             seed,
-            ..Default::default()
         });
         lowered.states = vec!["square_avg"];
         if momentum > 0.0 {

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 
-use super::optimizer::{Group, Optimizer, Rounding};
+use super::optimizer::Optimizer;
+use super::options::{Group, Rounding};
 use crate::gpu::{Element, Tensor, read_all};
 use crate::{Error, Result};
 

@@ -45,10 +45,10 @@ pub struct Pair {
 }
 
 macro_rules! pair {
-    ($config:expr, $type:ident { $($field:ident),* }) => {{
+    ($config:expr, $type:ident { $($field:ident),* } $(, $more:ident: $value:expr)?) => {{
         let read = Reader { config: $config };
         let ours = optim::$type { $($field: read.get(stringify!($field))),* };
-        let theirs = reference::$type { $($field: ours.$field,)* ..Default::default() };
+        let theirs = reference::$type { $($field: ours.$field,)* $($more: $value)? };
         Pair { kernel: Box::new(ours), reference: Box::new(theirs) }
     }};
 }
@@ -61,7 +61,7 @@ pub fn pair(optimizer: &str, config: &Value) -> Option<Pair> {
         "adagrad" => (pair!(config, Adagrad { lr, lr_decay, weight_decay, initial_accumulator_value, eps, maximize }), 6),
         "adadelta" => (pair!(config, Adadelta { lr, rho, eps, weight_decay, maximize }), 5),
         "rmsprop" => (pair!(config, RmsProp { lr, alpha, eps, weight_decay, momentum, centered, maximize }), 7),
-        "adam" => (pair!(config, Adam { lr, betas, eps, weight_decay, amsgrad, maximize }), 6),
+        "adam" => (pair!(config, Adam { lr, betas, eps, weight_decay, amsgrad, maximize }, decoupled: false), 6),
         "adamw" => (pair!(config, AdamW { lr, betas, eps, weight_decay, amsgrad, maximize }), 6),
         "diffgrad" => (pair!(config, DiffGrad { lr, betas, eps, weight_decay }), 4),
         "adamp" => (pair!(config, AdamP { lr, betas, eps, weight_decay, delta, wd_ratio, nesterov }), 7),

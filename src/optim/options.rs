@@ -1,0 +1,126 @@
+//! What a step can do besides the step itself.
+
+use super::algorithm::{check, fraction, not_negative};
+use crate::Result;
+
+/// Learning rate and weight decay of some parameters.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Group {
+    /// Learning rate.
+    pub lr: f64,
+    /// Weight decay.
+    pub weight_decay: f64,
+}
+
+/// How a step is rounded to parameters of 16 bits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Rounding {
+    /// To nearest, ties to even.
+    #[default]
+    Nearest,
+    /// Up or down with probabilities that make the mean exact. The random bits are Philox4x32-10 of
+    /// the seed, the parameter's index, its step and the element: the same on every device.
+    Stochastic {
+        /// The generator's key.
+        seed: u64,
+    },
+}
+
+/// The factor by which the caller multiplies the loss, and the optimizer divides the gradients.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum LossScale {
+    /// Always the same; 1 is none.
+    Fixed(f64),
+    /// Adapted on the device, with the rule and the defaults of `torch.amp.GradScaler`. The caller's
+    /// shaders read it from [`Optimizer::loss_scale`].
+    Dynamic {
+        /// What it begins with. PyTorch: 65536.
+        initial: f64,
+        /// Its factor after `growth_interval` finite steps in a row. PyTorch: 2.
+        growth_factor: f64,
+        /// Its factor after a step that is not finite. PyTorch: 0.5.
+        backoff_factor: f64,
+        /// PyTorch: 2000.
+        growth_interval: u32,
+    },
+}
+
+impl LossScale {
+    /// [`LossScale::Dynamic`] with PyTorch's defaults.
+    #[must_use]
+    pub fn dynamic() -> Self {
+        Self::Dynamic { initial: 65536.0, growth_factor: 2.0, backoff_factor: 0.5, growth_interval: 2000 }
+    }
+
+    /// The scale of the first step.
+    pub(super) fn initial(self) -> f64 {
+        match self {
+            Self::Fixed(scale) => scale,
+            Self::Dynamic { initial, .. } => initial,
+        }
+    }
+}
+
+/// What [`Optimizer::with_options`] can do besides the step itself.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Options {
+    /// The parameter groups. Default: none, which is one with the algorithm's own learning rate and
+    /// decay.
+    pub groups: Vec<Group>,
+    /// Keep an f32 copy of parameters of 16 bits, which the step reads and writes; the parameters are
+    /// its rounded image. Default: false.
+    pub master_weights: bool,
+    /// Default: to nearest.
+    pub rounding: Rounding,
+    /// Scale the gradients so that the norm of all together is at most this, as
+    /// `torch.nn.utils.clip_grad_norm_` does. Default: none.
+    pub max_norm: Option<f64>,
+    /// Default: 1, fixed.
+    pub loss_scale: LossScale,
+    /// Skip a step in which any gradient is NaN or infinite, or their norm is beyond f32: nothing
+    /// changes on the device, step counts included. Implied by `max_norm` and by a loss scale other
+    /// than `Fixed(1.0)`. Default: false.
+    pub skip_non_finite: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            groups: Vec::new(),
+            master_weights: false,
+            rounding: Rounding::Nearest,
+            max_norm: None,
+            loss_scale: LossScale::Fixed(1.0),
+            skip_non_finite: false,
+        }
+    }
+}
+
+impl Options {
+    /// Whether the gradients are read once before the step.
+    pub(super) fn reads_gradients_first(&self) -> bool {
+        self.skip_non_finite || self.max_norm.is_some() || self.loss_scale != LossScale::Fixed(1.0)
+    }
+
+    /// Whether every option is in its range.
+    pub(super) fn check(&self) -> Result<()> {
+        let positive = |option: &str, value: f64| check(option, value, value.is_finite() && value > 0.0, "a finite number above zero");
+        for (i, group) in self.groups.iter().enumerate() {
+            not_negative(&format!("groups[{i}].lr"), group.lr)?;
+            not_negative(&format!("groups[{i}].weight_decay"), group.weight_decay)?;
+        }
+        if let Some(norm) = self.max_norm {
+            positive("max_norm", norm)?;
+        }
+        positive("loss_scale", self.loss_scale.initial())?;
+        if let LossScale::Dynamic { growth_factor, backoff_factor, growth_interval, .. } = self.loss_scale {
+            check("growth_factor", growth_factor, growth_factor.is_finite() && growth_factor >= 1.0, "a finite number, one or above")?;
+            check("growth_interval", growth_interval, growth_interval > 0, "one or above")?;
+            positive("backoff_factor", backoff_factor)?;
+            if backoff_factor != 1.0 {
+                fraction("backoff_factor", backoff_factor)?;
+            }
+        }
+        Ok(())
+    }
+}
