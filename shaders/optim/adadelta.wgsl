@@ -19,9 +19,9 @@ struct AdadeltaConstants {
 
 @group(0) @binding(0) var<uniform> constants: AdadeltaConstants;
 
-fn update(k: Scalars, p: ptr<function, vec4<f32>>, g: vec4<f32>, s: ptr<function, vec4<f32>>, u: ptr<function, vec4<f32>>, s2: ptr<function, vec4<f32>>) {
-    *s = constants.rho * *s + constants.one_minus_rho * g * g;
-    let d = sqrt(*u + vec4(constants.eps)) / sqrt(*s + vec4(constants.eps)) * g;
-    *u = constants.rho * *u + constants.one_minus_rho * d * d;
+fn update(c: AdadeltaConstants, k: Scalars, p: ptr<function, vec4<f32>>, g: vec4<f32>, s: ptr<function, vec4<f32>>, u: ptr<function, vec4<f32>>, s2: ptr<function, vec4<f32>>) {
+    *s = c.rho * *s + c.one_minus_rho * g * g;
+    let d = sqrt(*u + vec4(c.eps)) / sqrt(*s + vec4(c.eps)) * g;
+    *u = c.rho * *u + c.one_minus_rho * d * d;
     *p -= k.step_size * d;
 }

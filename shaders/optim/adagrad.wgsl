@@ -15,7 +15,7 @@ struct AdagradConstants {
 
 @group(0) @binding(0) var<uniform> constants: AdagradConstants;
 
-fn update(k: Scalars, p: ptr<function, vec4<f32>>, g: vec4<f32>, s: ptr<function, vec4<f32>>, s1: ptr<function, vec4<f32>>, s2: ptr<function, vec4<f32>>) {
+fn update(c: AdagradConstants, k: Scalars, p: ptr<function, vec4<f32>>, g: vec4<f32>, s: ptr<function, vec4<f32>>, s1: ptr<function, vec4<f32>>, s2: ptr<function, vec4<f32>>) {
     *s += g * g;
-    *p -= k.step_size * g / (sqrt(*s) + vec4(constants.eps));
+    *p -= k.step_size * g / (sqrt(*s) + vec4(c.eps));
 }

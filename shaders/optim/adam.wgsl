@@ -23,14 +23,14 @@ struct AdamConstants {
 
 @group(0) @binding(0) var<uniform> constants: AdamConstants;
 
-fn update(k: Scalars, p: ptr<function, vec4<f32>>, g: vec4<f32>, m: ptr<function, vec4<f32>>, v: ptr<function, vec4<f32>>, vmax: ptr<function, vec4<f32>>) {
-    *m = constants.beta1 * *m + constants.one_minus_beta1 * g;
-    *v = constants.beta2 * *v + constants.one_minus_beta2 * g * g;
+fn update(c: AdamConstants, k: Scalars, p: ptr<function, vec4<f32>>, g: vec4<f32>, m: ptr<function, vec4<f32>>, v: ptr<function, vec4<f32>>, vmax: ptr<function, vec4<f32>>) {
+    *m = c.beta1 * *m + c.one_minus_beta1 * g;
+    *v = c.beta2 * *v + c.one_minus_beta2 * g * g;
 #ifdef STATE_2
     *vmax = max(*vmax, *v);
     let root = sqrt(*vmax);
 #else
     let root = sqrt(*v);
 #endif
-    *p -= k.step_size * *m / (root * k.root_scale + vec4(constants.eps));
+    *p -= k.step_size * *m / (root * k.root_scale + vec4(c.eps));
 }

@@ -12,6 +12,7 @@
 #permute STATE_0 STATE_1
 
 #import shared/access
+#import shared/runs
 #ifdef SUMS
 #import shared/rows
 #else
@@ -29,23 +30,23 @@ struct AdamPConstants {
 
 @group(0) @binding(0) var<uniform> constants: AdamPConstants;
 
-fn direction(k: Scalars, g: vec4<f32>, m: vec4<f32>, v: vec4<f32>) -> vec4<f32> {
+fn direction(c: AdamPConstants, k: Scalars, g: vec4<f32>, m: vec4<f32>, v: vec4<f32>) -> vec4<f32> {
 #ifdef NESTEROV
-    let numerator = constants.beta1 * m + constants.one_minus_beta1 * g;
+    let numerator = c.beta1 * m + c.one_minus_beta1 * g;
 #else
     let numerator = m;
 #endif
-    return numerator / (sqrt(v) * k.root_scale + vec4(constants.eps));
+    return numerator / (sqrt(v) * k.root_scale + vec4(c.eps));
 }
 
 #ifdef SUMS
-fn moments(k: Scalars, p: vec4<f32>, g: vec4<f32>, m: ptr<function, vec4<f32>>, v: ptr<function, vec4<f32>>) -> vec4<f32> {
-    *m = constants.beta1 * *m + constants.one_minus_beta1 * g;
-    *v = constants.beta2 * *v + constants.one_minus_beta2 * g * g;
-    return direction(k, g, *m, *v);
+fn moments(c: AdamPConstants, k: Scalars, p: vec4<f32>, g: vec4<f32>, m: ptr<function, vec4<f32>>, v: ptr<function, vec4<f32>>) -> vec4<f32> {
+    *m = c.beta1 * *m + c.one_minus_beta1 * g;
+    *v = c.beta2 * *v + c.one_minus_beta2 * g * g;
+    return direction(c, k, g, *m, *v);
 }
 #else
-fn update(k: Scalars, c: vec4<f32>, p: ptr<function, vec4<f32>>, g: vec4<f32>, m: ptr<function, vec4<f32>>, v: ptr<function, vec4<f32>>, s2: ptr<function, vec4<f32>>) {
-    *p = k.decay * *p - k.step_size * (direction(k, g, *m, *v) - c * *p);
+fn update(c: AdamPConstants, k: Scalars, coefficient: vec4<f32>, p: ptr<function, vec4<f32>>, g: vec4<f32>, m: ptr<function, vec4<f32>>, v: ptr<function, vec4<f32>>, s2: ptr<function, vec4<f32>>) {
+    *p = k.decay * *p - k.step_size * (direction(c, k, g, *m, *v) - coefficient * *p);
 }
 #endif

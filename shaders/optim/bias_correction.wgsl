@@ -74,6 +74,10 @@ fn correction(beta: vec2<u32>, t: u32) -> f32 {
         }
         square = multiply_high(square, square);
     }
+    // too small for a unit: the difference from 1 would not fit in two words
+    if all(power == vec2(0u)) {
+        return 1.0;
+    }
     // 2^64 - power, as two words; then to f32, the high word's leading zeros filled from the low one
     let low = ~power.x + 1u;
     let high = ~power.y + select(0u, 1u, low == 0u);

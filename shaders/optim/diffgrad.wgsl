@@ -21,10 +21,10 @@ struct DiffGradConstants {
 
 @group(0) @binding(0) var<uniform> constants: DiffGradConstants;
 
-fn update(k: Scalars, p: ptr<function, vec4<f32>>, g: vec4<f32>, m: ptr<function, vec4<f32>>, v: ptr<function, vec4<f32>>, previous: ptr<function, vec4<f32>>) {
-    *m = constants.beta1 * *m + constants.one_minus_beta1 * g;
-    *v = constants.beta2 * *v + constants.one_minus_beta2 * g * g;
+fn update(c: DiffGradConstants, k: Scalars, p: ptr<function, vec4<f32>>, g: vec4<f32>, m: ptr<function, vec4<f32>>, v: ptr<function, vec4<f32>>, previous: ptr<function, vec4<f32>>) {
+    *m = c.beta1 * *m + c.one_minus_beta1 * g;
+    *v = c.beta2 * *v + c.one_minus_beta2 * g * g;
     let friction = vec4(1.0) + exp(-abs(*previous - g));
     *previous = g;
-    *p -= k.step_size * *m / (friction * (sqrt(*v) + vec4(constants.eps)));
+    *p -= k.step_size * *m / (friction * (sqrt(*v) + vec4(c.eps)));
 }

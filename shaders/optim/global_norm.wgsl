@@ -14,6 +14,7 @@
 #permute PARTIAL GRAD_F32 | PARTIAL GRAD_F16 | PARTIAL GRAD_BF16 | PARTIAL GRAD_F32 SCALAR | PARTIAL GRAD_F16 SCALAR | PARTIAL GRAD_BF16 SCALAR | FINISH
 
 #import shared/half
+#import shared/runs
 #import shared/control
 #import shared/tree
 
@@ -110,7 +111,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     for (var index = group.x * share + invocation / LANES; index < arrayLength(&chunks); index += groups.x * share) {
         let chunk = chunks[index];
         let length = select(0u, chunk.length, control[chunk.tensor].enabled != 0u);
-        for (var i = 4u * lane; i < length; i += 4u * LANES) {
+        let span = run_of(lane, LANES, length);
+        for (var i = span.first; i < span.end; i += span.stride) {
             let g = load(chunk.grad + i, min(length - i, 4u));
             // by bits: a comparison with itself is compiled to one that is false for NaN
             exponents = max(exponents, bitcast<vec4<u32>>(g) & vec4(0x7f800000u));

@@ -22,24 +22,24 @@ struct RmsPropConstants {
 
 @group(0) @binding(0) var<uniform> constants: RmsPropConstants;
 
-fn centered(s: vec4<f32>, g: vec4<f32>, a: ptr<function, vec4<f32>>) -> vec4<f32> {
-    *a += constants.one_minus_alpha * (g - *a);
+fn centered(c: RmsPropConstants, s: vec4<f32>, g: vec4<f32>, a: ptr<function, vec4<f32>>) -> vec4<f32> {
+    *a += c.one_minus_alpha * (g - *a);
     return max(s - *a * *a, vec4(0.0));
 }
 
-fn update(k: Scalars, p: ptr<function, vec4<f32>>, g: vec4<f32>, s: ptr<function, vec4<f32>>, s1: ptr<function, vec4<f32>>, s2: ptr<function, vec4<f32>>) {
-    *s = constants.alpha * *s + constants.one_minus_alpha * g * g;
+fn update(c: RmsPropConstants, k: Scalars, p: ptr<function, vec4<f32>>, g: vec4<f32>, s: ptr<function, vec4<f32>>, s1: ptr<function, vec4<f32>>, s2: ptr<function, vec4<f32>>) {
+    *s = c.alpha * *s + c.one_minus_alpha * g * g;
     var v = *s;
 #ifdef CENTERED
 #ifdef MOMENTUM
-    v = centered(v, g, s2);
+    v = centered(c, v, g, s2);
 #else
-    v = centered(v, g, s1);
+    v = centered(c, v, g, s1);
 #endif
 #endif
-    var d = g / (sqrt(v) + vec4(constants.eps));
+    var d = g / (sqrt(v) + vec4(c.eps));
 #ifdef MOMENTUM
-    *s1 = constants.momentum * *s1 + d;
+    *s1 = c.momentum * *s1 + d;
     d = *s1;
 #endif
     *p -= k.step_size * d;

@@ -17,11 +17,11 @@ struct SgdConstants {
 
 @group(0) @binding(0) var<uniform> constants: SgdConstants;
 
-fn update(k: Scalars, p: ptr<function, vec4<f32>>, g: vec4<f32>, b: ptr<function, vec4<f32>>, s1: ptr<function, vec4<f32>>, s2: ptr<function, vec4<f32>>) {
+fn update(c: SgdConstants, k: Scalars, p: ptr<function, vec4<f32>>, g: vec4<f32>, b: ptr<function, vec4<f32>>, s1: ptr<function, vec4<f32>>, s2: ptr<function, vec4<f32>>) {
 #ifdef STATE_0
-    *b = constants.momentum * *b + k.blend * g;
+    *b = c.momentum * *b + k.blend * g;
 #ifdef NESTEROV
-    let d = g + constants.momentum * *b;
+    let d = g + c.momentum * *b;
 #else
     let d = *b;
 #endif

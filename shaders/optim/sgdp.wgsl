@@ -12,6 +12,7 @@
 #permute STATE_0
 
 #import shared/access
+#import shared/runs
 #ifdef SUMS
 #import shared/rows
 #else
@@ -25,22 +26,22 @@ struct SgdPConstants {
 
 @group(0) @binding(0) var<uniform> constants: SgdPConstants;
 
-fn direction(g: vec4<f32>, b: vec4<f32>) -> vec4<f32> {
+fn direction(c: SgdPConstants, g: vec4<f32>, b: vec4<f32>) -> vec4<f32> {
 #ifdef NESTEROV
-    return g + constants.momentum * b;
+    return g + c.momentum * b;
 #else
     return b;
 #endif
 }
 
 #ifdef SUMS
-fn moments(k: Scalars, p: vec4<f32>, g: vec4<f32>, b: ptr<function, vec4<f32>>, s1: ptr<function, vec4<f32>>) -> vec4<f32> {
-    *b = constants.momentum * *b + k.blend * g;
-    return direction(g, *b);
+fn moments(c: SgdPConstants, k: Scalars, p: vec4<f32>, g: vec4<f32>, b: ptr<function, vec4<f32>>, s1: ptr<function, vec4<f32>>) -> vec4<f32> {
+    *b = c.momentum * *b + k.blend * g;
+    return direction(c, g, *b);
 }
 #else
-fn update(k: Scalars, c: vec4<f32>, p: ptr<function, vec4<f32>>, g: vec4<f32>, b: ptr<function, vec4<f32>>, s1: ptr<function, vec4<f32>>, s2: ptr<function, vec4<f32>>) {
-    let d = direction(g, *b) - c * *p;
+fn update(c: SgdPConstants, k: Scalars, coefficient: vec4<f32>, p: ptr<function, vec4<f32>>, g: vec4<f32>, b: ptr<function, vec4<f32>>, s1: ptr<function, vec4<f32>>, s2: ptr<function, vec4<f32>>) {
+    let d = direction(c, g, *b) - coefficient * *p;
 #ifndef NESTEROV
     *b = d;
 #endif

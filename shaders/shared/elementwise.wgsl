@@ -6,10 +6,11 @@
 // Deterministic: an element is the work of one invocation.
 //
 // The importing kernel supplies `constants` (binding 0, with `seed: vec2<u32>`) and
-// `update(scalars, p, g, s0, s1, s2)`; with PROJECTION `update(scalars, c, p, g, s0, s1, s2)`, where
-// c is the coefficient of each element's row.
+// `update(c, k, p, g, s0, s1, s2)`: the constants, the tensor's scalars, and four elements of each; with
+// PROJECTION `update(c, k, coefficient, p, g, s0, s1, s2)`, with the coefficient of each element's row.
 
 #import shared/access
+#import shared/runs
 
 override LANES: u32 = 256;
 
@@ -59,13 +60,16 @@ fn main(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) invocation: u32,
 ) {
+    // read once: a software driver would load each again for every cell
+    let c = constants;
     let lane = invocation % LANES;
     let share = 256u / LANES;
     for (var index = group.x * share + invocation / LANES; index < arrayLength(&chunks); index += groups.x * share) {
         let chunk = chunks[index];
         let k = scalars[chunk.tensor];
         let length = select(0u, chunk.length, k.enabled != 0u);
-        for (var i = 4u * lane; i < length; i += 4u * LANES) {
+        let span = run_of(lane, LANES, length);
+        for (var i = span.first; i < span.end; i += span.stride) {
             let cell = Cell(chunk.param + i, chunk.grad + i, chunk.state + i, min(length - i, 4u));
             var p = load_param(cell);
 #ifdef NO_GRAD
@@ -89,13 +93,13 @@ fn main(
             var s2 = vec4(0.0);
 #endif
 #ifdef PROJECTION
-            update(k, row_coefficients(chunk, chunk.element + i, cell.count), &p, g, &s0, &s1, &s2);
+            update(c, k, row_coefficients(chunk, chunk.element + i, cell.count), &p, g, &s0, &s1, &s2);
 #else
             g += k.weight_decay * p;
             p *= k.decay;
-            update(k, &p, g, &s0, &s1, &s2);
+            update(c, k, &p, g, &s0, &s1, &s2);
 #endif
-            store_param(cell, p, chunk.element + i, chunk.tensor, k.step, constants.seed);
+            store_param(cell, p, chunk.element + i, chunk.tensor, k.step, c.seed);
 #ifndef READ_STATES
 #ifdef STATE_0
             store_state_0(cell, s0);

@@ -1,4 +1,6 @@
-// y[i] = map(y[i], x[i], i) for the words of a range, workgroups of 256 striding over them.
+// y[i] = map(y[i], x[i], i) for the words of a range. Workgroups of 256 stride over blocks of
+// constants.block cells, whose runs of eight go through a part each, from its start to its end (see
+// shared/runs.wgsl).
 // SOURCE: there is an x. SHARED: x and y are ranges of one buffer. WRITE_ONLY: y is not read.
 // The importing kernel supplies `map`. Deterministic: a word is the work of one invocation.
 
@@ -14,24 +16,29 @@
 @group(0) @binding(2) var<storage, read_write> y: array<Words>;
 
 @compute @workgroup_size(256)
-fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
-    for (var i = id.x; i < constants.count; i += groups.x * 256u) {
-        let at = constants.y + i;
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let part = constants.block / 32u;
+    let own = lane / 8u * part;
+    for (var block = group.x * constants.block; block < constants.count; block += groups.x * constants.block) {
+        let end = min(block + own + part, constants.count);
+        for (var i = block + own + lane % 8u; i < end; i += 8u) {
+            let at = constants.y + i;
 #ifdef SOURCE
-        let source = x[constants.x + i];
+            let source = x[constants.x + i];
 #else
-        let source = Words(0u);
+            let source = Words(0u);
 #endif
 #ifdef WRITE_ONLY
-        var result = map(Words(0u), source, i);
+            var result = map(Words(0u), source, i);
 #else
-        var result = map(y[at], source, i);
+            var result = map(y[at], source, i);
 #endif
 #ifdef SCALAR
-        if i == constants.half {
-            result = (y[at] & 0xffff0000u) | (result & 0xffffu);
-        }
+            if i == constants.half {
+                result = (y[at] & 0xffff0000u) | (result & 0xffffu);
+            }
 #endif
-        y[at] = result;
+            y[at] = result;
+        }
     }
 }

@@ -11,9 +11,10 @@
 // there.
 //
 // The importing kernel supplies `constants` (binding 0) and
-// `moments(k, p, g, s0, s1) -> u`, which updates the states and returns the step's direction.
+// `moments(c, k, p, g, s0, s1) -> u`, which updates the states and returns the step's direction.
 
 #import shared/access
+#import shared/runs
 #import shared/tree
 
 #permute - | STRADDLE
@@ -47,6 +48,7 @@ fn main(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) invocation: u32,
 ) {
+    let c = constants;
     let lane = invocation % LANES;
     let slot = invocation / LANES;
     let share = 256u / LANES;
@@ -68,11 +70,14 @@ fn main(
             var sum = carry;
             carry = vec4(0.0);
             // the cells that begin in this row
-            for (var at = ((start + 3u) & 0xfffffffcu) + 4u * lane; at < end; at += 4u * LANES) {
+            let first = min((start + 3u) & 0xfffffffcu, end);
+            let span = run_of(lane, LANES, end - first);
+            for (var at = first + span.first; at < first + span.end; at += span.stride) {
                 let cell = Cell(task.param + at, task.grad + at, task.state + at, 4u);
 #else
             var sum = vec4(0.0);
-            for (var at = start + 4u * lane; at < end; at += 4u * LANES) {
+            let span = run_of(lane, LANES, end - start);
+            for (var at = start + span.first; at < start + span.end; at += span.stride) {
                 let cell = Cell(task.param + at, task.grad + at, task.state + at, min(end - at, 4u));
 #endif
                 let p = load_param(cell);
@@ -83,7 +88,7 @@ fn main(
 #else
                 var s1 = vec4(0.0);
 #endif
-                let u = moments(k, p, g, &s0, &s1);
+                let u = moments(c, k, p, g, &s0, &s1);
                 store_state_0(cell, s0);
 #ifdef STATE_1
                 store_state_1(cell, s1);

@@ -22,6 +22,8 @@ struct VectorConstants {
     x: u32,
     y: u32,
     count: u32,
+    // how many a workgroup takes at a time, a multiple of 256
+    block: u32,
     // the word of the range whose high half is not the tensor's; none if beyond the range
     half: u32,
     // the first word's index in its tensor

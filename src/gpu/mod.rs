@@ -76,6 +76,10 @@ pub enum Checks {
     Checked,
 }
 
+/// The most workgroups that a dispatch may have, by WebGPU's defaults. Kernels stride, so that there is
+/// no limit to the work.
+pub(crate) const MAX_WORKGROUPS: u32 = 65_535;
+
 /// Options of [`Gpu::with_options`] and [`Gpu::headless_with_options`].
 #[derive(Clone, Debug, Default)]
 pub struct GpuOptions {
@@ -202,6 +206,22 @@ impl Gpu {
             recording.encode(&mut encoder);
         }
         self.queue().submit([encoder.finish()])
+    }
+
+    /// Whether the adapter is a software driver, which wants long sequential work for few threads,
+    /// where a GPU wants short work for many.
+    pub(crate) fn is_cpu(&self) -> bool {
+        self.device().adapter_info().device_type == wgpu::DeviceType::Cpu
+    }
+
+    /// How many cells a workgroup of 256 should take at a time of `cells` in all: between one and 16
+    /// an invocation, as many as leave 1,024 workgroups to occupy a GPU; always 16 on a software
+    /// driver, where what a workgroup costs to begin is to be spread.
+    pub(crate) fn block(&self, cells: u64) -> u64 {
+        match self.is_cpu() {
+            true => 4096,
+            false => (cells / 1024).next_multiple_of(256).clamp(256, 4096),
+        }
     }
 
     /// The kernel of `source` with these defines and override constants: made once, then shared.

@@ -7,9 +7,8 @@ use crate::gpu::{DType, Gpu, Tensor, binding_alignment};
 use crate::shaders::layout::{Chunk, GradientChunk, ProjectionTask, RowTask};
 use crate::{Error, Result};
 
-/// The elements of a chunk: four each for 1,024 invocations. Workgroups stride over chunks, so it
-/// balances the shares of 1,024 workgroups against one look at the table for every 16 KiB of f32.
-const CHUNK: u64 = 4096;
+/// Where a tensor is cut that does not fit in a binding, if its rows do not matter.
+const CUT: u64 = 1024;
 
 /// Tensors below this many elements are visited a cell an invocation, not a chunk a workgroup.
 const SMALL: u64 = 64;
@@ -218,7 +217,7 @@ struct Fit {
 /// How many elements from `start` on a piece of at most `room` may have.
 fn cut(param: &Tensor, start: u64, room: u64, segment: Option<u64>) -> u64 {
     let Some(segment) = segment else {
-        return room / CHUNK * CHUNK;
+        return room / CUT * CUT;
     };
     let columns = columns(param);
     if segment < columns {
@@ -248,15 +247,23 @@ impl Batch {
         piece.grad - self.grad_window.start / self.grad_dtype.size()
     }
 
+    /// How long chunks are, and how many invocations share one: a workgroup's block, except that on a
+    /// software driver 64 invocations do as much, since what each costs to begin is to be spread.
+    fn chunk_size(&self, gpu: &Gpu) -> (u64, u32) {
+        let cells = self.pieces.iter().map(|piece| piece.elements.end - piece.elements.start).sum::<u64>() / 4;
+        (4 * gpu.block(cells), if gpu.is_cpu() { 64 } else { 256 })
+    }
+
     /// Cuts the pieces into chunks for the elementwise traversal.
-    pub fn chunks(&self, coefficient: Option<&Coefficients>) -> BTreeMap<Class, Vec<Chunk>> {
+    pub fn chunks(&self, gpu: &Gpu, coefficient: Option<&Coefficients>) -> BTreeMap<Class, Vec<Chunk>> {
+        let size = self.chunk_size(gpu);
         let mut classes: BTreeMap<Class, Vec<Chunk>> = BTreeMap::new();
         for piece in &self.pieces {
             let (param, grad) = (self.param_at(piece), self.grad_at(piece));
             let (coefficient, columns) = coefficient.map_or((0, 1), |at| at(piece.tensor));
             // a cell that begins at a multiple of four in memory is within a row
             let whole_rows = columns.is_multiple_of(4) && (param + 4 - piece.elements.start % 4).is_multiple_of(4);
-            for (class, range) in ranges(param, grad, piece.elements.end - piece.elements.start) {
+            for (class, range) in ranges(size, param, grad, piece.elements.end - piece.elements.start) {
                 let class = Class { whole_rows: whole_rows && !class.scalar && columns > 1, ..class };
                 classes.entry(class).or_default().push(Chunk {
                     tensor: piece.tensor as u32,
@@ -274,11 +281,12 @@ impl Batch {
     }
 
     /// Cuts the pieces into chunks of gradients alone.
-    pub fn gradient_chunks(&self) -> BTreeMap<Class, Vec<GradientChunk>> {
+    pub fn gradient_chunks(&self, gpu: &Gpu) -> BTreeMap<Class, Vec<GradientChunk>> {
+        let size = self.chunk_size(gpu);
         let mut classes: BTreeMap<Class, Vec<GradientChunk>> = BTreeMap::new();
         for piece in &self.pieces {
             let grad = self.grad_at(piece);
-            for (class, range) in ranges(grad, grad, piece.elements.end - piece.elements.start) {
+            for (class, range) in ranges(size, grad, grad, piece.elements.end - piece.elements.start) {
                 classes.entry(class).or_default().push(GradientChunk {
                     tensor: piece.tensor as u32,
                     grad: (grad + range.start) as u32,
@@ -349,8 +357,9 @@ impl Batch {
 }
 
 /// Cuts `length` elements that begin at `param` and `grad` into ranges by class: whole cells where
-/// both are in phase, their ragged ends, or everything cell by cell.
-fn ranges(param: u64, grad: u64, length: u64) -> Vec<(Class, Range<u64>)> {
+/// both are in phase, their ragged ends, or everything cell by cell. A chunk has up to `chunk`
+/// elements, for as many invocations as `lanes` says.
+fn ranges((chunk, lanes): (u64, u32), param: u64, grad: u64, length: u64) -> Vec<(Class, Range<u64>)> {
     let chunked = |range: Range<u64>, size: u64| {
         let end = range.end;
         range.step_by(size as usize).map(move |start| start..(start + size).min(end))
@@ -364,11 +373,11 @@ fn ranges(param: u64, grad: u64, length: u64) -> Vec<(Class, Range<u64>)> {
         return first.into_iter().chain(chunked(head..length, 4)).map(|range| (ragged, range)).collect();
     }
     if param % 4 != grad % 4 {
-        return chunked(0..length, CHUNK).map(|range| (class(true, 256), range)).collect();
+        return chunked(0..length, chunk).map(|range| (class(true, lanes), range)).collect();
     }
     let tail = (length - head) / 4 * 4 + head;
     let ends = [0..head, tail..length].into_iter().filter(|range| !range.is_empty()).map(|range| (ragged, range));
-    ends.chain(chunked(head..tail, CHUNK).map(|range| (class(false, 256), range))).collect()
+    ends.chain(chunked(head..tail, chunk).map(|range| (class(false, lanes), range))).collect()
 }
 
 /// How the rows of a tensor are summed and where the results go.

@@ -5,14 +5,9 @@ use wgpu::BufferUsages;
 use super::algorithm::Lowered;
 use super::options::{LossScale, Options, Rounding};
 use super::plan::{Batch, Class, Coefficients, Rows};
-use crate::gpu::{Bind, DType, Gpu, Recording, Tensor};
+use crate::gpu::{Bind, DType, Gpu, MAX_WORKGROUPS, Recording, Tensor};
 use crate::shaders::layout::{BiasCorrectionConstants, GlobalNormConstants, GlobalNormFinishConstants, ProjectionConstants};
 use crate::{Result, shaders};
-
-/// The most workgroups that a dispatch of a strided kernel has: enough to fill a large GPU, few
-/// enough that their launch costs nothing (a copy on a software driver is half as fast with one
-/// workgroup a kilobyte).
-const MAX_WORKGROUPS: u32 = 1024;
 
 /// Tensors of up to this many sums by row are projected by a workgroup of 64 rather than 256.
 const FEW_SUMS: u32 = 1024;
@@ -66,7 +61,7 @@ impl Recorder<'_> {
         let mut parts = Vec::new();
         let mut end = 0;
         for batch in batches {
-            for (class, chunks) in batch.gradient_chunks() {
+            for (class, chunks) in batch.gradient_chunks(self.gpu) {
                 let workgroups = workgroups(chunks.len(), class);
                 parts.push((batch, class, chunks, workgroups, end));
                 end += workgroups;
@@ -213,7 +208,7 @@ impl Recorder<'_> {
         more: &[&'static str],
         projection: Option<(&wgpu::Buffer, &Coefficients)>,
     ) -> Result<()> {
-        for (class, chunks) in batch.chunks(projection.map(|(_, coefficient)| coefficient)) {
+        for (class, chunks) in batch.chunks(self.gpu, projection.map(|(_, coefficient)| coefficient)) {
             let mut defines = self.defines(batch, store, class);
             defines.extend(more);
             defines.extend(class.whole_rows.then_some("WHOLE_ROWS").filter(|_| projection.is_some()));

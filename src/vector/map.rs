@@ -2,12 +2,9 @@
 
 use std::ops::Range;
 
-use crate::gpu::{Bind, DType, Gpu, KernelSource, Recording, Tensor, binding_alignment};
+use crate::gpu::{Bind, DType, Gpu, KernelSource, MAX_WORKGROUPS, Recording, Tensor, binding_alignment};
 use crate::shaders::layout::{CastConstants, VectorConstants};
 use crate::{Result, shaders};
-
-/// The most workgroups of 256 that a dispatch has; they stride.
-const MAX_WORKGROUPS: u64 = 1024;
 
 /// A factor: a number of the host's, or the first element of a tensor of f32 on the device, read when
 /// the recording runs.
@@ -108,7 +105,7 @@ pub fn cast(gpu: &Gpu, recording: &mut Recording, x: &Tensor, y: &Tensor) -> Res
             y: (before_y / y.dtype().size()) as u32,
             count: (part.end - part.start) as u32,
         };
-        let workgroups = (part.end - part.start).div_ceil(256).min(MAX_WORKGROUPS) as u32;
+        let workgroups = (part.end - part.start).div_ceil(256).min(1024) as u32;
         recording.dispatch_with(gpu, &kernel, workgroups, &constants, vec![bind_x, bind_y])?;
     }
     Ok(())
@@ -212,15 +209,17 @@ fn map(
             bindings.push(Bind::tensor(gpu, "alpha", alpha).0);
         }
         let count = (range.end - range.start) / unit;
+        let block = gpu.block(count);
         let constants = VectorConstants {
             x: (before_x / 4 / unit) as u32,
             y: (before_y / 4 / unit) as u32,
             count: count as u32,
+            block: block as u32,
             half: half.checked_sub(range.start).filter(|_| scalar).map_or(u32::MAX, |at| at.min(u64::from(u32::MAX)) as u32),
             first: range.start as u32,
             ..*constants
         };
-        let workgroups = count.div_ceil(256).min(MAX_WORKGROUPS) as u32;
+        let workgroups = count.div_ceil(block).min(u64::from(MAX_WORKGROUPS)) as u32;
         recording.dispatch_with(gpu, &kernel, workgroups, &constants, bindings)?;
     }
     Ok(())

@@ -3,15 +3,12 @@
 use wgpu::BufferUsages;
 
 use super::map::{float, matching};
-use crate::gpu::{Bind, DType, Gpu, KernelSource, Recording, Tensor, binding_alignment};
+use crate::gpu::{Bind, DType, Gpu, KernelSource, MAX_WORKGROUPS, Recording, Tensor, binding_alignment};
 use crate::shaders::layout::ReduceConstants;
 use crate::{Result, shaders};
 
 /// The cells of a block, of four words each: `BLOCK` of `shared/reduce.wgsl`.
 const BLOCK: u64 = 2048;
-
-/// The most workgroups that a dispatch has; they stride over blocks.
-const MAX_WORKGROUPS: u64 = 1024;
 
 /// `out = ⟨x, y⟩`, `out` being one f32. Products and sums are in f32; the result is the same, bit for
 /// bit, on every run and wherever the tensors lie.
@@ -112,7 +109,7 @@ fn reduce(
             partials: (start / BLOCK) as u32,
             half: 0,
         };
-        let workgroups = (end - start).div_ceil(BLOCK).min(MAX_WORKGROUPS) as u32;
+        let workgroups = (end - start).div_ceil(BLOCK).min(u64::from(MAX_WORKGROUPS)) as u32;
         recording.dispatch_with(gpu, &kernel, workgroups, &constants, bindings)?;
     }
 
