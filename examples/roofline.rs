@@ -103,12 +103,12 @@ async fn one(gpu: &Gpu, algorithm: &dyn Algorithm, shape: &[usize], repeats: usi
 /// 1,000 matrices in one arena against a copy; and their time over that of one flat tensor, and of
 /// one matrix, of as many elements.
 async fn many(gpu: &Gpu, algorithm: &dyn Algorithm, repeats: usize) -> Result<(Row, [f64; 2]), gradus::Error> {
-    // sizes even in their logarithm from 1,000 to 20,000, of 4 to 128 rows
+    // sizes uniform from 1,000 to 20,000, of 4 to 128 rows (uniform in the logarithm)
     let random = reference::random::uniform(3, 0, 2000);
     let shapes: Vec<[usize; 2]> = random
         .chunks(2)
         .map(|u| {
-            let elements = 1000.0 * 20f32.powf(u[0]);
+            let elements = 1000.0 + 19_000.0 * u[0];
             let rows = (4.0 * 32f32.powf(u[1])).round();
             [rows as usize, (elements / rows).clamp(1.0, 20_000.0) as usize]
         })

@@ -8,7 +8,7 @@
 //
 // States: 0 exp_avg, 1 exp_avg_sq. Bytes an element, f32: 24 + 16, with Nesterov 24 + 20.
 
-#permute SUMS | SUMS NESTEROV | APPLY PROJECTION READ_STATES NO_GRAD | APPLY PROJECTION READ_STATES NO_GRAD WHOLE_ROWS | APPLY PROJECTION READ_STATES NESTEROV | APPLY PROJECTION READ_STATES NESTEROV WHOLE_ROWS
+#permute SUMS | SUMS NESTEROV | APPLY PROJECTION READ_STATES NO_GRAD | APPLY PROJECTION READ_STATES NO_GRAD WHOLE_ROWS | APPLY PROJECTION READ_STATES NO_GRAD SHORT_ROWS | APPLY PROJECTION READ_STATES NESTEROV | APPLY PROJECTION READ_STATES NESTEROV WHOLE_ROWS | APPLY PROJECTION READ_STATES NESTEROV SHORT_ROWS
 #permute STATE_0 STATE_1
 
 #import shared/access
@@ -28,7 +28,8 @@ struct AdamPConstants {
     seed: vec2<u32>,
 }
 
-@group(0) @binding(0) var<uniform> constants: AdamPConstants;
+alias Constants = AdamPConstants;
+@group(0) @binding(0) var<uniform> constants: Constants;
 
 fn direction(c: AdamPConstants, k: Scalars, g: vec4<f32>, m: vec4<f32>, v: vec4<f32>) -> vec4<f32> {
 #ifdef NESTEROV

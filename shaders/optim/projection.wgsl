@@ -7,10 +7,10 @@
 //   else c = 0, and the decay stays as it is
 //
 // Cosines are not negative, so their bits order them as integers, and a NaN is above all others: it
-// projects nothing. One workgroup a tensor, of 256, or of 64 for tensors of few sums (SMALL). Deterministic: the order of each sum depends on
+// projects nothing. One workgroup a tensor, of 256, or fewer for tensors of few sums. Deterministic: the order of each sum depends on
 // the shape alone. Bytes a row: 16 read and 4 written a segment, 4 more for the layer view.
 
-#permute - | SMALL
+#permute LANES_256 | LANES_64 | LANES_8
 #import shared/scalars
 #import shared/tree
 
@@ -38,10 +38,14 @@ struct ProjectionTask {
 @group(0) @binding(3) var<storage, read> sums: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read_write> coefficients: array<f32>;
 
-#ifdef SMALL
-const LANES: u32 = 64;
-#else
+#ifdef LANES_256
 const LANES: u32 = 256;
+#endif
+#ifdef LANES_64
+const LANES: u32 = 64;
+#endif
+#ifdef LANES_8
+const LANES: u32 = 8;
 #endif
 
 var<workgroup> shared_total: vec4<f32>;
@@ -74,9 +78,12 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         }
         var total = vec4(0.0);
         var maximum = 0u;
-        if task.segments == 1u {
+        if task.rows >= LANES || task.segments <= 4u {
             for (var row = invocation; row < task.rows; row += LANES) {
-                let sum = sums[task.sums + row];
+                var sum = vec4(0.0);
+                for (var segment = 0u; segment < task.segments; segment++) {
+                    sum += sums[task.sums + row * task.segments + segment];
+                }
                 total += sum;
                 maximum = max(maximum, cosine(sum));
                 coefficients[task.coefficients + row] = coefficient(sum);

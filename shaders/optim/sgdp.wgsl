@@ -8,7 +8,7 @@
 //
 // States: 0 momentum. Bytes an element, f32: 16 + 16.
 
-#permute SUMS | SUMS NESTEROV | APPLY PROJECTION NO_GRAD | APPLY PROJECTION NO_GRAD WHOLE_ROWS | APPLY PROJECTION READ_STATES NESTEROV | APPLY PROJECTION READ_STATES NESTEROV WHOLE_ROWS
+#permute SUMS | SUMS NESTEROV | APPLY PROJECTION NO_GRAD | APPLY PROJECTION NO_GRAD WHOLE_ROWS | APPLY PROJECTION NO_GRAD SHORT_ROWS | APPLY PROJECTION READ_STATES NESTEROV | APPLY PROJECTION READ_STATES NESTEROV WHOLE_ROWS | APPLY PROJECTION READ_STATES NESTEROV SHORT_ROWS
 #permute STATE_0
 
 #import shared/access
@@ -24,7 +24,8 @@ struct SgdPConstants {
     seed: vec2<u32>,
 }
 
-@group(0) @binding(0) var<uniform> constants: SgdPConstants;
+alias Constants = SgdPConstants;
+@group(0) @binding(0) var<uniform> constants: Constants;
 
 fn direction(c: SgdPConstants, g: vec4<f32>, b: vec4<f32>) -> vec4<f32> {
 #ifdef NESTEROV

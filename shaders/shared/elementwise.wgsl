@@ -35,21 +35,50 @@ struct Chunk {
 #ifdef PROJECTION
 @group(0) @binding(9) var<storage, read> coefficients: array<f32>;
 
-// The coefficients of the rows of a cell's elements, the first being `element`.
-fn row_coefficients(chunk: Chunk, element: u32, count: u32) -> vec4<f32> {
-    let row = element / chunk.columns;
-    let at = chunk.coefficient + row;
+// Where a chunk begins among the rows of its tensor.
+struct Start {
+    row: u32,
+    column: u32,
+    inverse_columns: f32,
+}
+
+fn start_of(chunk: Chunk) -> Start {
+    let row = chunk.element / chunk.columns;
+    return Start(row, chunk.element - row * chunk.columns, 1.0 / f32(chunk.columns));
+}
+
+// The coefficients of the rows of a cell's elements, the first being number `i` of the chunk.
+fn row_coefficients(chunk: Chunk, start: Start, i: u32, count: u32) -> vec4<f32> {
+    // the quotient in floats is off by one at most: a chunk is far below 2^24 elements; integer
+    // division is slow
+    let from_row = start.column + i;
+    var quotient = u32(f32(from_row) * start.inverse_columns);
+    var column = from_row - quotient * chunk.columns;
+    if bitcast<i32>(column) < 0 {
+        quotient -= 1u;
+        column += chunk.columns;
+    }
+    if column >= chunk.columns {
+        quotient += 1u;
+        column -= chunk.columns;
+    }
+    let at = chunk.coefficient + start.row + quotient;
 #ifdef WHOLE_ROWS
     return vec4(coefficients[at]);
 #else
-    // how many row ends lie between the first element and each of the four
-    let column = indices(element - row * chunk.columns, count);
-    let c = vec4(chunk.columns);
-    var i = vec4(at);
-    i += select(vec4(0u), vec4(1u), column >= c);
-    i += select(vec4(0u), vec4(1u), column >= c + c);
-    i += select(vec4(0u), vec4(1u), column >= c + c + c);
-    return vec4(coefficients[i.x], coefficients[i.y], coefficients[i.z], coefficients[i.w]);
+    let columns = vec4(chunk.columns);
+    let each = indices(column, count);
+#ifdef SHORT_ROWS
+    // four elements may touch four rows
+    var row = vec4(at);
+    row += select(vec4(0u), vec4(1u), each >= columns);
+    row += select(vec4(0u), vec4(1u), each >= columns + columns);
+    row += select(vec4(0u), vec4(1u), each >= columns + columns + columns);
+    return vec4(coefficients[row.x], coefficients[row.y], coefficients[row.z], coefficients[row.w]);
+#else
+    let next = at + select(0u, 1u, each.w >= chunk.columns);
+    return select(vec4(coefficients[at]), vec4(coefficients[next]), each >= columns);
+#endif
 #endif
 }
 #endif
@@ -68,6 +97,9 @@ fn main(
         let chunk = chunks[index];
         let k = scalars[chunk.tensor];
         let length = select(0u, chunk.length, k.enabled != 0u);
+#ifdef PROJECTION
+        let start = start_of(chunk);
+#endif
         let span = run_of(lane, LANES, length);
         for (var i = span.first; i < span.end; i += span.stride) {
             let cell = Cell(chunk.param + i, chunk.grad + i, chunk.state + i, min(length - i, 4u));
@@ -93,7 +125,7 @@ fn main(
             var s2 = vec4(0.0);
 #endif
 #ifdef PROJECTION
-            update(c, k, row_coefficients(chunk, chunk.element + i, cell.count), &p, g, &s0, &s1, &s2);
+            update(c, k, row_coefficients(chunk, start, i, cell.count), &p, g, &s0, &s1, &s2);
 #else
             g += k.weight_decay * p;
             p *= k.decay;

@@ -6,18 +6,21 @@
 // stride over the tasks. Deterministic: the order of each sum depends on the shape and the place of
 // the tensor alone.
 //
-// STRADDLE: rows are not a whole number of cells, but a task begins and ends with whole cells. A cell
-// is the work of the row that its first element belongs to; what it has of the next row is carried
-// there.
+// STRADDLE: rows are not a whole number of cells, but a task of up to four begins and ends with whole
+// cells. The cells that touch two rows come first, one an invocation, which adds what it found to its
+// sums of the two; then each row's own cells.
 //
-// The importing kernel supplies `constants` (binding 0) and
+// The importing kernel supplies `constants` (binding 0), its type as `Constants`, and
 // `moments(c, k, p, g, s0, s1) -> u`, which updates the states and returns the step's direction.
 
 #import shared/access
 #import shared/runs
 #import shared/tree
 
+// PARTIAL_SUMS: each invocation of a row leaves a sum of its own, for the projection to add: no barrier,
+// of which a software driver makes 256 switches of context. LANES is 4 or 8 then.
 #permute - | STRADDLE
+#permute - | PARTIAL_SUMS
 override LANES: u32 = 256;
 
 struct RowTask {
@@ -37,9 +40,39 @@ struct RowTask {
 @group(0) @binding(1) var<storage, read> tasks: array<RowTask>;
 @group(0) @binding(9) var<storage, read_write> sums: array<vec4<f32>>;
 
+// The products of a cell's elements that are `inside` the row.
 fn products(p: vec4<f32>, g: vec4<f32>, u: vec4<f32>, inside: vec4<bool>) -> vec4<f32> {
     let q = select(vec4(0.0), p, inside);
     return vec4(dot(q, p), dot(select(vec4(0.0), g, inside), g), dot(q, g), dot(q, u));
+}
+
+// What a cell has of parameter, gradient and direction.
+struct Found {
+    p: vec4<f32>,
+    g: vec4<f32>,
+    u: vec4<f32>,
+}
+
+// Updates the states of a cell.
+fn visit(c: Constants, k: Scalars, cell: Cell) -> Found {
+    let p = load_param(cell);
+    let g = k.grad_scale * load_grad(cell);
+    var s0 = load_state_0(cell);
+#ifdef STATE_1
+    var s1 = load_state_1(cell);
+#else
+    var s1 = vec4(0.0);
+#endif
+    let u = moments(c, k, p, g, &s0, &s1);
+    store_state_0(cell, s0);
+#ifdef STATE_1
+    store_state_1(cell, s1);
+#endif
+    return Found(p, g, u);
+}
+
+fn cell_of(task: RowTask, at: u32, count: u32) -> Cell {
+    return Cell(task.param + at, task.grad + at, task.state + at, count);
 }
 
 @compute @workgroup_size(256)
@@ -48,6 +81,7 @@ fn main(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) invocation: u32,
 ) {
+    // read once: a software driver would load each again for every cell
     let c = constants;
     let lane = invocation % LANES;
     let slot = invocation / LANES;
@@ -60,56 +94,50 @@ fn main(
         let k = scalars[task.tensor];
         let rows = select(0u, task.rows, index + slot < count && k.enabled != 0u);
 #ifdef STRADDLE
-        // what the cell at the end of a row has of the next; only the invocation that met it has any
-        var carry = vec4(0.0);
+        // the cell in which row `lane` ends and the next begins
+        var before = vec4(0.0);
+        var after = vec4(0.0);
+        let boundary = (lane + 1u) * task.columns;
+        if lane + 1u < rows && boundary % 4u != 0u {
+            let at = boundary & 0xfffffffcu;
+            let found = visit(c, k, cell_of(task, at, 4u));
+            let inside = vec4(at) + vec4(0u, 1u, 2u, 3u) < vec4(boundary);
+            before = products(found.p, found.g, found.u, inside);
+            after = products(found.p, found.g, found.u, !inside);
+        }
 #endif
         for (var row = 0u; row < rounds; row++) {
-            let start = row * task.columns;
-            let end = select(start, start + task.columns, row < rows);
 #ifdef STRADDLE
-            var sum = carry;
-            carry = vec4(0.0);
-            // the cells that begin in this row
-            let first = min((start + 3u) & 0xfffffffcu, end);
-            let span = run_of(lane, LANES, end - first);
-            for (var at = first + span.first; at < first + span.end; at += span.stride) {
-                let cell = Cell(task.param + at, task.grad + at, task.state + at, 4u);
+            var sum = select(vec4(0.0), before, row == lane) + select(vec4(0.0), after, row == lane + 1u);
+            let start = (row * task.columns + 3u) & 0xfffffffcu;
+            let stop = ((row + 1u) * task.columns) & 0xfffffffcu;
 #else
             var sum = vec4(0.0);
+            let start = row * task.columns;
+            let stop = start + task.columns;
+#endif
+            let end = select(start, stop, row < rows);
             let span = run_of(lane, LANES, end - start);
             for (var at = start + span.first; at < start + span.end; at += span.stride) {
-                let cell = Cell(task.param + at, task.grad + at, task.state + at, min(end - at, 4u));
-#endif
-                let p = load_param(cell);
-                let g = k.grad_scale * load_grad(cell);
-                var s0 = load_state_0(cell);
-#ifdef STATE_1
-                var s1 = load_state_1(cell);
-#else
-                var s1 = vec4(0.0);
-#endif
-                let u = moments(c, k, p, g, &s0, &s1);
-                store_state_0(cell, s0);
-#ifdef STATE_1
-                store_state_1(cell, s1);
-#endif
-#ifdef STRADDLE
-                let inside = vec4(at) + vec4(0u, 1u, 2u, 3u) < vec4(end);
-                sum += products(p, g, u, inside);
-                carry += products(p, g, u, !inside);
-#else
+                let found = visit(c, k, cell_of(task, at, min(end - at, 4u)));
 #ifdef SCALAR
                 // the last element, again and again, counts once
-                sum += products(p, g, u, vec4(0u, 1u, 2u, 3u) < vec4(cell.count));
+                let inside = vec4(at) + vec4(0u, 1u, 2u, 3u) < vec4(end);
+                sum += products(found.p, found.g, found.u, inside);
 #else
-                sum += vec4(dot(p, p), dot(g, g), dot(p, g), dot(p, u));
-#endif
+                sum += vec4(dot(found.p, found.p), dot(found.g, found.g), dot(found.p, found.g), dot(found.p, found.u));
 #endif
             }
+#ifdef PARTIAL_SUMS
+            if row < rows {
+                sums[task.sums + row * LANES + lane] = sum;
+            }
+#else
             sum = sum_runs(invocation, LANES, sum);
             if lane == 0u && row < rows {
                 sums[task.sums + row] = sum;
             }
+#endif
         }
     }
 }

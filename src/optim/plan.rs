@@ -15,7 +15,8 @@ const SMALL: u64 = 64;
 
 /// Rows up to this length are summed by 8 invocations, and up to the second by 64, longer ones by 256:
 /// 8 load the 128 bytes of a cache line at a time, and 64 keep enough loads in flight where rows are
-/// few.
+/// few. On a software driver, which executes 8 invocations at a time, an invocation has a short row
+/// to itself, 8 share a long one, and nobody waits for another.
 const SHORT_ROW: u64 = 512;
 const MEDIUM_ROW: u64 = 8192;
 
@@ -62,10 +63,21 @@ pub(super) struct Class {
     /// Cells that begin anywhere, loaded element by element.
     pub scalar: bool,
     pub lanes: u32,
-    /// No cell touches two rows (elementwise, with projection).
-    pub whole_rows: bool,
+    /// How many rows a cell may touch (elementwise, with projection).
+    pub rows: CellRows,
     /// Rows end within cells (sums by row).
     pub straddle: bool,
+}
+
+/// How many rows a cell may touch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum CellRows {
+    #[default]
+    Two,
+    /// Every row begins with a cell and is a whole number of cells.
+    One,
+    /// Rows have fewer than three elements.
+    Four,
 }
 
 /// Groups the tensors into batches. `rows`: pieces end where rows or their segments do.
@@ -251,7 +263,7 @@ impl Batch {
     /// software driver 64 invocations do as much, since what each costs to begin is to be spread.
     fn chunk_size(&self, gpu: &Gpu) -> (u64, u32) {
         let cells = self.pieces.iter().map(|piece| piece.elements.end - piece.elements.start).sum::<u64>() / 4;
-        (4 * gpu.block(cells), if gpu.is_cpu() { 64 } else { 256 })
+        (4 * gpu.block(cells), if gpu.is_cpu() { 16 } else { 256 })
     }
 
     /// Cuts the pieces into chunks for the elementwise traversal.
@@ -264,7 +276,12 @@ impl Batch {
             // a cell that begins at a multiple of four in memory is within a row
             let whole_rows = columns.is_multiple_of(4) && (param + 4 - piece.elements.start % 4).is_multiple_of(4);
             for (class, range) in ranges(size, param, grad, piece.elements.end - piece.elements.start) {
-                let class = Class { whole_rows: whole_rows && !class.scalar && columns > 1, ..class };
+                let rows = match columns {
+                    ..3 => CellRows::Four,
+                    _ if whole_rows && !class.scalar => CellRows::One,
+                    _ => CellRows::Two,
+                };
+                let class = Class { rows, ..class };
                 classes.entry(class).or_default().push(Chunk {
                     tensor: piece.tensor as u32,
                     param: (param + range.start) as u32,
@@ -301,19 +318,14 @@ impl Batch {
     pub fn row_tasks(&self, rows: &dyn Fn(usize) -> Rows) -> BTreeMap<Class, Vec<RowTask>> {
         let mut classes: BTreeMap<Class, Vec<RowTask>> = BTreeMap::new();
         for piece in &self.pieces {
-            let Rows { columns, segment, segments, sums, .. } = rows(piece.tensor);
+            let Rows { columns, segment, segments, sums, lanes, parts, .. } = rows(piece.tensor);
             let at = [self.param_at(piece), self.grad_at(piece), piece.state];
-            let lanes = match segment.min(columns) {
-                length if length <= SHORT_ROW => 8,
-                length if length <= MEDIUM_ROW => 64,
-                _ => 256,
-            };
             // short rows are several to a task, so that the table stays small beside the elements
             let task_rows = (256 / columns).max(1);
             let mut push = |element: u64, scalar: bool, straddle: bool, count: u64, length: u64| {
                 let skipped = element - piece.elements.start;
                 let (row, column) = (element / columns, element % columns);
-                let class = Class { scalar, lanes, whole_rows: false, straddle };
+                let class = Class { scalar, lanes, rows: CellRows::default(), straddle };
                 classes.entry(class).or_default().push(RowTask {
                     tensor: piece.tensor as u32,
                     param: (at[0] + skipped) as u32,
@@ -321,10 +333,12 @@ impl Batch {
                     state: (at[2] + skipped) as u32,
                     rows: count as u32,
                     columns: length as u32,
-                    sums: (sums + row * segments + column / segment) as u32,
+                    sums: (sums + (row * segments + column / segment) * parts) as u32,
                 });
             };
             let aligned = |element: u64| at.iter().all(|at| (at + element - piece.elements.start).is_multiple_of(4));
+            // how many rows together are whole cells
+            let group = if columns.is_multiple_of(2) { 2 } else { 4 };
             let mut element = piece.elements.start;
             if segments > 1 {
                 while element < piece.elements.end {
@@ -338,8 +352,8 @@ impl Batch {
                 let left = (piece.elements.end - element) / columns;
                 let (scalar, straddle, count) = if columns.is_multiple_of(4) {
                     (!aligned(element), false, left.min(task_rows))
-                } else if aligned(element) && columns >= 4 && left >= 4 {
-                    (false, true, (left / 4 * 4).min(task_rows.next_multiple_of(4)))
+                } else if aligned(element) && columns >= 4 && left >= group {
+                    (false, true, (left / group * group).min(4))
                 } else {
                     // up to the next row that begins with a cell, if one does
                     let to_aligned = (1..4.min(left)).find(|&r| columns >= 4 && aligned(element + r * columns));
@@ -364,7 +378,7 @@ fn ranges((chunk, lanes): (u64, u32), param: u64, grad: u64, length: u64) -> Vec
         let end = range.end;
         range.step_by(size as usize).map(move |start| start..(start + size).min(end))
     };
-    let class = |scalar, lanes| Class { scalar, lanes, whole_rows: false, straddle: false };
+    let class = |scalar, lanes| Class { scalar, lanes, rows: CellRows::default(), straddle: false };
     let ragged = class(true, 1);
     let head = (4 - param % 4) % 4;
     if length < SMALL {
@@ -388,6 +402,9 @@ pub(super) struct Rows {
     /// A row is summed in segments of this length, the last shorter.
     pub segment: u64,
     pub segments: u64,
+    /// How many invocations share a segment, and how many sums they leave.
+    pub lanes: u32,
+    pub parts: u64,
     /// Where the sums and the coefficients of the tensor begin.
     pub sums: u64,
     pub coefficients: u64,
@@ -398,8 +415,17 @@ pub(super) fn rows(gpu: &Gpu, tensors: &[(&str, &Tensor, &Tensor)]) -> Vec<Rows>
     let (mut sums, mut coefficients) = (0, 0);
     let layout = |(_, param, _): &(&str, &Tensor, &Tensor)| {
         let (columns, segment) = (columns(param), segment(gpu, param));
-        let rows = Rows { rows: param.len() as u64 / columns, columns, segment, segments: columns.div_ceil(segment), sums, coefficients };
-        sums += rows.rows * rows.segments;
+        let length = segment.min(columns);
+        let (lanes, parts) = match gpu.is_cpu() {
+            true if length <= SHORT_ROW => (4, 4),
+            true => (8, 8),
+            false if length <= SHORT_ROW => (8, 1),
+            false if length <= MEDIUM_ROW => (64, 1),
+            false => (256, 1),
+        };
+        let segments = columns.div_ceil(segment);
+        let rows = Rows { rows: param.len() as u64 / columns, columns, segment, segments, lanes, parts, sums, coefficients };
+        sums += rows.rows * rows.segments * rows.parts;
         coefficients += rows.rows;
         rows
     };
@@ -412,7 +438,7 @@ pub(super) fn projection_tasks(tensors: &[(&str, &Tensor, &Tensor)], rows: &[Row
         tensor: i as u32,
         rows: r.rows as u32,
         columns: r.columns as u32,
-        segments: r.segments as u32,
+        segments: (r.segments * r.parts) as u32,
         sums: r.sums as u32,
         coefficients: r.coefficients as u32,
         projected: u32::from(param.shape().len() >= 2),

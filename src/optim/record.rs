@@ -4,12 +4,12 @@ use wgpu::BufferUsages;
 
 use super::algorithm::Lowered;
 use super::options::{LossScale, Options, Rounding};
-use super::plan::{Batch, Class, Coefficients, Rows};
+use super::plan::{Batch, CellRows, Class, Coefficients, Rows};
 use crate::gpu::{Bind, DType, Gpu, MAX_WORKGROUPS, Recording, Tensor};
 use crate::shaders::layout::{BiasCorrectionConstants, GlobalNormConstants, GlobalNormFinishConstants, ProjectionConstants};
 use crate::{Result, shaders};
 
-/// Tensors of up to this many sums by row are projected by a workgroup of 64 rather than 256.
+/// Tensors of up to this many sums by row are projected by a small workgroup.
 const FEW_SUMS: u32 = 1024;
 
 /// The buffers of an optimizer that do not hold elements.
@@ -133,7 +133,7 @@ impl Recorder<'_> {
         let Some(projection) = self.lowered.projection else { return Ok(()) };
         let rows = super::plan::rows(self.gpu, tensors);
         let (total_sums, total_coefficients) =
-            rows.last().map_or((0, 0), |last| (last.sums + last.rows * last.segments, last.coefficients + last.rows));
+            rows.last().map_or((0, 0), |last| (last.sums + last.rows * last.segments * last.parts, last.coefficients + last.rows));
         let sums = self.gpu.buffer("gradus.optim.sums", total_sums * 16, BufferUsages::STORAGE)?;
         let coefficients = self.gpu.buffer("gradus.optim.coefficients", total_coefficients * 4, BufferUsages::STORAGE)?;
         let nesterov = projection.nesterov.then_some("NESTEROV");
@@ -145,11 +145,12 @@ impl Recorder<'_> {
         let (few, many): (Vec<_>, Vec<_>) =
             super::plan::projection_tasks(tensors, &rows).into_iter().partition(|task| task.rows * task.segments <= FEW_SUMS);
         let block = ProjectionConstants { delta: projection.delta as f32, eps: projection.eps as f32 };
-        for (tasks, defines) in [(few, &["SMALL"] as &[_]), (many, &[])] {
+        let small = if self.gpu.is_cpu() { "LANES_8" } else { "LANES_64" };
+        for (tasks, lanes) in [(few, small), (many, "LANES_256")] {
             if tasks.is_empty() {
                 continue;
             }
-            let kernel = self.gpu.kernel(&shaders::optim::PROJECTION, defines, &[])?;
+            let kernel = self.gpu.kernel(&shaders::optim::PROJECTION, &[lanes], &[])?;
             let workgroups = (tasks.len() as u32).min(MAX_WORKGROUPS);
             let tasks = self.table(&tasks)?;
             let bindings = vec![
@@ -187,6 +188,8 @@ impl Recorder<'_> {
             defines.push("SUMS");
             defines.extend(class.straddle.then_some("STRADDLE"));
             defines.extend(nesterov);
+            // each invocation leaves a sum where barriers are dear
+            defines.extend(self.gpu.is_cpu().then_some("PARTIAL_SUMS"));
             let kernel = self.gpu.kernel(self.lowered.kernel.0, &defines, &[("LANES", class.lanes)])?;
             let elements = tasks.iter().map(|task| u64::from(task.rows) * u64::from(task.columns)).sum();
             let visited = tasks.iter().map(|task| u64::from(task.rows) * 16).sum();
@@ -211,7 +214,13 @@ impl Recorder<'_> {
         for (class, chunks) in batch.chunks(self.gpu, projection.map(|(_, coefficient)| coefficient)) {
             let mut defines = self.defines(batch, store, class);
             defines.extend(more);
-            defines.extend(class.whole_rows.then_some("WHOLE_ROWS").filter(|_| projection.is_some()));
+            if projection.is_some() {
+                defines.extend(match class.rows {
+                    CellRows::One => Some("WHOLE_ROWS"),
+                    CellRows::Two => None,
+                    CellRows::Four => Some("SHORT_ROWS"),
+                });
+            }
             let kernel = self.gpu.kernel(self.lowered.kernel.0, &defines, &[("LANES", class.lanes)])?;
             let elements = chunks.iter().map(|chunk| u64::from(chunk.length)).sum();
             let workgroups = workgroups(chunks.len(), class);
