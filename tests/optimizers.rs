@@ -3,8 +3,8 @@
 
 mod common;
 
-use common::{algorithms, gpu, noise, read, step, write};
-use gradus::gpu::Checks;
+use common::{algorithms, gpu, gpu_shaped_for, noise, read, step, write};
+use gradus::gpu::{Checks, Shape};
 use gradus::optim::{
     Adadelta, Adagrad, Adam, AdamP, AdamW, Algorithm, DiffGrad, Group, Optimizer, Options, Param, RmsProp, Rounding, Sgd, SgdP,
 };
@@ -163,15 +163,15 @@ fn around_is_untouched(gpu: &Gpu, tensors: &[Tensor], what: &str) {
 
 #[test]
 fn matches_the_reference_wherever_tensors_lie() {
-    for checks in [Checks::Unchecked, Checks::Checked] {
-        let gpu = gpu(checks);
-        for (name, pair) in algorithms() {
-            for placement in PLACEMENTS {
-                // the checked shaders are the same but for their bounds: two placements suffice
-                if checks == Checks::Checked && !matches!(placement, Placement::Packed | Placement::OneBuffer) {
+    // checked shaders are the same but for their bounds: two placements suffice
+    let devices = [("for a GPU", gpu_shaped_for(Shape::Gpu)), ("for a CPU", gpu_shaped_for(Shape::Cpu)), ("checked", gpu(Checks::Checked))];
+    for (name, pair) in algorithms() {
+        for placement in PLACEMENTS {
+            for (which, gpu) in &devices {
+                if *which == "checked" && !matches!(placement, Placement::Packed | Placement::OneBuffer) {
                     continue;
                 }
-                against_reference(&gpu, &*pair.kernel, &*pair.reference, placement, &SHAPES, 3, &format!("{name} {checks:?}"));
+                against_reference(gpu, &*pair.kernel, &*pair.reference, placement, &SHAPES, 2, &format!("{name} {which}"));
             }
         }
     }
@@ -179,7 +179,7 @@ fn matches_the_reference_wherever_tensors_lie() {
 
 #[test]
 fn matches_the_reference_at_random_shapes() {
-    let gpu = gpu(Checks::Unchecked);
+    let devices = [gpu_shaped_for(Shape::Gpu), gpu_shaped_for(Shape::Cpu)];
     let algorithms = algorithms();
     let shape = prop_oneof![
         prop::collection::vec(1usize..200, 1),
@@ -187,12 +187,12 @@ fn matches_the_reference_at_random_shapes() {
         (1usize..80, 1usize..600).prop_map(|(r, c)| vec![r, c]),
         prop::collection::vec(1usize..9, 4),
     ];
-    let case = (0..algorithms.len(), 0..PLACEMENTS.len(), prop::collection::vec(shape, 1..6));
+    let case = (0..devices.len(), 0..algorithms.len(), 0..PLACEMENTS.len(), prop::collection::vec(shape, 1..6));
     let mut runner = TestRunner::new(Config { cases: 60, failure_persistence: None, ..Config::default() });
-    let result = runner.run(&case, |(algorithm, placement, shapes)| {
+    let result = runner.run(&case, |(device, algorithm, placement, shapes)| {
         let (name, pair) = &algorithms[algorithm];
         let shapes: Vec<&[usize]> = shapes.iter().map(Vec::as_slice).collect();
-        against_reference(&gpu, &*pair.kernel, &*pair.reference, PLACEMENTS[placement], &shapes, 2, name);
+        against_reference(&devices[device], &*pair.kernel, &*pair.reference, PLACEMENTS[placement], &shapes, 2, name);
         Ok(())
     });
     result.unwrap();
@@ -344,7 +344,11 @@ fn bytes_per_element(recording: &Recording, elements: usize) -> f64 {
 
 #[test]
 fn bytes_per_parameter_are_those_of_the_table() {
-    let gpu = gpu(Checks::Unchecked);
+    [Shape::Gpu, Shape::Cpu].into_iter().for_each(bytes_are_those_of_the_table);
+}
+
+fn bytes_are_those_of_the_table(shape: Shape) {
+    let gpu = gpu_shaped_for(shape);
     let momentum = 0.9;
     let table: Vec<(f64, Box<dyn Algorithm>)> = vec![
         (12.0, Box::new(Sgd::default())),
@@ -387,7 +391,7 @@ fn bytes_per_parameter_are_those_of_the_table() {
 
 #[test]
 fn a_thousand_tensors_are_a_constant_number_of_dispatches() {
-    let gpu = gpu(Checks::Unchecked);
+    let gpu = gpu_shaped_for(Shape::Gpu);
     let shape = |i: usize| [2 + i % 7, 1 + (i * 37) % 90];
     for (name, pair) in algorithms() {
         let mut counts = Vec::new();

@@ -155,7 +155,9 @@ fn main(@builtin(local_invocation_index) invocation: u32) {
         status.loss_scale = scale * constants.backoff_factor;
         status.growth_tracker = 0u;
     } else if status.growth_tracker + 1u == constants.growth_interval {
-        status.loss_scale = scale * constants.growth_factor;
+        // never beyond f32
+        let grown = scale * constants.growth_factor;
+        status.loss_scale = select(grown, scale, (bitcast<u32>(grown) & 0x7f800000u) == 0x7f800000u);
         status.growth_tracker = 0u;
     } else {
         status.growth_tracker += 1u;

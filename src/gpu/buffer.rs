@@ -25,7 +25,7 @@ impl Gpu {
     /// A buffer that holds `data`, padded with zeros to a multiple of four bytes.
     pub(crate) fn buffer_with(&self, label: &str, data: &[u8], usage: BufferUsages) -> Result<wgpu::Buffer> {
         let buffer = self.buffer(label, data.len() as u64, usage | BufferUsages::COPY_DST)?;
-        self.write(&buffer, 0, data);
+        self.write(&buffer, 0, data)?;
         Ok(buffer)
     }
 
@@ -53,13 +53,19 @@ impl Gpu {
 
     /// Writes `data` at a multiple of four bytes, padded with zeros to a multiple of four. It takes
     /// effect before the next submission.
-    pub(crate) fn write(&self, buffer: &wgpu::Buffer, offset: u64, data: &[u8]) {
+    pub(crate) fn write(&self, buffer: &wgpu::Buffer, offset: u64, data: &[u8]) -> Result<()> {
         let whole = data.len() / 4 * 4;
-        self.queue().write_buffer(buffer, offset, &data[..whole]);
-        if whole < data.len() {
-            let mut last = [0; 4];
-            last[..data.len() - whole].copy_from_slice(&data[whole..]);
-            self.queue().write_buffer(buffer, offset + whole as u64, &last);
+        let ((), error) = self.scoped(&[wgpu::ErrorFilter::Validation], || {
+            self.queue().write_buffer(buffer, offset, &data[..whole]);
+            if whole < data.len() {
+                let mut last = [0; 4];
+                last[..data.len() - whole].copy_from_slice(&data[whole..]);
+                self.queue().write_buffer(buffer, offset + whole as u64, &last);
+            }
+        });
+        match error {
+            Some(error) => Err(Error::DeviceLost { reason: error.to_string() }),
+            None => Ok(()),
         }
     }
 }

@@ -41,10 +41,16 @@ async fn by_clock(gpu: &Gpu, recording: &Recording) -> Result<Duration> {
     let (sender, receiver) = futures_intrusive::channel::shared::oneshot_channel();
     let start = std::time::Instant::now();
     let submission = gpu.submit([recording]);
+    let sender = std::sync::Arc::new(std::sync::Mutex::new(Some(sender)));
+    let take = |sender: &std::sync::Mutex<Option<_>>| sender.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+    let done = std::sync::Arc::clone(&sender);
     gpu.queue().on_submitted_work_done(move || {
-        // the receiver is gone if the future was dropped
-        let _ = sender.send(start.elapsed());
+        if let Some(sender) = take(&done) {
+            // the receiver is gone if the future was dropped
+            let _: Result<(), _> = sender.send(start.elapsed());
+        }
     });
-    readback::wait_in_background(gpu, submission);
+    // a lost device never calls back
+    readback::wait_in_background(gpu, submission, move || drop(take(&sender)));
     receiver.receive().await.ok_or(Error::DeviceLost { reason: "the submission was abandoned".into() })
 }

@@ -80,6 +80,18 @@ pub enum Checks {
 /// no limit to the work.
 pub(crate) const MAX_WORKGROUPS: u32 = 65_535;
 
+/// What kind of processor the kernels are shaped for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Shape {
+    /// By the type of the adapter.
+    #[default]
+    Adapter,
+    /// Short work for many invocations, and barriers: a GPU.
+    Gpu,
+    /// Long sequential work for few, without barriers: a software driver.
+    Cpu,
+}
+
 /// Options of [`Gpu::with_options`] and [`Gpu::headless_with_options`].
 #[derive(Clone, Debug, Default)]
 pub struct GpuOptions {
@@ -87,6 +99,9 @@ pub struct GpuOptions {
     pub checks: Checks,
     /// A cache of the caller's for compiled pipelines, of the same device. Default: none.
     pub pipeline_cache: Option<wgpu::PipelineCache>,
+    /// For tests and measurements: results differ in the last bits of sums, and speed by far.
+    /// Default: by the adapter.
+    pub shape: Shape,
 }
 
 /// A device, its queue, and the pipelines made so far. Clones share all three.
@@ -211,7 +226,10 @@ impl Gpu {
     /// Whether the adapter is a software driver, which wants long sequential work for few threads,
     /// where a GPU wants short work for many.
     pub(crate) fn is_cpu(&self) -> bool {
-        self.device().adapter_info().device_type == wgpu::DeviceType::Cpu
+        match self.inner.options.shape {
+            Shape::Adapter => self.device().adapter_info().device_type == wgpu::DeviceType::Cpu,
+            shape => shape == Shape::Cpu,
+        }
     }
 
     /// How many cells a workgroup of 256 should take at a time of `cells` in all: between one and 16
@@ -244,7 +262,7 @@ impl Gpu {
 
     /// Runs `make` and returns the first error of the kinds in `filters`, if wgpu knows it at once
     /// (native back ends do; in a browser it reaches the device's own error handler).
-    fn scoped<T>(&self, filters: &[wgpu::ErrorFilter], make: impl FnOnce() -> T) -> (T, Option<wgpu::Error>) {
+    pub(crate) fn scoped<T>(&self, filters: &[wgpu::ErrorFilter], make: impl FnOnce() -> T) -> (T, Option<wgpu::Error>) {
         let guards: Vec<_> = filters.iter().map(|&filter| self.device().push_error_scope(filter)).collect();
         let value = make();
         let mut error = None;
@@ -268,14 +286,18 @@ impl fmt::Debug for Gpu {
 
 async fn headless_adapter() -> Result<wgpu::Adapter> {
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
-    let no_adapter = |reason: String| Error::NoAdapter { reason };
     #[cfg(not(target_arch = "wasm32"))]
-    if std::env::var_os("WGPU_ADAPTER_NAME").is_some() {
-        return wgpu::util::initialize_adapter_from_env(&instance, None).await.map_err(|error| no_adapter(error.to_string()));
+    if let Ok(wanted) = std::env::var("WGPU_ADAPTER_NAME") {
+        let adapters = instance.enumerate_adapters(wgpu::Backends::all()).await;
+        let names: Vec<String> = adapters.iter().map(|adapter| adapter.get_info().name).collect();
+        let wanted_lower = wanted.to_lowercase();
+        let found = adapters.into_iter().find(|adapter| adapter.get_info().name.to_lowercase().contains(&wanted_lower));
+        let reason = || format!("WGPU_ADAPTER_NAME is `{wanted}`, and the adapters are {names:?}");
+        return found.ok_or_else(|| Error::NoAdapter { reason: reason() });
     }
     let options = wgpu::RequestAdapterOptions {
         power_preference: wgpu::PowerPreference::from_env().unwrap_or(wgpu::PowerPreference::HighPerformance),
         ..Default::default()
     };
-    instance.request_adapter(&options).await.map_err(|error| no_adapter(error.to_string()))
+    instance.request_adapter(&options).await.map_err(|error| Error::NoAdapter { reason: error.to_string() })
 }

@@ -49,8 +49,7 @@ async fn read_at_once(gpu: &Gpu, tensors: &[Tensor]) -> Result<Vec<Vec<u8>>> {
         return Ok(vec![Vec::new(); tensors.len()]);
     }
     let lost = |reason: String| Error::DeviceLost { reason };
-    let submission = gpu.queue().submit([encoder.finish()]);
-    map(gpu, &staging, submission).await.map_err(lost)?;
+    map(gpu, &staging, encoder).await.map_err(lost)?;
     let view = staging.slice(..).get_mapped_range().map_err(|error| lost(error.to_string()))?;
     let mut start = 0;
     let part = |tensor: &Tensor| {
@@ -61,13 +60,20 @@ async fn read_at_once(gpu: &Gpu, tensors: &[Tensor]) -> Result<Vec<Vec<u8>>> {
     Ok(tensors.iter().map(part).collect())
 }
 
-async fn map(gpu: &Gpu, staging: &wgpu::Buffer, submission: wgpu::SubmissionIndex) -> Result<(), String> {
+async fn map(gpu: &Gpu, staging: &wgpu::Buffer, encoder: wgpu::CommandEncoder) -> Result<(), String> {
     let (sender, receiver) = oneshot_channel();
-    staging.map_async(wgpu::MapMode::Read, .., move |result| {
-        // the receiver is gone if the future was dropped
-        let _ = sender.send(result);
+    let (submission, error) = gpu.scoped(&[wgpu::ErrorFilter::Validation], || {
+        let submission = gpu.queue().submit([encoder.finish()]);
+        staging.map_async(wgpu::MapMode::Read, .., move |result| {
+            // the receiver is gone if the future was dropped
+            let _ = sender.send(result);
+        });
+        submission
     });
-    wait_in_background(gpu, submission);
+    if let Some(error) = error {
+        return Err(error.to_string());
+    }
+    wait_in_background(gpu, submission, || ());
     match receiver.receive().await {
         Some(Ok(())) => Ok(()),
         Some(Err(error)) => Err(error.to_string()),
@@ -77,11 +83,12 @@ async fn map(gpu: &Gpu, staging: &wgpu::Buffer, submission: wgpu::SubmissionInde
 
 /// Drives the callbacks of `submission` from a thread of its own.
 #[cfg(not(target_arch = "wasm32"))]
-pub(crate) fn wait_in_background(gpu: &Gpu, submission: wgpu::SubmissionIndex) {
+pub(crate) fn wait_in_background(gpu: &Gpu, submission: wgpu::SubmissionIndex, after: impl Fn() + Clone + Send + 'static) {
     let device = gpu.device().clone();
     let wait = move || {
         // an error means that the device is lost, which the callbacks hear as well
         let _ = device.poll(wgpu::PollType::Wait { submission_index: Some(submission), timeout: None });
+        after();
     };
     let fallback = wait.clone();
     if std::thread::Builder::new().name("gradus.wait".into()).spawn(wait).is_err() {
@@ -90,4 +97,4 @@ pub(crate) fn wait_in_background(gpu: &Gpu, submission: wgpu::SubmissionIndex) {
 }
 
 #[cfg(target_arch = "wasm32")]
-pub(crate) fn wait_in_background(_: &Gpu, _: wgpu::SubmissionIndex) {}
+pub(crate) fn wait_in_background(_: &Gpu, _: wgpu::SubmissionIndex, _: impl Fn()) {}

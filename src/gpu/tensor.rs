@@ -84,6 +84,9 @@ impl Tensor {
         }
         let label = "gradus.arena".to_owned();
         let Some(end) = end else { return Err(Error::OutOfMemory { what: label, bytes: u64::MAX }) };
+        if end.checked_next_multiple_of(4).is_none() {
+            return Err(Error::OutOfMemory { what: label, bytes: u64::MAX });
+        }
         let buffer = gpu.buffer(&label, end, Self::USAGES)?;
         let tensor = |(shape, offset): (&&[usize], u64)| Self { buffer: buffer.clone(), offset, shape: shape.to_vec(), dtype };
         Ok(shapes.iter().zip(offsets).map(tensor).collect())
@@ -100,8 +103,7 @@ impl Tensor {
         if data.len() != self.len() {
             return Err(Error::Length { tensor: self.describe(), unit: "elements", expected: self.len(), found: data.len() });
         }
-        gpu.write(&self.buffer, self.offset, bytemuck::cast_slice(data));
-        Ok(())
+        gpu.write(&self.buffer, self.offset, bytemuck::cast_slice(data))
     }
 
     /// Reads the elements, row-major, as they are after all that was submitted so far. Submits one
@@ -143,7 +145,8 @@ impl Tensor {
     /// The number of elements.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.shape.iter().product()
+        // an axis of 0 comes first: the product of the others may be too large for a usize
+        if self.shape.contains(&0) { 0 } else { self.shape.iter().product() }
     }
 
     /// Whether there are no elements.
@@ -233,5 +236,6 @@ fn checked_bytes(shape: &[usize], dtype: DType) -> Option<u64> {
         return Some(0);
     }
     let elements = shape.iter().try_fold(1usize, |n, &axis| n.checked_mul(axis))?;
-    (elements as u64).checked_mul(dtype.size())
+    // buffers are padded to a multiple of four
+    (elements as u64).checked_mul(dtype.size()).filter(|bytes| bytes.checked_next_multiple_of(4).is_some())
 }

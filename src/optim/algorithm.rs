@@ -127,7 +127,7 @@ pub(crate) fn constants<T: bytemuck::Pod>(block: &T) -> Vec<u8> {
 }
 
 pub(crate) fn not_negative(option: &str, value: f64) -> Result<()> {
-    check(option, value, value.is_finite() && value >= 0.0, "a finite number, zero or above")
+    check(option, value, (value as f32).is_finite() && value >= 0.0, "a finite number, zero or above")
 }
 
 pub(crate) fn fraction(option: &str, value: f64) -> Result<()> {

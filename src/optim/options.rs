@@ -32,7 +32,7 @@ pub enum LossScale {
     /// Always the same; 1 is none.
     Fixed(f64),
     /// Adapted on the device, with the rule and the defaults of `torch.amp.GradScaler`. The caller's
-    /// shaders read it from [`Optimizer::loss_scale`].
+    /// shaders read it from [`Optimizer::loss_scale`](super::Optimizer::loss_scale).
     Dynamic {
         /// What it begins with. PyTorch: 65536.
         initial: f64,
@@ -61,7 +61,7 @@ impl LossScale {
     }
 }
 
-/// What [`Optimizer::with_options`] can do besides the step itself.
+/// What [`Optimizer::with_options`](super::Optimizer::with_options) can do besides the step itself.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
     /// The parameter groups. Default: none, which is one with the algorithm's own learning rate and
@@ -104,7 +104,8 @@ impl Options {
 
     /// Whether every option is in its range.
     pub(super) fn check(&self) -> Result<()> {
-        let positive = |option: &str, value: f64| check(option, value, value.is_finite() && value > 0.0, "a finite number above zero");
+        let positive =
+            |option: &str, value: f64| check(option, value, (value as f32).is_finite() && value as f32 > 0.0, "a finite number above zero");
         for (i, group) in self.groups.iter().enumerate() {
             not_negative(&format!("groups[{i}].lr"), group.lr)?;
             not_negative(&format!("groups[{i}].weight_decay"), group.weight_decay)?;

@@ -23,7 +23,7 @@ impl<'a> Param<'a> {
         Self { name, param, grad, group: 0 }
     }
 
-    /// The index in [`Options::groups`]. Default: 0.
+    /// The index in [`Options::groups`](super::Options::groups). Default: 0.
     #[must_use]
     pub fn group(self, group: usize) -> Self {
         Self { group, ..self }

@@ -448,6 +448,9 @@ pub(super) fn projection_tasks(tensors: &[(&str, &Tensor, &Tensor)], rows: &[Row
 
 /// The length of a row: the first axis counts rows, if there are two or more.
 fn columns(param: &Tensor) -> u64 {
+    if param.is_empty() {
+        return 1;
+    }
     let columns = match param.shape() {
         [_, rest @ ..] if !rest.is_empty() => rest.iter().product::<usize>(),
         _ => param.len(),

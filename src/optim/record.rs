@@ -67,7 +67,7 @@ impl Recorder<'_> {
                 end += workgroups;
             }
         }
-        let partials = self.gpu.buffer("gradus.optim.partials", u64::from(end) * 8, BufferUsages::STORAGE)?;
+        let partials = self.gpu.buffer("gradus.optim.partials", u64::from(end.max(1)) * 8, BufferUsages::STORAGE)?;
         for (batch, class, chunks, workgroups, partial) in parts {
             let mut defines = vec!["PARTIAL", grad_define(batch.grad_dtype)];
             defines.extend(class.scalar.then_some("SCALAR"));

@@ -30,7 +30,7 @@ impl Optimizer {
     /// The tensors are called `{parameter}.{state}`, with PyTorch's names of states (`exp_avg`,
     /// `exp_avg_sq`, `momentum_buffer`, ...), f32, of the parameter's shape; `{parameter}.step`, an
     /// i64; `{parameter}.master`, the f32 copy of a parameter of 16 bits; and `loss_scaler`. The
-    /// metadata hold the algorithm, its configuration, and the groups' learning rates and decays. The
+    /// metadata (in no particular order) hold the algorithm, its configuration, and the groups' learning rates and decays. The
     /// parameters themselves are the caller's to save.
     ///
     /// # Errors
@@ -86,6 +86,13 @@ impl Optimizer {
         let groups = metadata.get("groups").and_then(|text| parse_groups(text)).unwrap_or_default();
         if groups.len() != self.groups.len() {
             differ(format!("{} groups, expected {}", groups.len(), self.groups.len()));
+        }
+        for (i, group) in groups.iter().enumerate() {
+            for (name, value) in [("lr", group.lr), ("weight_decay", group.weight_decay)] {
+                if super::algorithm::not_negative(name, value).is_err() {
+                    differ(format!("groups[{i}].{name} is {value}"));
+                }
+            }
         }
 
         let entries = self.entries()?;

@@ -28,6 +28,13 @@ pub fn gpu(checks: Checks) -> Gpu {
     }
 }
 
+/// Unchecked, with the kernels shaped for one kind of processor, whatever the adapter is.
+pub fn gpu_shaped_for(shape: gradus::gpu::Shape) -> Gpu {
+    let gpu = gpu(Checks::Unchecked);
+    let options = gradus::gpu::GpuOptions { shape, ..Default::default() };
+    Gpu::with_options(gpu.device(), gpu.queue(), options).expect("default limits suffice")
+}
+
 /// A device of the adapter that the environment chooses, with just these limits.
 pub fn device(required_limits: wgpu::Limits) -> (wgpu::Device, wgpu::Queue) {
     pollster::block_on(async {
