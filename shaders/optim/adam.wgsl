@@ -11,21 +11,10 @@
 
 #permute STATE_0 STATE_1 | STATE_0 STATE_1 STATE_2
 #import shared/elementwise
+#import shared/moments
 
-struct AdamConstants {
-    beta1: f32,
-    one_minus_beta1: f32,
-    beta2: f32,
-    one_minus_beta2: f32,
-    eps: f32,
-    seed: vec2<u32>,
-}
-
-@group(0) @binding(0) var<uniform> constants: AdamConstants;
-
-fn update(c: AdamConstants, k: Scalars, p: ptr<function, vec4<f32>>, g: vec4<f32>, m: ptr<function, vec4<f32>>, v: ptr<function, vec4<f32>>, vmax: ptr<function, vec4<f32>>) {
-    *m = c.beta1 * *m + c.one_minus_beta1 * g;
-    *v = c.beta2 * *v + c.one_minus_beta2 * g * g;
+fn update(c: Constants, k: Scalars, p: ptr<function, vec4<f32>>, g: vec4<f32>, m: ptr<function, vec4<f32>>, v: ptr<function, vec4<f32>>, vmax: ptr<function, vec4<f32>>) {
+    update_moments(c, g, m, v);
 #ifdef STATE_2
     *vmax = max(*vmax, *v);
     let root = sqrt(*vmax);

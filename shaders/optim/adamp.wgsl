@@ -12,6 +12,7 @@
 #permute STATE_0 STATE_1
 
 #import shared/access
+#import shared/moments
 #import shared/runs
 #ifdef SUMS
 #import shared/rows
@@ -19,19 +20,7 @@
 #import shared/elementwise
 #endif
 
-struct AdamPConstants {
-    beta1: f32,
-    one_minus_beta1: f32,
-    beta2: f32,
-    one_minus_beta2: f32,
-    eps: f32,
-    seed: vec2<u32>,
-}
-
-alias Constants = AdamPConstants;
-@group(0) @binding(0) var<uniform> constants: Constants;
-
-fn direction(c: AdamPConstants, k: Scalars, g: vec4<f32>, m: vec4<f32>, v: vec4<f32>) -> vec4<f32> {
+fn direction(c: Constants, k: Scalars, g: vec4<f32>, m: vec4<f32>, v: vec4<f32>) -> vec4<f32> {
 #ifdef NESTEROV
     let numerator = c.beta1 * m + c.one_minus_beta1 * g;
 #else
@@ -41,13 +30,12 @@ fn direction(c: AdamPConstants, k: Scalars, g: vec4<f32>, m: vec4<f32>, v: vec4<
 }
 
 #ifdef SUMS
-fn moments(c: AdamPConstants, k: Scalars, p: vec4<f32>, g: vec4<f32>, m: ptr<function, vec4<f32>>, v: ptr<function, vec4<f32>>) -> vec4<f32> {
-    *m = c.beta1 * *m + c.one_minus_beta1 * g;
-    *v = c.beta2 * *v + c.one_minus_beta2 * g * g;
+fn moments(c: Constants, k: Scalars, p: vec4<f32>, g: vec4<f32>, m: ptr<function, vec4<f32>>, v: ptr<function, vec4<f32>>) -> vec4<f32> {
+    update_moments(c, g, m, v);
     return direction(c, k, g, *m, *v);
 }
 #else
-fn update(c: AdamPConstants, k: Scalars, coefficient: vec4<f32>, p: ptr<function, vec4<f32>>, g: vec4<f32>, m: ptr<function, vec4<f32>>, v: ptr<function, vec4<f32>>, s2: ptr<function, vec4<f32>>) {
+fn update(c: Constants, k: Scalars, coefficient: vec4<f32>, p: ptr<function, vec4<f32>>, g: vec4<f32>, m: ptr<function, vec4<f32>>, v: ptr<function, vec4<f32>>, s2: ptr<function, vec4<f32>>) {
     *p = k.decay * *p - k.step_size * (direction(c, k, g, *m, *v) - coefficient * *p);
 }
 #endif

@@ -9,21 +9,10 @@
 
 #permute STATE_0 STATE_1 STATE_2
 #import shared/elementwise
+#import shared/moments
 
-struct DiffGradConstants {
-    beta1: f32,
-    one_minus_beta1: f32,
-    beta2: f32,
-    one_minus_beta2: f32,
-    eps: f32,
-    seed: vec2<u32>,
-}
-
-@group(0) @binding(0) var<uniform> constants: DiffGradConstants;
-
-fn update(c: DiffGradConstants, k: Scalars, p: ptr<function, vec4<f32>>, g: vec4<f32>, m: ptr<function, vec4<f32>>, v: ptr<function, vec4<f32>>, previous: ptr<function, vec4<f32>>) {
-    *m = c.beta1 * *m + c.one_minus_beta1 * g;
-    *v = c.beta2 * *v + c.one_minus_beta2 * g * g;
+fn update(c: Constants, k: Scalars, p: ptr<function, vec4<f32>>, g: vec4<f32>, m: ptr<function, vec4<f32>>, v: ptr<function, vec4<f32>>, previous: ptr<function, vec4<f32>>) {
+    update_moments(c, g, m, v);
     let friction = vec4(1.0) + exp(-abs(*previous - g));
     *previous = g;
     *p -= k.step_size * *m / (friction * (sqrt(*v) + vec4(c.eps)));

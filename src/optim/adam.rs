@@ -1,7 +1,6 @@
 use serde_json::json;
 
-use super::algorithm::{Decay, Lower, Lowered, Rule, constants};
-use crate::shaders::layout::AdamConstants;
+use super::algorithm::{Decay, Lower, Lowered, Rule};
 use crate::{Result, shaders};
 
 /// Adam (Kingma & Ba 2015; `torch.optim.Adam`), and AMSGrad (Reddi et al. 2018); 28 bytes a
@@ -61,16 +60,7 @@ impl Lower for Adam {
         let Self { lr, betas, eps, weight_decay, amsgrad, maximize } = *self;
         let config = json!({"betas": betas, "eps": eps, "amsgrad": amsgrad, "maximize": maximize});
         let mut lowered = Lowered::new("adam", &shaders::optim::ADAM, lr, weight_decay, config)?;
-        lowered.moments(betas, eps)?;
-        lowered.constants = constants(&AdamConstants {
-            beta1: betas[0] as f32,
-            one_minus_beta1: (1.0 - betas[0]) as f32,
-            beta2: betas[1] as f32,
-            one_minus_beta2: (1.0 - betas[1]) as f32,
-            eps: eps as f32,
-            seed,
-            ..Default::default()
-        });
+        lowered.moments(betas, eps, seed)?;
         lowered.maximize = maximize;
         lowered.rule = Rule::Adam;
         lowered.states = vec!["exp_avg", "exp_avg_sq"];

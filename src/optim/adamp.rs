@@ -1,7 +1,6 @@
 use serde_json::json;
 
-use super::algorithm::{Decay, Lower, Lowered, Projection, Rule, constants, not_negative};
-use crate::shaders::layout::AdamPConstants;
+use super::algorithm::{Decay, Lower, Lowered, Projection, Rule, not_negative};
 use crate::{Result, shaders};
 
 /// AdamP (Heo et al. 2021, arXiv:2006.08217), as the authors' code computes it; 40 bytes a parameter
@@ -40,16 +39,7 @@ impl Lower for AdamP {
         let Self { lr, betas, eps, weight_decay, delta, wd_ratio, nesterov } = *self;
         let config = json!({"betas": betas, "eps": eps, "delta": delta, "wd_ratio": wd_ratio, "nesterov": nesterov});
         let mut lowered = Lowered::new("adamp", &shaders::optim::ADAMP, lr, weight_decay, config)?;
-        lowered.moments(betas, eps)?;
-        lowered.constants = constants(&AdamPConstants {
-            beta1: betas[0] as f32,
-            one_minus_beta1: (1.0 - betas[0]) as f32,
-            beta2: betas[1] as f32,
-            one_minus_beta2: (1.0 - betas[1]) as f32,
-            eps: eps as f32,
-            seed,
-            ..Default::default()
-        });
+        lowered.moments(betas, eps, seed)?;
         not_negative("delta", delta)?;
         not_negative("wd_ratio", wd_ratio)?;
         lowered.rule = Rule::Adam;

@@ -1,6 +1,7 @@
 //! What an optimizer's configuration says to the machinery that all of them share.
 
 use crate::gpu::KernelSource;
+use crate::shaders::layout::MomentsConstants;
 use crate::{Error, Result};
 
 /// The configuration of an optimizer: [`Sgd`](super::Sgd), [`Adam`](super::Adam) and the others of
@@ -112,11 +113,20 @@ impl Lowered {
     }
 
     /// The decay rates of two moments, bias-corrected by powers of the same.
-    pub(crate) fn moments(&mut self, betas: [f64; 2], eps: f64) -> Result<()> {
+    pub(crate) fn moments(&mut self, betas: [f64; 2], eps: f64, seed: [u32; 2]) -> Result<()> {
         fraction("betas[0]", betas[0])?;
         fraction("betas[1]", betas[1])?;
         not_negative("eps", eps)?;
         self.betas = betas;
+        self.constants = constants(&MomentsConstants {
+            beta1: betas[0] as f32,
+            one_minus_beta1: (1.0 - betas[0]) as f32,
+            beta2: betas[1] as f32,
+            one_minus_beta2: (1.0 - betas[1]) as f32,
+            eps: eps as f32,
+            seed,
+            ..Default::default()
+        });
         Ok(())
     }
 }

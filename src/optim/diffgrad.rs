@@ -1,7 +1,6 @@
 use serde_json::json;
 
-use super::algorithm::{Lower, Lowered, Rule, constants};
-use crate::shaders::layout::DiffGradConstants;
+use super::algorithm::{Lower, Lowered, Rule};
 use crate::{Result, shaders};
 
 /// diffGrad (Dubey et al. 2020, arXiv:1909.11015), as the corrected second release of the authors'
@@ -33,16 +32,7 @@ impl Lower for DiffGrad {
         let Self { lr, betas, eps, weight_decay } = *self;
         let config = json!({"betas": betas, "eps": eps});
         let mut lowered = Lowered::new("diffgrad", &shaders::optim::DIFFGRAD, lr, weight_decay, config)?;
-        lowered.moments(betas, eps)?;
-        lowered.constants = constants(&DiffGradConstants {
-            beta1: betas[0] as f32,
-            one_minus_beta1: (1.0 - betas[0]) as f32,
-            beta2: betas[1] as f32,
-            one_minus_beta2: (1.0 - betas[1]) as f32,
-            eps: eps as f32,
-            seed,
-            ..Default::default()
-        });
+        lowered.moments(betas, eps, seed)?;
         lowered.rule = Rule::DiffGrad;
         lowered.states = vec!["exp_avg", "exp_avg_sq", "previous_grad"];
         Ok(lowered)
