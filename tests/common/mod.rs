@@ -200,3 +200,63 @@ pub fn step(gpu: &Gpu, optimizer: &optim::Optimizer) {
     optimizer.step(&mut encoder);
     gpu.queue().submit([encoder.finish()]);
 }
+
+/// A buffer without a tensor.
+pub fn buffer(gpu: &Gpu, size: u64, usage: wgpu::BufferUsages) -> wgpu::Buffer {
+    gpu.device().create_buffer(&wgpu::BufferDescriptor { label: None, size, usage, mapped_at_creation: false })
+}
+
+/// What a tensor's buffer is for.
+pub const ALL: wgpu::BufferUsages = wgpu::BufferUsages::STORAGE.union(wgpu::BufferUsages::COPY_SRC).union(wgpu::BufferUsages::COPY_DST);
+
+/// Zeros.
+pub fn f32s(gpu: &Gpu, shape: &[usize]) -> Tensor {
+    Tensor::zeros(gpu, shape, DType::F32).unwrap()
+}
+
+/// The bits of a tensor of floats, which tell zeros and NaNs apart.
+pub fn bits(gpu: &Gpu, tensor: &Tensor) -> Vec<u32> {
+    pollster::block_on(async {
+        match tensor.dtype() {
+            DType::F32 => tensor.read::<f32>(gpu).await.map(|v| v.into_iter().map(f32::to_bits).collect()),
+            DType::F16 => tensor.read::<half::f16>(gpu).await.map(|v| v.into_iter().map(|x| x.to_bits().into()).collect()),
+            _ => tensor.read::<half::bf16>(gpu).await.map(|v| v.into_iter().map(|x| x.to_bits().into()).collect()),
+        }
+    })
+    .unwrap()
+}
+
+/// The parameters and states of an optimizer, bit for bit. What it remembers of its gradients is left
+/// out: the number of skipped steps is meant to differ.
+pub fn snapshot(gpu: &Gpu, optimizer: &optim::Optimizer, params: &[Tensor]) -> std::collections::BTreeMap<String, Vec<u8>> {
+    let file = pollster::block_on(optimizer.state_dict()).unwrap();
+    let mut all: std::collections::BTreeMap<String, Vec<u8>> = safetensors::SafeTensors::deserialize(&file)
+        .unwrap()
+        .tensors()
+        .into_iter()
+        .map(|(name, view)| (name, view.data().to_vec()))
+        .collect();
+    assert!(all.remove("loss_scaler").is_some());
+    for (i, param) in params.iter().enumerate() {
+        all.insert(format!("parameter {i}"), bits(gpu, param).into_iter().flat_map(u32::to_le_bytes).collect());
+    }
+    all
+}
+
+/// Names for a list of parameters: `p0`, `p1`, ...
+pub fn numbered(n: usize) -> Vec<String> {
+    (0..n).map(|i| format!("p{i}")).collect()
+}
+
+/// An optimizer over numbered parameters.
+pub fn optimizer(
+    gpu: &Gpu,
+    algorithm: &dyn Algorithm,
+    params: &[Tensor],
+    grads: &[Tensor],
+    options: &optim::Options,
+) -> gradus::Result<optim::Optimizer> {
+    let names = numbered(params.len());
+    let list: Vec<optim::Param> = names.iter().zip(params.iter().zip(grads)).map(|(name, (p, g))| optim::Param::new(name, p, g)).collect();
+    optim::Optimizer::with_options(gpu, algorithm, &list, options.clone())
+}
