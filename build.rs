@@ -11,7 +11,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
-use naga::valid::{Capabilities, ValidationFlags, Validator};
+use naga::valid::{Capabilities, GlobalUse, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, ScalarKind, StorageAccess, TypeInner};
 
 /// WebGPU's default limits, which every permutation must keep.
@@ -118,10 +118,10 @@ fn kernel(root: &Path, name: &str, structs: &mut BTreeMap<String, String>) -> St
         let wgsl = preprocess::conditionals(&source, &names).unwrap_or_else(|e| panic!("shaders/{name}.wgsl: {e}"));
         let module =
             naga::front::wgsl::parse_str(&wgsl).unwrap_or_else(|e| panic!("shaders/{name}.wgsl {names:?}:\n{}", e.emit_to_string(&wgsl)));
-        Validator::new(ValidationFlags::all(), Capabilities::empty())
+        let info = Validator::new(ValidationFlags::all(), Capabilities::empty())
             .validate(&module)
             .unwrap_or_else(|e| panic!("shaders/{name}.wgsl {names:?}:\n{}", e.emit_to_string(&wgsl)));
-        let bindings = reflect(name, &module, structs);
+        let bindings = reflect(name, &module, &info, structs);
         writeln!(permutation_text, "Permutation {{ defines: &{names:?}, bindings: &[{bindings}] }},").unwrap();
     }
     let constant = file_stem(Path::new(name)).to_uppercase();
@@ -131,18 +131,24 @@ fn kernel(root: &Path, name: &str, structs: &mut BTreeMap<String, String>) -> St
 }
 
 /// Checks the limits, collects the structs, and lists the bindings.
-fn reflect(name: &str, module: &naga::Module, structs: &mut BTreeMap<String, String>) -> String {
+fn reflect(name: &str, module: &naga::Module, info: &ModuleInfo, structs: &mut BTreeMap<String, String>) -> String {
     let [entry] = module.entry_points.as_slice() else { panic!("{name}: one entry point expected") };
     assert_eq!(entry.name, "main", "{name}: the entry point");
     assert!(entry.workgroup_size.iter().product::<u32>() <= MAX_INVOCATIONS, "{name}: invocations");
     let mut bindings = Vec::new();
     let (mut storage, mut workgroup) = (0, 0);
-    for (_, variable) in module.global_variables.iter() {
+    for (handle, variable) in module.global_variables.iter() {
         let access = match variable.space {
             AddressSpace::Uniform => "Uniform",
             AddressSpace::Storage { access } => {
                 storage += 1;
-                if access.contains(StorageAccess::STORE) { "ReadWrite" } else { "Read" }
+                // WGSL has no write-only storage: what the entry point does decides
+                let uses = info.get_entry_point(0)[handle];
+                match access.contains(StorageAccess::STORE) {
+                    false => "Read",
+                    true if uses.contains(GlobalUse::READ) || !uses.contains(GlobalUse::WRITE) => "ReadWrite",
+                    true => "Write",
+                }
             }
             AddressSpace::WorkGroup => {
                 workgroup += module.types[variable.ty].inner.size(module.to_ctx());

@@ -190,13 +190,8 @@ fn row(step: &Recording, copy: &Recording, elements: usize, step_time: Duration,
 /// The bytes that a recording moves of tensors, tables left out.
 fn tensor_bytes(recording: &Recording) -> u64 {
     let tensors = ["x", "y", "param", "grad", "state_0", "state_1", "state_2", "master"];
-    let written_only = |kernel: &str, name: &str| kernel.ends_with(".copy") && name == "y";
-    recording
-        .dispatches()
-        .flat_map(|dispatch| dispatch.bindings.iter().map(move |binding| (dispatch.kernel, binding)))
-        .filter(|(_, binding)| tensors.contains(&binding.name))
-        .map(|(kernel, binding)| if written_only(kernel, binding.name) { binding.bytes } else { binding.moved() })
-        .sum()
+    let bindings = recording.dispatches().flat_map(|dispatch| dispatch.bindings);
+    bindings.filter(|binding| tensors.contains(&binding.name)).map(|binding| binding.moved()).sum()
 }
 
 fn print(name: &str, json: bool, row: &Row, flat: &[f64]) {

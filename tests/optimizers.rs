@@ -386,7 +386,8 @@ fn bytes_are_those_of_the_table(shape: Shape) {
     let adam = optimizer(&gpu, &Adam::default(), &placed, Options::default());
     assert_eq!(bytes_per_element(adam.recording(), 64 * 256), 22.0);
     let master = optimizer(&gpu, &Adam::default(), &placed, Options { master_weights: true, ..Default::default() });
-    assert_eq!(bytes_per_element(master.recording(), 64 * 256), 30.0);
+    // the parameter is only written then
+    assert_eq!(bytes_per_element(master.recording(), 64 * 256), 28.0);
 }
 
 #[test]

@@ -33,10 +33,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
 #else
             var result = map(y[at], source, i);
 #endif
-#ifdef SCALAR
-            if i == constants.half {
-                result = (y[at] & 0xffff0000u) | (result & 0xffffu);
-            }
+#ifdef PARTIAL
+            result = (y[at] & ~constants.mask) | (result & constants.mask);
 #endif
             y[at] = result;
         }

@@ -2,12 +2,12 @@
 // low half. Elementwise kernels do the same to both halves and need not know how many there are.
 //
 // By default four words are one load of 16 bytes; with SCALAR words are loaded one by one, so that a
-// range may begin anywhere.
+// range may begin anywhere. PARTIAL: the one word of the range is only in part the tensor's.
 
 #import shared/half
 
 #permute DTYPE_F32 | DTYPE_F16 | DTYPE_BF16
-#permute - | SCALAR
+#permute - | SCALAR | SCALAR PARTIAL
 
 #ifdef SCALAR
 alias Words = u32;
@@ -24,8 +24,8 @@ struct VectorConstants {
     count: u32,
     // how many a workgroup takes at a time, a multiple of 256
     block: u32,
-    // the word of the range whose high half is not the tensor's; none if beyond the range
-    half: u32,
+    // PARTIAL: the bits of the word that are the tensor's
+    mask: u32,
     // the first word's index in its tensor
     first: u32,
     seed_low: u32,

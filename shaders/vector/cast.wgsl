@@ -4,7 +4,8 @@
 #import shared/half
 
 #permute FROM_F32 | FROM_F16 | FROM_BF16
-#permute TO_F32 | TO_F16 | TO_BF16
+// ODD: the last word has but one element, and its other half is left as it is.
+#permute TO_F32 | TO_F16 | TO_BF16 | TO_F16 ODD | TO_BF16 ODD
 #permute - | SHARED
 
 struct CastConstants {
@@ -52,11 +53,13 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
         let packed = words(f32_to_bf16_nearest(value)).x;
 #endif
         let at = (constants.y + i) >> 1u;
-        if both {
-            y[at] = packed;
-        } else {
+#ifdef ODD
+        if !both {
             y[at] = (y[at] & 0xffff0000u) | (packed & 0xffffu);
+            continue;
         }
+#endif
+        y[at] = packed;
     }
 #endif
 }

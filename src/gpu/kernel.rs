@@ -30,13 +30,15 @@ pub(crate) struct BindingLayout {
     pub access: Access,
 }
 
-/// What a kernel does with a buffer, as its WGSL declares it.
+/// What a kernel does with a buffer, by reflection of its WGSL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
     /// A small block of constants.
     Uniform,
     /// Read once.
     Read,
+    /// Written once.
+    Write,
     /// Read once and written once.
     ReadWrite,
 }
@@ -172,7 +174,7 @@ fn bind_group_layout(device: &wgpu::Device, label: &str, bindings: &[BindingLayo
                 ty: match binding.access {
                     Access::Uniform => wgpu::BufferBindingType::Uniform,
                     Access::Read => wgpu::BufferBindingType::Storage { read_only: true },
-                    Access::ReadWrite => wgpu::BufferBindingType::Storage { read_only: false },
+                    Access::Write | Access::ReadWrite => wgpu::BufferBindingType::Storage { read_only: false },
                 },
                 has_dynamic_offset: false,
                 min_binding_size: None,

@@ -50,7 +50,7 @@ impl DispatchInfo<'_> {
 pub struct BindingInfo {
     /// The name in the WGSL source.
     pub name: &'static str,
-    /// What the WGSL source declares.
+    /// What the kernel does with it.
     pub access: Access,
     /// The bytes of the range that the dispatch visits.
     pub bytes: u64,
@@ -61,7 +61,7 @@ impl BindingInfo {
     #[must_use]
     pub fn moved(&self) -> u64 {
         match self.access {
-            Access::Uniform | Access::Read => self.bytes,
+            Access::Uniform | Access::Read | Access::Write => self.bytes,
             Access::ReadWrite => 2 * self.bytes,
         }
     }
@@ -220,6 +220,7 @@ impl fmt::Debug for Recording {
                 let sign = match binding.access {
                     Access::Uniform => '=',
                     Access::Read => '<',
+                    Access::Write => '>',
                     Access::ReadWrite => '~',
                 };
                 write!(f, " {}{sign}{}", binding.name, binding.bytes)?;

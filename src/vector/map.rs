@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::gpu::{Bind, DType, Gpu, KernelSource, MAX_WORKGROUPS, Recording, Tensor, binding_alignment};
 use crate::shaders::layout::{CastConstants, VectorConstants};
-use crate::{Result, shaders};
+use crate::{Error, Result, shaders};
 
 /// A factor: a number of the host's, or the first element of a tensor of f32 on the device, read when
 /// the recording runs.
@@ -35,6 +35,9 @@ impl Scalar<'_> {
             Self::Value(value) => Tensor::from_slice(gpu, &[1], &[value as f32]),
             Self::Device(alpha) => {
                 alpha.expect_dtype("alpha", &[DType::F32])?;
+                if alpha.is_empty() {
+                    return Err(Error::Length { tensor: "alpha".into(), unit: "elements at least", expected: 1, found: 0 });
+                }
                 let first = Tensor::from_buffer(alpha.buffer(), alpha.offset(), &[1], DType::F32)?;
                 first.expect_apart("alpha", written, "y")?;
                 if first.offset() == 0 && !first.shares_buffer(written) {
@@ -52,7 +55,9 @@ impl Scalar<'_> {
 /// `y = alpha`.
 ///
 /// # Errors
-/// [`Error::DType`](crate::Error::DType) if `y` is not of floats.
+/// [`Error::DType`](crate::Error::DType) if `y` is not of floats or `alpha` not of f32,
+/// [`Error::Length`](crate::Error::Length) if `alpha` is empty,
+/// [`Error::Overlap`](crate::Error::Overlap) if it lies in `y`.
 pub fn fill<'a>(gpu: &Gpu, recording: &mut Recording, alpha: impl Into<Scalar<'a>>, y: &Tensor) -> Result<()> {
     y.expect_dtype("y", &DType::FLOATS)?;
     let alpha = alpha.into().tensor(gpu, recording, y)?;
@@ -66,11 +71,6 @@ pub fn fill<'a>(gpu: &Gpu, recording: &mut Recording, alpha: impl Into<Scalar<'a
 /// [`Error::Overlap`](crate::Error::Overlap) if `x` does not match `y` or overlaps it.
 pub fn copy(gpu: &Gpu, recording: &mut Recording, x: &Tensor, y: &Tensor) -> Result<()> {
     matching(x, y)?;
-    if x.dtype() == DType::U8 {
-        // four to a word: the kernel copies whole words, and a last word that is not whole by halves
-        let halves = |tensor: &Tensor| Tensor::from_buffer(tensor.buffer(), tensor.offset(), &[tensor.len().div_ceil(2)], DType::F16);
-        return copy(gpu, recording, &halves(x)?, &halves(y)?);
-    }
     map(gpu, recording, &shaders::vector::COPY, &["SOURCE", "WRITE_ONLY"], Some(x), y, None, &VectorConstants::default())
 }
 
@@ -89,6 +89,7 @@ pub fn cast(gpu: &Gpu, recording: &mut Recording, x: &Tensor, y: &Tensor) -> Res
     let to = ["TO_F32", "TO_F16", "TO_BF16"][float(y.dtype())];
     let mut defines = vec![from, to];
     defines.extend(x.shares_buffer(y).then_some("SHARED"));
+    defines.extend((y.dtype() != DType::F32 && !y.len().is_multiple_of(2)).then_some("ODD"));
     let kernel = gpu.kernel(&shaders::vector::CAST, &defines, &[])?;
     let limit = (gpu.limits().max_storage_buffer_binding_size - binding_alignment(gpu)) / 4 / 256 * 256;
     let len = x.len() as u64;
@@ -114,7 +115,7 @@ pub fn cast(gpu: &Gpu, recording: &mut Recording, x: &Tensor, y: &Tensor) -> Res
 /// `y = alpha·y`.
 ///
 /// # Errors
-/// [`Error::DType`](crate::Error::DType) if `y` is not of floats.
+/// As [`fill`].
 pub fn scale<'a>(gpu: &Gpu, recording: &mut Recording, alpha: impl Into<Scalar<'a>>, y: &Tensor) -> Result<()> {
     y.expect_dtype("y", &DType::FLOATS)?;
     let alpha = alpha.into().tensor(gpu, recording, y)?;
@@ -154,6 +155,10 @@ pub fn random_rademacher(gpu: &Gpu, recording: &mut Recording, seed: u64, stream
 
 fn random(gpu: &Gpu, recording: &mut Recording, distribution: &'static str, seed: u64, stream: u32, y: &Tensor) -> Result<()> {
     y.expect_dtype("y", &DType::FLOATS)?;
+    // kernels count elements in 32 bits
+    if y.len() > u32::MAX as usize {
+        return Err(Error::Length { tensor: "y".into(), unit: "elements at most", expected: u32::MAX as usize, found: y.len() });
+    }
     let constants = VectorConstants { seed_low: seed as u32, seed_high: (seed >> 32) as u32, stream, ..Default::default() };
     map(gpu, recording, &shaders::vector::RANDOM, &["WRITE_ONLY", distribution], None, y, None, &constants)
 }
@@ -184,18 +189,19 @@ fn map(
     alpha: Option<&Tensor>,
     constants: &VectorConstants,
 ) -> Result<()> {
-    let words = y.bytes().div_ceil(4);
-    // the last word, if its high half is not the tensor's
-    let half = if y.bytes().is_multiple_of(4) { u64::MAX } else { words - 1 };
     let mut defines = defines.to_vec();
     defines.push(["DTYPE_F32", "DTYPE_F16", "DTYPE_BF16"][float(y.dtype())]);
     defines.extend(x.is_some_and(|x| x.shares_buffer(y)).then_some("SHARED"));
     let longest = gpu.limits().max_storage_buffer_binding_size - binding_alignment(gpu);
-    for (scalar, range) in ranges(x, y, words, half, longest / 16 * 4) {
+    for (unit, range) in ranges(x, y, longest / 16 * 4) {
         let mut defines = defines.clone();
-        defines.extend(scalar.then_some("SCALAR"));
+        defines.extend_from_slice(match unit {
+            Unit::Cells => &[],
+            Unit::Words => &["SCALAR"],
+            Unit::Part => &["SCALAR", "PARTIAL"],
+        });
         let kernel = gpu.kernel(source, &defines, &[])?;
-        let unit = if scalar { 1 } else { 4 };
+        let unit = if unit == Unit::Cells { 4 } else { 1 };
         let bytes = |tensor: &Tensor| tensor.offset() + range.start * 4..tensor.offset() + range.end * 4;
         let (bind_y, before_y) = Bind::range(gpu, "y", y.buffer(), bytes(y));
         let mut bindings = vec![bind_y];
@@ -215,7 +221,7 @@ fn map(
             y: (before_y / 4 / unit) as u32,
             count: count as u32,
             block: block as u32,
-            half: half.checked_sub(range.start).filter(|_| scalar).map_or(u32::MAX, |at| at.min(u64::from(u32::MAX)) as u32),
+            mask: (1 << (y.bytes() % 4 * 8)) - 1,
             first: range.start as u32,
             ..*constants
         };
@@ -225,19 +231,29 @@ fn map(
     Ok(())
 }
 
+/// How the words of a range are loaded.
+#[derive(Clone, Copy, PartialEq)]
+enum Unit {
+    Cells,
+    Words,
+    /// One word, of which only a part is the tensor's.
+    Part,
+}
+
 /// Cuts the words of `y` into ranges of whole cells and the ragged ends, or into words where `x` and
 /// `y` are out of phase; none longer than `longest` words.
-fn ranges(x: Option<&Tensor>, y: &Tensor, words: u64, half: u64, longest: u64) -> Vec<(bool, Range<u64>)> {
-    let cut = |scalar: bool, range: Range<u64>| {
+fn ranges(x: Option<&Tensor>, y: &Tensor, longest: u64) -> Vec<(Unit, Range<u64>)> {
+    let cut = |unit: Unit, range: Range<u64>| {
         let end = range.end;
-        range.step_by(longest as usize).map(move |start| (scalar, start..(start + longest).min(end)))
+        range.step_by(longest as usize).map(move |start| (unit, start..(start + longest).min(end)))
     };
+    let (whole, all) = (y.bytes() / 4, y.bytes().div_ceil(4));
+    let part = cut(Unit::Part, whole..all);
     let phase = y.offset() / 4 % 4;
     if x.is_some_and(|x| x.offset() / 4 % 4 != phase) {
-        return cut(true, 0..words).collect();
+        return cut(Unit::Words, 0..whole).chain(part).collect();
     }
-    let head = ((4 - phase) % 4).min(words);
-    let whole = words.min(half);
-    let tail = if whole > head { head + (whole - head) / 4 * 4 } else { head };
-    cut(true, 0..head).chain(cut(false, head..tail)).chain(cut(true, tail..words)).collect()
+    let head = ((4 - phase) % 4).min(whole);
+    let tail = head + (whole - head) / 4 * 4;
+    cut(Unit::Words, 0..head).chain(cut(Unit::Cells, head..tail)).chain(cut(Unit::Words, tail..whole)).chain(part).collect()
 }

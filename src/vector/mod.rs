@@ -4,6 +4,9 @@
 //! Each function appends to a [`Recording`](crate::Recording) and runs nothing. The scalar comes
 //! first and the tensor that is written last, as in BLAS. Tensors may begin anywhere in their
 //! buffers and be longer than a binding.
+//!
+//! Besides the errors that each function names, [`Error::OutOfMemory`](crate::Error::OutOfMemory) and
+//! [`Error::Pipeline`](crate::Error::Pipeline) are possible wherever a buffer or a pipeline is made.
 
 mod map;
 mod reduce;
