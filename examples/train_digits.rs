@@ -1,17 +1,27 @@
-//! Trains a softmax classifier on handwritten digits of 8 by 8 pixels, on the GPU, with any of the
-//! crate's optimizers.
+//! Trains a classifier of handwritten digits of 8 by 8 pixels, on the GPU, with any of the crate's
+//! optimizers.
 //!
-//! The program has a device, buffers, a shader for loss and gradient (`train_digits/softmax.wgsl`)
-//! and passes of its own. Of gradus it uses the optimizer alone: [`Optimizer::step`] is recorded
-//! into the program's encoder, between its own passes, and reads the gradients where the shader left
-//! them. A whole epoch is one submission; its losses come back while the next one runs.
+//! The model is a softmax classifier of 1024 random Fourier features (Rahimi & Recht, "Random
+//! features for large-scale kernel machines", NIPS 2007): φ(x) ∝ cos(Ω x + b), where x is an image,
+//! the entries of Ω are normal with standard deviation 0.5, and those of b are uniform in [0, 2π).
+//! Ω and b are drawn once, from a seed of their own that is always 0, and are not trained: the inner
+//! product of two images' features is close to a Gaussian kernel of the images, so the classifier is
+//! not linear in the pixels, and its loss is convex in the weights all the same.
+//!
+//! The last fifth of the file's lines is the test.
+//!
+//! The program has a device, buffers, shaders (`train_digits/features.wgsl` for the features, once,
+//! and `train_digits/softmax.wgsl` for loss and gradient) and passes of its own. Of gradus it uses
+//! the optimizer alone: [`Optimizer::step`] is recorded into the program's encoder, between its own
+//! passes, and reads the gradients where the shader left them. A whole epoch is one submission; its
+//! losses come back while the next one runs.
 //!
 //! ```text
 //! cargo run --release --example train_digits -- --optimizer adamw
 //! ```
 
 use std::error::Error;
-use std::f64::consts::PI;
+use std::f64::consts::{PI, TAU};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::mpsc;
@@ -23,7 +33,11 @@ use clap::builder::PossibleValuesParser;
 use gradus::optim::{Adadelta, Adagrad, Adam, AdamP, AdamW, Algorithm, DiffGrad, Optimizer, Param, RmsProp, Sgd, SgdP};
 use gradus::{DType, Gpu, Tensor};
 use indicatif::{ProgressBar, ProgressStyle};
+use plotters::element::DashedPathElement;
 use plotters::prelude::*;
+use plotters::style::full_palette::{
+    BLUE_700, BROWN_500, CYAN_500, GREEN_500, GREY_300, GREY_500, LIME_A700, ORANGE_700, PINK_300, PURPLE_400, RED_700,
+};
 use wgpu::util::DeviceExt;
 use wgpu::{BufferUsages, PollType};
 
@@ -32,15 +46,22 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 const DIGITS: &[u8] = include_bytes!("data/digits.csv.gz");
 const PIXELS: usize = 64;
 const CLASSES: usize = 10;
-/// The share of the lines, from the first on, that is trained on. The others are by other writers.
+/// The share of the digits that is trained on.
 const TRAIN_SHARE: f64 = 0.8;
 
-/// `softmax.wgsl`'s workgroup.
-const MAX_BATCH: u32 = 256;
+/// Of an image: four times the shaders' `COLUMNS`.
+const FEATURES: usize = 1024;
+/// Standard deviation of the features' frequencies; the kernel's width is its inverse.
+const FREQUENCY: f64 = 0.5;
+/// The features are the same ones in every run, whatever `--seed` is.
+const FEATURE_SEED: u64 = 0;
+/// The `WIDTH` of the shaders' workgroups: four weights or features an invocation.
+const WIDTH: u32 = 64;
+const GROUPS: u32 = (FEATURES as u32 / 4).div_ceil(WIDTH);
 /// WebGPU's `min_uniform_buffer_offset_alignment`.
 const BATCH_STRIDE: usize = 256;
 
-/// Train a softmax classifier on handwritten digits.
+/// Train a classifier of handwritten digits.
 #[derive(Parser)]
 struct Args {
     /// The optimizer whose training is shown, or all, one after another.
@@ -51,15 +72,15 @@ struct Args {
     #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u32).range(1..))]
     epochs: u32,
     /// Samples a step.
-    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_BATCH)))]
+    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..))]
     batch: u32,
     /// Learning rate to begin with, in place of the optimizer's own.
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     lr: Option<f64>,
-    /// Of the initial weights and of the order of the samples.
+    /// Of the order of the samples.
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Where to write the loss curves of all optimizers.
+    /// Where to write the loss curves of all optimizers, a PNG.
     #[arg(long, value_name = "PATH", default_value = "target/train_digits.png")]
     plot: PathBuf,
 }
@@ -69,75 +90,34 @@ struct Choice {
     name: &'static str,
     lr: f64,
     color: RGBColor,
+    dashed: bool,
     algorithm: fn(f64) -> Box<dyn Algorithm>,
 }
 
 const CHOICES: [Choice; 11] = [
-    Choice {
-        name: "sgd",
-        lr: 0.5,
-        color: RGBColor(127, 127, 127),
-        algorithm: |lr| Box::new(Sgd { lr, weight_decay: DECAY, ..Default::default() }),
-    },
-    Choice {
-        name: "momentum",
-        lr: 0.05,
-        color: RGBColor(0, 0, 0),
-        algorithm: |lr| Box::new(Sgd { lr, momentum: 0.9, nesterov: true, weight_decay: DECAY, ..Default::default() }),
-    },
-    Choice {
-        name: "adagrad",
-        lr: 0.1,
-        color: RGBColor(140, 86, 75),
-        algorithm: |lr| Box::new(Adagrad { lr, weight_decay: DECAY, ..Default::default() }),
-    },
-    Choice {
-        name: "adadelta",
-        lr: 1.0,
-        color: RGBColor(188, 189, 34),
-        algorithm: |lr| Box::new(Adadelta { lr, weight_decay: DECAY, ..Default::default() }),
-    },
-    Choice {
-        name: "rmsprop",
-        lr: 0.01,
-        color: RGBColor(255, 127, 14),
-        algorithm: |lr| Box::new(RmsProp { lr, weight_decay: DECAY, ..Default::default() }),
-    },
-    Choice {
-        name: "adam",
-        lr: 0.01,
-        color: RGBColor(31, 119, 180),
-        algorithm: |lr| Box::new(Adam { lr, weight_decay: DECAY, ..Default::default() }),
-    },
-    Choice { name: "adamw", lr: 0.01, color: RGBColor(214, 39, 40), algorithm: |lr| Box::new(AdamW { lr, ..Default::default() }) },
-    Choice {
-        name: "amsgrad",
-        lr: 0.01,
-        color: RGBColor(23, 190, 207),
-        algorithm: |lr| Box::new(Adam { lr, amsgrad: true, weight_decay: DECAY, ..Default::default() }),
-    },
-    Choice {
-        name: "diffgrad",
-        lr: 0.01,
-        color: RGBColor(148, 103, 189),
-        algorithm: |lr| Box::new(DiffGrad { lr, weight_decay: DECAY, ..Default::default() }),
-    },
-    Choice {
-        name: "adamp",
-        lr: 0.01,
-        color: RGBColor(44, 160, 44),
-        algorithm: |lr| Box::new(AdamP { lr, weight_decay: 1e-2, ..Default::default() }),
-    },
-    Choice {
-        name: "sgdp",
-        lr: 0.05,
-        color: RGBColor(227, 119, 194),
-        algorithm: |lr| Box::new(SgdP { lr, momentum: 0.9, nesterov: true, weight_decay: DECAY, ..Default::default() }),
-    },
+    choice("sgd", 2.0, GREY_500, |lr| Box::new(Sgd { lr, weight_decay: L2, ..Default::default() })),
+    choice("momentum", 0.3, BLACK, |lr| Box::new(Sgd { lr, momentum: 0.9, nesterov: true, weight_decay: L2, ..Default::default() })),
+    choice("adagrad", 0.1, BROWN_500, |lr| Box::new(Adagrad { lr, weight_decay: L2, ..Default::default() })),
+    choice("adadelta", 3.0, LIME_A700, |lr| Box::new(Adadelta { lr, weight_decay: L2, ..Default::default() })),
+    choice("rmsprop", 0.01, ORANGE_700, |lr| Box::new(RmsProp { lr, weight_decay: L2, ..Default::default() })),
+    choice("adam", 0.02, BLUE_700, |lr| Box::new(Adam { lr, weight_decay: L2, ..Default::default() })),
+    choice("adamw", 0.01, RED_700, |lr| Box::new(AdamW { lr, ..Default::default() })),
+    choice("amsgrad", 0.02, CYAN_500, |lr| Box::new(Adam { lr, amsgrad: true, weight_decay: L2, ..Default::default() })),
+    choice("diffgrad", 0.02, PURPLE_400, |lr| Box::new(DiffGrad { lr, weight_decay: L2, ..Default::default() })),
+    dashed("adamp", 0.01, GREEN_500, |lr| Box::new(AdamP { lr, weight_decay: 1e-2, ..Default::default() })),
+    dashed("sgdp", 0.3, PINK_300, |lr| Box::new(SgdP { lr, momentum: 0.9, nesterov: true, weight_decay: L2, ..Default::default() })),
 ];
 
+const fn choice(name: &'static str, lr: f64, color: RGBColor, algorithm: fn(f64) -> Box<dyn Algorithm>) -> Choice {
+    Choice { name, lr, color, dashed: false, algorithm }
+}
+
+const fn dashed(name: &'static str, lr: f64, color: RGBColor, algorithm: fn(f64) -> Box<dyn Algorithm>) -> Choice {
+    Choice { dashed: true, ..choice(name, lr, color, algorithm) }
+}
+
 /// Weight decay where it is coupled to the gradient.
-const DECAY: f64 = 1e-4;
+const L2: f64 = 1e-4;
 
 fn main() -> ExitCode {
     match run(&Args::parse()) {
@@ -151,6 +131,9 @@ fn main() -> ExitCode {
 
 fn run(args: &Args) -> Result<()> {
     // before the training, so that a path that cannot be is known at once
+    if args.plot.extension().is_none_or(|extension| extension != "png") {
+        return Err(format!("{}: the picture is a PNG, and the name must end in .png", args.plot.display()).into());
+    }
     if let Some(folder) = args.plot.parent() {
         std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     }
@@ -199,14 +182,16 @@ struct Digits {
 impl Digits {
     fn load() -> Result<Self> {
         let text = flate2::read::GzDecoder::new(DIGITS);
+        let reader = csv::ReaderBuilder::new().has_headers(false).from_reader(text);
+        let lines = reader.into_deserialize().collect::<csv::Result<Vec<Vec<u32>>>>()?;
         let (mut pixels, mut labels) = (Vec::new(), Vec::new());
-        for line in csv::ReaderBuilder::new().has_headers(false).from_reader(text).deserialize::<Vec<u32>>() {
-            match line?.split_last() {
+        for line in &lines {
+            match line.split_last() {
                 Some((&label, image)) if image.len() == PIXELS && label < CLASSES as u32 => {
                     pixels.extend(image.iter().map(|&pixel| pixel as f32 / 16.0));
                     labels.push(label);
                 }
-                _ => return Err(format!("digits.csv: line {} is not 64 pixels and a label", labels.len() + 1).into()),
+                _ => return Err("digits.csv: a line is not 64 pixels and a label".into()),
             }
         }
         let train = (TRAIN_SHARE * labels.len() as f64) as usize;
@@ -230,13 +215,19 @@ impl Random {
         (((self.bits() >> 32) * n as u64) >> 32) as usize
     }
 
-    /// In [-1, 1).
-    fn symmetric(&mut self) -> f32 {
-        (self.bits() >> 40) as f32 / (1 << 23) as f32 - 1.0
+    /// In [0, 1).
+    fn uniform(&mut self) -> f64 {
+        (self.bits() >> 11) as f64 / (1u64 << 53) as f64
+    }
+
+    /// Of mean 0 and standard deviation 1 (Box-Muller).
+    fn normal(&mut self) -> f64 {
+        let radius = (-2.0 * (1.0 - self.uniform()).ln()).sqrt();
+        radius * (TAU * self.uniform()).cos()
     }
 
     /// Fisher-Yates.
-    fn shuffle(&mut self, items: &mut [u32]) {
+    fn shuffle<T>(&mut self, items: &mut [T]) {
         for i in (1..items.len()).rev() {
             items.swap(i, self.below(i + 1));
         }
@@ -249,7 +240,6 @@ impl Random {
 struct Batch {
     first: u32,
     count: u32,
-    slot: u32,
 }
 
 /// `softmax.wgsl`'s struct of that name.
@@ -260,15 +250,11 @@ struct Metrics {
     correct: u32,
 }
 
-/// `softmax.wgsl`'s `Model`, the padding at its end included. Weights and biases are ranges of one
+/// Offset of the biases in `softmax.wgsl`'s `Model`, in bytes. They follow the weights in one
 /// buffer, so the optimizer steps both in one dispatch.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct Model {
-    weight: [[f32; PIXELS]; CLASSES],
-    bias: [f32; CLASSES],
-    padding: [f32; 2],
-}
+const BIAS_OFFSET: u64 = (CLASSES * FEATURES * size_of::<f32>()) as u64;
+/// A multiple of 16 bytes, as `vec4` is aligned.
+const MODEL_SIZE: u64 = BIAS_OFFSET + (CLASSES * size_of::<f32>()).next_multiple_of(16) as u64;
 
 /// A training that is over.
 struct Run {
@@ -294,15 +280,14 @@ struct Trainer {
     device: wgpu::Device,
     queue: wgpu::Queue,
     gpu: Gpu,
-    pipeline: wgpu::ComputePipeline,
-    bind_group: wgpu::BindGroup,
+    softmax: Pass<2>,
     /// Which sample each place of a batch is: the training data, shuffled, then the test data.
     order: wgpu::Buffer,
     params: wgpu::Buffer,
     grads: wgpu::Buffer,
     metrics: wgpu::Buffer,
     train: Vec<Batch>,
-    test: Vec<Batch>,
+    test: Batch,
 }
 
 impl Trainer {
@@ -312,96 +297,88 @@ impl Trainer {
         let (device, queue) = adapter.request_device(&wgpu::DeviceDescriptor { label: Some("train_digits"), ..Default::default() }).await?;
         let gpu = Gpu::new(&device, &queue)?;
 
-        let samples = digits.labels.len() as u32;
-        let train = batches(0..digits.train as u32, batch, 0);
-        let test = batches(digits.train as u32..samples, MAX_BATCH, train.len() as u32);
-        let count = train.len() + test.len();
-        let mut padded = vec![0; count * BATCH_STRIDE];
-        for (place, batch) in padded.chunks_exact_mut(BATCH_STRIDE).zip(train.iter().chain(&test)) {
+        let samples = digits.labels.len();
+        let train = batches(digits.train as u32, batch);
+        // in one, of which there is no gradient
+        let test = Batch { first: digits.train as u32, count: (samples - digits.train) as u32 };
+        let mut padded = vec![0; (train.len() + 1) * BATCH_STRIDE];
+        for (place, batch) in padded.chunks_exact_mut(BATCH_STRIDE).zip(train.iter().chain([&test])) {
             place[..size_of::<Batch>()].copy_from_slice(bytemuck::bytes_of(batch));
         }
+        let largest = train.iter().chain([&test]).map(|batch| batch.count as usize).max().unwrap_or(1);
 
         let buffer = |label, contents: &[u8], usage| {
-            device.create_buffer_init(&wgpu::util::BufferInitDescriptor {
-                label: Some(label),
-                contents,
-                usage: usage | BufferUsages::COPY_DST,
-            })
+            device.create_buffer_init(&wgpu::util::BufferInitDescriptor { label: Some(label), contents, usage })
         };
         let storage = |label, size, usage| {
             let usage = usage | BufferUsages::STORAGE;
             device.create_buffer(&wgpu::BufferDescriptor { label: Some(label), size, usage, mapped_at_creation: false })
         };
-        let model = size_of::<Model>() as u64;
-        let order: Vec<u32> = (0..samples).collect();
-        let batches = buffer("batches", &padded, BufferUsages::UNIFORM);
+        let order: Vec<u32> = (0..samples as u32).collect();
+        let map = buffer("map", bytemuck::cast_slice(&feature_map()), BufferUsages::STORAGE);
         let images = buffer("images", bytemuck::cast_slice(&digits.pixels), BufferUsages::STORAGE);
+        let features = storage("features", (samples * FEATURES * size_of::<f32>()) as u64, BufferUsages::empty());
+        let batches = buffer("batches", &padded, BufferUsages::UNIFORM);
         let labels = buffer("labels", bytemuck::cast_slice(&digits.labels), BufferUsages::STORAGE);
-        let order = buffer("order", bytemuck::cast_slice(&order), BufferUsages::STORAGE);
-        let params = storage("params", model, BufferUsages::COPY_DST);
-        let grads = storage("grads", model, BufferUsages::empty());
-        let metrics = storage("metrics", (count * size_of::<Metrics>()) as u64, BufferUsages::COPY_SRC);
+        let order = buffer("order", bytemuck::cast_slice(&order), BufferUsages::STORAGE | BufferUsages::COPY_DST);
+        let params = storage("params", MODEL_SIZE, BufferUsages::COPY_DST);
+        let delta = storage("delta", (largest * CLASSES * size_of::<f32>()) as u64, BufferUsages::empty());
+        let grads = storage("grads", MODEL_SIZE, BufferUsages::empty());
+        let metrics = storage("metrics", (samples * size_of::<Metrics>()) as u64, BufferUsages::COPY_SRC);
 
-        let binding = |binding, ty, has_dynamic_offset| wgpu::BindGroupLayoutEntry {
-            binding,
-            visibility: wgpu::ShaderStages::COMPUTE,
-            ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset, min_binding_size: None },
-            count: None,
-        };
-        let read = |index| binding(index, wgpu::BufferBindingType::Storage { read_only: true }, false);
-        let write = |index| binding(index, wgpu::BufferBindingType::Storage { read_only: false }, false);
-        let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
-            label: Some("softmax"),
-            entries: &[binding(0, wgpu::BufferBindingType::Uniform, true), read(1), read(2), read(3), read(4), write(5), write(6)],
-        });
+        let whole = wgpu::Buffer::as_entire_binding;
+        let module = device.create_shader_module(wgpu::include_wgsl!("train_digits/features.wgsl"));
+        let featurize = Pass::new(&device, &module, ["main"], &[(READ, whole(&map)), (READ, whole(&images)), (WRITE, whole(&features))]);
         let batch = wgpu::BufferBinding { buffer: &batches, offset: 0, size: wgpu::BufferSize::new(size_of::<Batch>() as u64) };
-        let whole = [&images, &labels, &order, &params, &grads, &metrics].map(wgpu::Buffer::as_entire_binding);
-        let resources = std::iter::once(wgpu::BindingResource::Buffer(batch)).chain(whole);
-        let entries: Vec<_> = resources.zip(0..).map(|(resource, binding)| wgpu::BindGroupEntry { binding, resource }).collect();
-        let bind_group =
-            device.create_bind_group(&wgpu::BindGroupDescriptor { label: Some("softmax"), layout: &layout, entries: &entries });
-
         let module = device.create_shader_module(wgpu::include_wgsl!("train_digits/softmax.wgsl"));
-        let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
-            label: Some("softmax"),
-            bind_group_layouts: &[Some(&layout)],
-            ..Default::default()
-        });
-        let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-            label: Some("softmax"),
-            layout: Some(&pipeline_layout),
-            module: &module,
-            entry_point: Some("main"),
-            compilation_options: Default::default(),
-            cache: None,
-        });
+        let resources = [
+            (wgpu::BufferBindingType::Uniform, wgpu::BindingResource::Buffer(batch)),
+            (READ, whole(&features)),
+            (READ, whole(&labels)),
+            (READ, whole(&order)),
+            (READ, whole(&params)),
+            (WRITE, whole(&delta)),
+            (WRITE, whole(&grads)),
+            (WRITE, whole(&metrics)),
+        ];
+        let softmax = Pass::new(&device, &module, ["forward", "gradient"], &resources);
+
+        let mut encoder = device.create_command_encoder(&Default::default());
+        {
+            let mut pass = begin(&mut encoder, "features");
+            pass.set_pipeline(&featurize.pipelines[0]);
+            pass.set_bind_group(0, &featurize.bind_group, &[]);
+            pass.dispatch_workgroups(GROUPS, samples as u32, 1);
+        }
+        queue.submit([encoder.finish()]);
+
         let info = adapter.get_info();
         let adapter = format!("{} ({})", info.name, info.backend);
-        Ok(Self { adapter, device, queue, gpu, pipeline, bind_group, order, params, grads, metrics, train, test })
+        Ok(Self { adapter, device, queue, gpu, softmax, order, params, grads, metrics, train, test })
     }
 
-    /// Loss, gradient and metrics of a batch.
-    fn softmax(&self, encoder: &mut wgpu::CommandEncoder, batch: &Batch) {
-        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor { label: Some("softmax"), timestamp_writes: None });
-        pass.set_pipeline(&self.pipeline);
-        pass.set_bind_group(0, &self.bind_group, &[batch.slot * BATCH_STRIDE as u32]);
-        pass.dispatch_workgroups(1, 1, 1);
+    /// Loss and gradient of a batch of the training data.
+    fn gradient(&self, encoder: &mut wgpu::CommandEncoder, index: usize) {
+        let mut pass = begin(encoder, "softmax");
+        self.forward(&mut pass, index, self.train[index]);
+        pass.set_pipeline(&self.softmax.pipelines[1]);
+        pass.dispatch_workgroups(GROUPS, 1, 1);
+    }
+
+    /// Metrics of a batch, which is the one of that index in the buffer of batches.
+    fn forward(&self, pass: &mut wgpu::ComputePass<'_>, index: usize, batch: Batch) {
+        pass.set_pipeline(&self.softmax.pipelines[0]);
+        pass.set_bind_group(0, &self.softmax.bind_group, &[(index * BATCH_STRIDE) as u32]);
+        pass.dispatch_workgroups(batch.count, 1, 1);
     }
 
     fn train(&self, choice: &Choice, lr: f64, args: &Args, bar: &ProgressBar) -> Result<Run> {
-        // the same beginning for every optimizer
-        let mut random = Random(args.seed);
-        let mut model = Model::zeroed();
-        for parameter in model.weight.as_flattened_mut() {
-            // as torch.nn.Linear: uniform in ±1/√64
-            *parameter = random.symmetric() / 8.0;
-        }
-        self.queue.write_buffer(&self.params, 0, bytemuck::bytes_of(&model));
+        // the same beginning for every optimizer; of zeros, as the loss is convex
+        self.queue.write_buffer(&self.params, 0, &[0; MODEL_SIZE as usize]);
 
-        let bias_offset = std::mem::offset_of!(Model, bias) as u64;
         let tensors = |buffer| -> gradus::Result<_> {
-            let weight = Tensor::from_buffer(buffer, 0, &[CLASSES, PIXELS], DType::F32)?;
-            Ok((weight, Tensor::from_buffer(buffer, bias_offset, &[CLASSES], DType::F32)?))
+            let weight = Tensor::from_buffer(buffer, 0, &[CLASSES, FEATURES], DType::F32)?;
+            Ok((weight, Tensor::from_buffer(buffer, BIAS_OFFSET, &[CLASSES], DType::F32)?))
         };
         let (weight, bias) = tensors(&self.params)?;
         let (weight_grad, bias_grad) = tensors(&self.grads)?;
@@ -410,7 +387,9 @@ impl Trainer {
 
         let start = Instant::now();
         let (sender, receiver) = mpsc::channel();
-        let mut order: Vec<u32> = (0..self.train.iter().map(|batch| batch.count).sum()).collect();
+        let samples = Batch { first: 0, count: self.test.first };
+        let mut random = Random(args.seed);
+        let mut order: Vec<u32> = (0..samples.count).collect();
         let mut losses = Vec::new();
         let mut previous = None;
         for epoch in 0..args.epochs {
@@ -419,18 +398,18 @@ impl Trainer {
             // half a cosine, down to almost zero
             optimizer.set_lr(0, lr * 0.5 * (1.0 + (PI * f64::from(epoch) / f64::from(args.epochs)).cos()))?;
             let mut encoder = self.device.create_command_encoder(&Default::default());
-            for batch in &self.train {
-                self.softmax(&mut encoder, batch);
+            for batch in 0..self.train.len() {
+                self.gradient(&mut encoder, batch);
                 optimizer.step(&mut encoder);
             }
-            self.read_metrics(&mut encoder, &self.train, &sender);
+            self.read_metrics(&mut encoder, samples, &sender);
             let submission = self.queue.submit([encoder.finish()]);
             // one epoch runs while the next is encoded, and no more than that pile up
             if let Some(submission_index) = previous.replace(submission) {
                 self.device.poll(PollType::Wait { submission_index: Some(submission_index), timeout: None })?;
             }
             for metrics in receiver.try_iter() {
-                losses.push(mean_loss(&self.train, &metrics?));
+                losses.push(mean_loss(&metrics?));
                 report(bar, &losses);
             }
         }
@@ -439,36 +418,32 @@ impl Trainer {
         let steps_per_second = f64::from(args.epochs) * self.train.len() as f64 / seconds;
 
         let mut encoder = self.device.create_command_encoder(&Default::default());
-        for batch in &self.test {
-            // the gradient is not used
-            self.softmax(&mut encoder, batch);
-        }
-        self.read_metrics(&mut encoder, &self.test, &sender);
+        self.forward(&mut begin(&mut encoder, "test"), self.train.len(), self.test);
+        self.read_metrics(&mut encoder, self.test, &sender);
         self.queue.submit([encoder.finish()]);
         self.device.poll(PollType::wait_indefinitely())?;
         // of the senders, only this one is left; the callbacks dropped theirs
         drop(sender);
         let mut rest = receiver.into_iter().collect::<std::result::Result<Vec<_>, _>>()?;
         let test = rest.pop().ok_or("the device is lost")?;
-        losses.extend(rest.iter().map(|metrics| mean_loss(&self.train, metrics)));
+        losses.extend(rest.iter().map(|metrics| mean_loss(metrics)));
         report(bar, &losses);
         bar.finish_and_clear();
 
-        let tested: u32 = self.test.iter().map(|batch| batch.count).sum();
         let correct: u32 = test.iter().map(|metrics| metrics.correct).sum();
-        Ok(Run { name: choice.name, losses, accuracy: f64::from(correct) / f64::from(tested), steps_per_second })
+        Ok(Run { name: choice.name, losses, accuracy: f64::from(correct) / f64::from(self.test.count), steps_per_second })
     }
 
-    /// Copies the metrics of `batches` to where the host reads them, and sends them once the
+    /// Copies the metrics of `batch` to where the host reads them, and sends them once the
     /// submission of `encoder` has run. Nothing waits for it.
     fn read_metrics(
         &self,
         encoder: &mut wgpu::CommandEncoder,
-        batches: &[Batch],
+        batch: Batch,
         sender: &mpsc::Sender<std::result::Result<Vec<Metrics>, String>>,
     ) {
-        let start = (batches[0].slot as usize * size_of::<Metrics>()) as u64;
-        let size = (batches.len() * size_of::<Metrics>()) as u64;
+        let start = u64::from(batch.first) * size_of::<Metrics>() as u64;
+        let size = u64::from(batch.count) * size_of::<Metrics>() as u64;
         let staging = self.device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("metrics read"),
             size,
@@ -502,17 +477,74 @@ async fn adapter() -> Result<wgpu::Adapter> {
     Ok(instance.request_adapter(&wgpu::RequestAdapterOptions { power_preference, ..Default::default() }).await?)
 }
 
-/// Cuts `places` of the order into batches of at most `size`, with metrics from `slot` on.
-fn batches(places: std::ops::Range<u32>, size: u32, slot: u32) -> Vec<Batch> {
-    let end = places.end;
-    places.step_by(size as usize).zip(slot..).map(|(first, slot)| Batch { first, count: size.min(end - first), slot }).collect()
+const READ: wgpu::BufferBindingType = wgpu::BufferBindingType::Storage { read_only: true };
+const WRITE: wgpu::BufferBindingType = wgpu::BufferBindingType::Storage { read_only: false };
+
+/// Entry points of a shader, and the buffers that they have in common.
+struct Pass<const N: usize> {
+    pipelines: [wgpu::ComputePipeline; N],
+    bind_group: wgpu::BindGroup,
 }
 
-/// Of all samples: the last batch may be smaller than the others.
-fn mean_loss(batches: &[Batch], metrics: &[Metrics]) -> f64 {
-    let samples: u32 = batches.iter().map(|batch| batch.count).sum();
-    let total: f64 = batches.iter().zip(metrics).map(|(batch, metrics)| f64::from(batch.count) * f64::from(metrics.loss)).sum();
-    total / f64::from(samples)
+impl<const N: usize> Pass<N> {
+    /// `resources` are those of the bindings from 0 on. A uniform one has a dynamic offset.
+    fn new(
+        device: &wgpu::Device,
+        module: &wgpu::ShaderModule,
+        entry_points: [&'static str; N],
+        resources: &[(wgpu::BufferBindingType, wgpu::BindingResource<'_>)],
+    ) -> Self {
+        let entries: Vec<_> = (0..)
+            .zip(resources)
+            .map(|(binding, &(ty, _))| wgpu::BindGroupLayoutEntry {
+                binding,
+                visibility: wgpu::ShaderStages::COMPUTE,
+                ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset: ty == wgpu::BufferBindingType::Uniform, min_binding_size: None },
+                count: None,
+            })
+            .collect();
+        let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: None, entries: &entries });
+        let entries: Vec<_> =
+            (0..).zip(resources).map(|(binding, (_, resource))| wgpu::BindGroupEntry { binding, resource: resource.clone() }).collect();
+        let bind_group = device.create_bind_group(&wgpu::BindGroupDescriptor { label: None, layout: &layout, entries: &entries });
+        let layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+            label: None,
+            bind_group_layouts: &[Some(&layout)],
+            ..Default::default()
+        });
+        let pipelines = entry_points.map(|entry_point| {
+            device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+                label: Some(entry_point),
+                layout: Some(&layout),
+                module,
+                entry_point: Some(entry_point),
+                compilation_options: Default::default(),
+                cache: None,
+            })
+        });
+        Self { pipelines, bind_group }
+    }
+}
+
+fn begin<'a>(encoder: &'a mut wgpu::CommandEncoder, label: &'static str) -> wgpu::ComputePass<'a> {
+    encoder.begin_compute_pass(&wgpu::ComputePassDescriptor { label: Some(label), timestamp_writes: None })
+}
+
+/// `features.wgsl`'s `Map`: frequencies, then phases.
+fn feature_map() -> Vec<f32> {
+    let mut random = Random(FEATURE_SEED);
+    let mut map: Vec<_> = (0..PIXELS * FEATURES).map(|_| (FREQUENCY * random.normal()) as f32).collect();
+    map.extend((0..FEATURES).map(|_| (TAU * random.uniform()) as f32));
+    map
+}
+
+/// Cuts the places from 0 to `count` into batches of at most `size`.
+fn batches(count: u32, size: u32) -> Vec<Batch> {
+    (0..count).step_by(size as usize).map(|first| Batch { first, count: size.min(count - first) }).collect()
+}
+
+fn mean_loss(metrics: &[Metrics]) -> f64 {
+    metrics.iter().map(|metrics| f64::from(metrics.loss)).sum::<f64>() / metrics.len() as f64
 }
 
 fn report(bar: &ProgressBar, losses: &[f64]) {
@@ -524,31 +556,72 @@ fn report(bar: &ProgressBar, losses: &[f64]) {
 
 /// Draws the loss of each epoch, on a logarithmic axis.
 fn plot(path: &Path, curves: &[(&Choice, Vec<f64>)]) -> Result<()> {
-    // the crate brings its font along: a machine without any draws the same picture
+    // the font comes with a crate, so that a machine without any draws the same picture
     plotters::style::register_font("sans-serif", FontStyle::Normal, epaint_default_fonts::UBUNTU_LIGHT)
         .map_err(|_| "the font cannot be read")?;
-    let root = BitMapBackend::new(path, (1200, 800)).into_drawing_area();
+    // a training that diverged has no loss to show
+    let visible = |loss: &f64| loss.is_finite() && *loss > 0.0;
+    let losses = || curves.iter().flat_map(|(_, losses)| losses).copied().filter(visible);
+    let (low, high) = (losses().fold(f64::INFINITY, f64::min), losses().fold(0.0, f64::max));
+    let (low, high) = if low <= high { (low / 1.1, high * 1.1) } else { (0.01, 1.0) };
+    let epochs = curves.iter().map(|(_, losses)| losses.len()).max().unwrap_or(0).max(2);
+
+    // large, to be scaled down where it is shown
+    let root = BitMapBackend::new(path, (1800, 1200)).into_drawing_area();
     root.fill(&WHITE)?;
-    let finite = || curves.iter().flat_map(|(_, losses)| losses).copied().filter(|loss| loss.is_finite() && *loss > 0.0);
-    let (low, high) = (finite().fold(f64::INFINITY, f64::min), finite().fold(0.0, f64::max));
-    let (low, high) = if low < high { (low / 1.1, high * 1.1) } else { (0.01, 1.0) };
-    let epochs = curves.iter().map(|(_, losses)| losses.len()).max().unwrap_or(1);
     let mut chart = ChartBuilder::on(&root)
-        .caption("Softmax classifier on 8×8 digits", ("sans-serif", 32))
-        .margin(20)
-        .x_label_area_size(50)
-        .y_label_area_size(80)
-        .build_cartesian_2d(1.0..epochs as f64, (low..high).log_scale())?;
-    chart.configure_mesh().x_desc("epoch").y_desc("training loss (cross-entropy)").label_style(("sans-serif", 20)).draw()?;
+        .caption("Softmax classifier on random Fourier features of handwritten digits", ("sans-serif", 50))
+        .margin(30)
+        .margin_right(50)
+        .x_label_area_size(90)
+        .y_label_area_size(130)
+        .build_cartesian_2d(1.0..epochs as f64, (low..high).log_scale().with_key_points(ticks(low, high)))?;
+    chart
+        .configure_mesh()
+        .x_desc("epoch")
+        .y_desc("training loss (mean cross-entropy)")
+        .x_labels(10)
+        .x_label_formatter(&|epoch| format!("{epoch:.0}"))
+        .y_label_formatter(&|loss| loss.to_string())
+        .label_style(("sans-serif", 32))
+        .axis_desc_style(("sans-serif", 36))
+        .bold_line_style(GREY_300.stroke_width(2))
+        .light_line_style(TRANSPARENT)
+        .draw()?;
     for (choice, losses) in curves {
-        let points = losses.iter().zip(1..).filter(|(loss, _)| loss.is_finite()).map(|(&loss, epoch)| (f64::from(epoch), loss));
-        let style = choice.color.stroke_width(2);
-        chart
-            .draw_series(LineSeries::new(points, style))?
-            .label(choice.name)
-            .legend(move |(x, y)| PathElement::new([(x, y), (x + 24, y)], style));
+        let points = losses.iter().zip(1..).filter(|(loss, _)| visible(loss)).map(|(&loss, epoch)| (f64::from(epoch), loss));
+        let style = choice.color.stroke_width(4);
+        let key = |(x, y)| [(x, y), (x + 56, y)];
+        // projected optimizers are often where the ones are that they modify: dashes let both be seen
+        match choice.dashed {
+            true => chart
+                .draw_series(DashedLineSeries::new(points, 14, 14, style))?
+                .label(choice.name)
+                .legend(move |at| DashedPathElement::new(key(at), 14, 7, style)),
+            false => {
+                chart.draw_series(LineSeries::new(points, style))?.label(choice.name).legend(move |at| PathElement::new(key(at), style))
+            }
+        };
     }
-    chart.configure_series_labels().background_style(WHITE.mix(0.8)).border_style(BLACK).label_font(("sans-serif", 20)).draw()?;
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::UpperRight)
+        .legend_area_size(76)
+        .margin(24)
+        .background_style(WHITE)
+        .border_style(GREY_300)
+        .label_font(("sans-serif", 34))
+        .draw()?;
     root.present()?;
     Ok(())
+}
+
+/// 1, 2 and 5 times the powers of ten from `low` to `high`.
+fn ticks(low: f64, high: f64) -> Vec<f64> {
+    let decade = |power: i32| {
+        // a division by a power of ten is exact enough to be printed as the decimal number
+        let times = move |digit: f64| if power < 0 { digit / 10f64.powi(-power) } else { digit * 10f64.powi(power) };
+        [1.0, 2.0, 5.0].map(times)
+    };
+    (-12..=12).flat_map(decade).filter(|tick| (low..=high).contains(tick)).collect()
 }

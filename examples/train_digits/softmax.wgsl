@@ -1,24 +1,20 @@
-// Mean cross-entropy of a softmax classifier over a mini-batch, its gradient, and how many samples
-// are classified correctly:
+// Cross-entropy of a softmax classifier over a mini-batch, the gradient of its mean, and which
+// samples are classified correctly, φ being the features of a sample:
 //
-//     z = W x + b,  loss = mean(log Σ exp(z) - z[label]),  δ = (softmax(z) - onehot(label)) / count,
-//     ∂loss/∂W = Σ δ xᵀ,  ∂loss/∂b = Σ δ.
+//     z = W φ + b,  loss = log Σ exp(z) - z[label],  δ = (softmax(z) - onehot(label)) / count,
+//     ∂loss/∂W = Σ δ φᵀ,  ∂loss/∂b = Σ δ.
 //
-// One workgroup, first an invocation a sample, then an invocation four weights, a bias, or the
-// metrics. Sums over samples run in the order of the batch: the same bits on every run.
+// Every sum runs in an order that does not depend on timing: the same bits on every run.
 
 const CLASSES = 10u;
-// an image is 64 pixels
-const COLUMNS = 16u;
-const WEIGHTS = CLASSES * COLUMNS;
-const MAX_BATCH = 256u;
+// four features each, as in features.wgsl and train_digits.rs
+const COLUMNS = 256u;
+const WIDTH = 64u;
 
 struct Batch {
     // the first sample's place in `order`
     first: u32,
     count: u32,
-    // where the metrics go
-    slot: u32,
 }
 
 struct Model {
@@ -32,78 +28,87 @@ struct Metrics {
 }
 
 @group(0) @binding(0) var<uniform> batch: Batch;
-@group(0) @binding(1) var<storage, read> images: array<array<vec4<f32>, COLUMNS>>;
+@group(0) @binding(1) var<storage, read> features: array<array<vec4<f32>, COLUMNS>>;
 @group(0) @binding(2) var<storage, read> labels: array<u32>;
 @group(0) @binding(3) var<storage, read> order: array<u32>;
 @group(0) @binding(4) var<storage, read> params: Model;
-@group(0) @binding(5) var<storage, read_write> grads: Model;
-@group(0) @binding(6) var<storage, read_write> metrics: array<Metrics>;
+@group(0) @binding(5) var<storage, read_write> delta: array<array<f32, CLASSES>>;
+@group(0) @binding(6) var<storage, read_write> grads: Model;
+// of a place in `order`
+@group(0) @binding(7) var<storage, read_write> metrics: array<Metrics>;
 
-// 10 KiB of the 16 KiB that every device has
-var<workgroup> shared_delta: array<array<f32, CLASSES>, MAX_BATCH>;
-var<workgroup> shared_loss: array<f32, MAX_BATCH>;
-var<workgroup> shared_correct: array<u32, MAX_BATCH>;
+var<workgroup> shared_sum: array<array<f32, WIDTH>, CLASSES>;
+var<workgroup> shared_z: array<f32, CLASSES>;
 
-fn forward(b: u32) {
-    let sample = order[batch.first + b];
-    let label = labels[sample];
-    var z: array<f32, CLASSES>;
-    for (var c = 0u; c < CLASSES; c++) {
-        var sum = vec4(0.0);
-        for (var k = 0u; k < COLUMNS; k++) {
-            sum += params.weight[c][k] * images[sample][k];
+// A workgroup a sample: its logits, of which each invocation adds up some columns, then δ.
+@compute @workgroup_size(WIDTH)
+fn forward(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) i: u32) {
+    let place = batch.first + group.x;
+    let sample = order[place];
+    var sum: array<vec4<f32>, CLASSES>;
+    for (var k = i; k < COLUMNS; k += WIDTH) {
+        let feature = features[sample][k];
+        for (var c = 0u; c < CLASSES; c++) {
+            sum[c] += params.weight[c][k] * feature;
         }
-        z[c] = params.bias[c] + ((sum.x + sum.y) + (sum.z + sum.w));
     }
-
-    // without the largest logit every exponent is zero or below, so that none overflows
-    var best = 0u;
-    for (var c = 1u; c < CLASSES; c++) {
-        best = select(best, c, z[c] > z[best]);
-    }
-    let largest = z[best];
-    var total = 0.0;
     for (var c = 0u; c < CLASSES; c++) {
-        total += exp(z[c] - largest);
-    }
-
-    for (var c = 0u; c < CLASSES; c++) {
-        let p = exp(z[c] - largest) / total;
-        shared_delta[b][c] = (p - select(0.0, 1.0, c == label)) / f32(batch.count);
-    }
-    shared_loss[b] = log(total) - (z[label] - largest);
-    shared_correct[b] = select(0u, 1u, best == label);
-}
-
-@compute @workgroup_size(MAX_BATCH)
-fn main(@builtin(local_invocation_index) i: u32) {
-    if i < batch.count {
-        forward(i);
+        shared_sum[c][i] = (sum[c].x + sum[c].y) + (sum[c].z + sum[c].w);
     }
     workgroupBarrier();
 
-    if i < WEIGHTS {
-        let c = i / COLUMNS;
-        let k = i % COLUMNS;
-        var sum = vec4(0.0);
-        for (var b = 0u; b < batch.count; b++) {
-            sum += shared_delta[b][c] * images[order[batch.first + b]][k];
+    if i < CLASSES {
+        var z = params.bias[i];
+        for (var j = 0u; j < WIDTH; j++) {
+            z += shared_sum[i][j];
         }
-        grads.weight[c][k] = sum;
-    } else if i < WEIGHTS + CLASSES {
-        let c = i - WEIGHTS;
-        var sum = 0.0;
-        for (var b = 0u; b < batch.count; b++) {
-            sum += shared_delta[b][c];
+        shared_z[i] = z;
+    }
+    workgroupBarrier();
+
+    if i < CLASSES {
+        // without the largest logit every exponent is zero or below, so that none overflows
+        var best = 0u;
+        for (var c = 1u; c < CLASSES; c++) {
+            best = select(best, c, shared_z[c] > shared_z[best]);
         }
-        grads.bias[c] = sum;
-    } else if i == WEIGHTS + CLASSES {
-        var loss = 0.0;
-        var correct = 0u;
-        for (var b = 0u; b < batch.count; b++) {
-            loss += shared_loss[b];
-            correct += shared_correct[b];
+        let largest = shared_z[best];
+        var total = 0.0;
+        for (var c = 0u; c < CLASSES; c++) {
+            total += exp(shared_z[c] - largest);
         }
-        metrics[batch.slot] = Metrics(loss / f32(batch.count), correct);
+
+        let label = labels[sample];
+        let p = exp(shared_z[i] - largest) / total;
+        delta[group.x][i] = (p - select(0.0, 1.0, i == label)) / f32(batch.count);
+        if i == label {
+            metrics[place] = Metrics(log(total) - (shared_z[i] - largest), select(0u, 1u, best == label));
+        }
+    }
+}
+
+// An invocation four columns of every class, summed over the batch.
+@compute @workgroup_size(WIDTH)
+fn gradient(@builtin(global_invocation_id) id: vec3<u32>) {
+    let k = id.x;
+    if k >= COLUMNS {
+        return;
+    }
+    var weight: array<vec4<f32>, CLASSES>;
+    for (var b = 0u; b < batch.count; b++) {
+        let feature = features[order[batch.first + b]][k];
+        for (var c = 0u; c < CLASSES; c++) {
+            weight[c] += delta[b][c] * feature;
+        }
+    }
+    for (var c = 0u; c < CLASSES; c++) {
+        grads.weight[c][k] = weight[c];
+    }
+    if k < CLASSES {
+        var bias = 0.0;
+        for (var b = 0u; b < batch.count; b++) {
+            bias += delta[b][k];
+        }
+        grads.bias[k] = bias;
     }
 }
