@@ -22,6 +22,7 @@
 
 use std::error::Error;
 use std::f64::consts::{PI, TAU};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::mpsc;
@@ -139,28 +140,30 @@ fn run(args: &Args) -> Result<()> {
     }
     let digits = Digits::load()?;
     let trainer = pollster::block_on(Trainer::new(&digits, args.batch))?;
-    println!("adapter: {}", trainer.adapter);
-    println!("data: {} digits to train on, {} to test", digits.train, digits.labels.len() - digits.train);
+    // println would panic if nobody reads any more
+    let mut out = std::io::stdout();
+    writeln!(out, "adapter: {}", trainer.adapter)?;
+    writeln!(out, "data: {} digits to train on, the last {} to test", digits.train, digits.labels.len() - digits.train)?;
 
     let shown = |choice: &&Choice| args.optimizer == "all" || args.optimizer == choice.name;
     let mut curves = Vec::new();
     for choice in CHOICES.iter().filter(shown) {
         let run = trainer.train(choice, args.lr.unwrap_or(choice.lr), args, &bar(choice.name, args.epochs))?;
-        println!("{run}");
+        writeln!(out, "{run}")?;
         curves.push((choice, run.losses));
     }
     let others: Vec<_> = CHOICES.iter().filter(|choice| !shown(choice)).collect();
     if !others.is_empty() {
-        println!("the other optimizers, for the picture:");
+        writeln!(out, "the other optimizers, for the picture:")?;
     }
     for choice in others {
         let run = trainer.train(choice, choice.lr, args, &bar(choice.name, args.epochs))?;
-        println!("{run}");
+        writeln!(out, "{run}")?;
         curves.push((choice, run.losses));
     }
     curves.sort_by_key(|(choice, _)| CHOICES.iter().position(|other| other.name == choice.name));
     plot(&args.plot, &curves).map_err(|error| format!("{}: {error}", args.plot.display()))?;
-    println!("wrote {}", args.plot.display());
+    writeln!(out, "wrote {}", args.plot.display())?;
     Ok(())
 }
 
@@ -567,14 +570,14 @@ fn plot(path: &Path, curves: &[(&Choice, Vec<f64>)]) -> Result<()> {
     let epochs = curves.iter().map(|(_, losses)| losses.len()).max().unwrap_or(0).max(2);
 
     // large, to be scaled down where it is shown
-    let root = BitMapBackend::new(path, (1800, 1200)).into_drawing_area();
+    let root = BitMapBackend::new(path, (1200, 800)).into_drawing_area();
     root.fill(&WHITE)?;
     let mut chart = ChartBuilder::on(&root)
-        .caption("Softmax classifier on random Fourier features of handwritten digits", ("sans-serif", 50))
-        .margin(30)
-        .margin_right(50)
-        .x_label_area_size(90)
-        .y_label_area_size(130)
+        .caption("Softmax classifier on random Fourier features of handwritten digits", ("sans-serif", 34))
+        .margin(20)
+        .margin_right(34)
+        .x_label_area_size(60)
+        .y_label_area_size(88)
         .build_cartesian_2d(1.0..epochs as f64, (low..high).log_scale().with_key_points(ticks(low, high)))?;
     chart
         .configure_mesh()
@@ -583,21 +586,21 @@ fn plot(path: &Path, curves: &[(&Choice, Vec<f64>)]) -> Result<()> {
         .x_labels(10)
         .x_label_formatter(&|epoch| format!("{epoch:.0}"))
         .y_label_formatter(&|loss| loss.to_string())
-        .label_style(("sans-serif", 32))
-        .axis_desc_style(("sans-serif", 36))
-        .bold_line_style(GREY_300.stroke_width(2))
+        .label_style(("sans-serif", 22))
+        .axis_desc_style(("sans-serif", 24))
+        .bold_line_style(GREY_300.stroke_width(1))
         .light_line_style(TRANSPARENT)
         .draw()?;
     for (choice, losses) in curves {
         let points = losses.iter().zip(1..).filter(|(loss, _)| visible(loss)).map(|(&loss, epoch)| (f64::from(epoch), loss));
-        let style = choice.color.stroke_width(4);
-        let key = |(x, y)| [(x, y), (x + 56, y)];
+        let style = choice.color.stroke_width(3);
+        let key = |(x, y)| [(x, y), (x + 38, y)];
         // projected optimizers are often where the ones are that they modify: dashes let both be seen
         match choice.dashed {
             true => chart
-                .draw_series(DashedLineSeries::new(points, 14, 14, style))?
+                .draw_series(DashedLineSeries::new(points, 10, 10, style))?
                 .label(choice.name)
-                .legend(move |at| DashedPathElement::new(key(at), 14, 7, style)),
+                .legend(move |at| DashedPathElement::new(key(at), 10, 6, style)),
             false => {
                 chart.draw_series(LineSeries::new(points, style))?.label(choice.name).legend(move |at| PathElement::new(key(at), style))
             }
@@ -606,11 +609,11 @@ fn plot(path: &Path, curves: &[(&Choice, Vec<f64>)]) -> Result<()> {
     chart
         .configure_series_labels()
         .position(SeriesLabelPosition::UpperRight)
-        .legend_area_size(76)
-        .margin(24)
+        .legend_area_size(52)
+        .margin(16)
         .background_style(WHITE)
         .border_style(GREY_300)
-        .label_font(("sans-serif", 34))
+        .label_font(("sans-serif", 23))
         .draw()?;
     root.present()?;
     Ok(())

@@ -9,7 +9,7 @@ const TAU = 6.283185307179586;
 const PIXELS = 64u;
 // four features each, as in softmax.wgsl and train_digits.rs
 const COLUMNS = 256u;
-// φ(x)·φ(y) is 16 times the kernel: the same step of the weights moves the logits 16 times as far
+// φ(x)·φ(y) is close to 16 times the kernel; the larger φ is, the further a step moves the logits
 const SCALE = 4.0 * sqrt(2.0 / f32(4u * COLUMNS));
 
 struct Map {
