@@ -1,8 +1,8 @@
 use crate::gpu::DType;
 
 /// What can go wrong. Every variant names the tensor, option or limit it is about, what was
-/// expected and what was found. After an error nothing is half done: no buffer was written and no
-/// object changed.
+/// expected and what was found. After an error in what was asked for nothing is half done: no
+/// buffer was written and no object changed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

@@ -353,3 +353,30 @@ fn a_norm_beyond_f32_is_not_finite() {
         assert_eq!(read(&gpu, &param).iter().all(|&p| p == 0.0), skipped, "{dtype} {value}");
     }
 }
+
+#[test]
+fn a_loaded_state_neither_skips_nor_rescales() {
+    let gpu = gpu(Checks::Unchecked);
+    let param = f32s(&gpu, &[3]);
+    let grad = f32s(&gpu, &[3]);
+    let sgd = Sgd { lr: 1.0, ..Default::default() };
+    let make = |options: &Options| optimizer(&gpu, &sgd, std::slice::from_ref(&param), std::slice::from_ref(&grad), options).unwrap();
+    // saved just after a step that was skipped, with a loss scale of its own
+    let saved = make(&Options { max_norm: Some(1.0), loss_scale: LossScale::Fixed(1024.0), ..Default::default() });
+    grad.write(&gpu, &[f32::NAN; 3]).unwrap();
+    step(&gpu, &saved);
+    let bytes = block_on(saved.state_dict()).unwrap();
+    grad.write(&gpu, &[1.0f32; 3]).unwrap();
+    for (options, moved) in [
+        (Options::default(), 1.0),
+        (Options { loss_scale: LossScale::Fixed(4.0), ..Default::default() }, 0.25),
+        (Options { loss_scale: LossScale::dynamic(), ..Default::default() }, 1.0 / 1024.0),
+    ] {
+        param.write(&gpu, &[0.0f32; 3]).unwrap();
+        let mut loaded = make(&options);
+        loaded.load_state_dict(&bytes).unwrap();
+        step(&gpu, &loaded);
+        assert_eq!(read(&gpu, &param), [-moved; 3], "{options:?}");
+        assert_eq!(block_on(loaded.status()).unwrap().skipped_steps, 1);
+    }
+}

@@ -15,7 +15,7 @@ fn small() -> Gpu {
 #[test]
 fn a_tensor_larger_than_a_binding_takes_its_step_in_ranges() {
     let gpu = small();
-    let shapes: [&[usize]; 6] = [&[50_001], &[90, 401], &[3, 20_002], &[130, 130], &[7], &[66, 300]];
+    let shapes: [&[usize]; 7] = [&[50_001], &[90, 401], &[3, 20_002], &[130, 130], &[7], &[66, 300], &[10, 8192]];
     for (name, pair) in algorithms() {
         for (dtype, master_weights) in [(DType::F32, false), (DType::F16, true)] {
             let params = Tensor::arena(&gpu, &shapes, dtype).unwrap();

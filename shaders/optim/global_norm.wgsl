@@ -7,7 +7,8 @@
 //   after growth_interval finite steps in a row: loss_scale *= growth_factor  (torch.amp.GradScaler)
 //
 // PARTIAL: workgroups of 256 stride over chunks and leave a sum and a flag each.
-// FINISH: one workgroup adds them up. A norm beyond f32 counts as non-finite.
+// FINISH: one workgroup adds them up. A norm beyond 1.3e19, whose square is
+// near the end of f32, counts as non-finite.
 // Deterministic: the order of the sums depends on the list of tensors alone. Bytes an element: the
 // gradient's own, once.
 
@@ -141,7 +142,8 @@ fn main(@builtin(local_invocation_index) invocation: u32) {
         return;
     }
     let norm = sqrt(total.x);
-    let skip = total.y > 0.0 || (bitcast<u32>(norm) & 0x7f800000u) == 0x7f800000u;
+    // by the bits of the sum, and short of infinity, of which a compiler may assume that it does not occur
+    let skip = total.y > 0.0 || (bitcast<u32>(total.x) & 0x7fffffffu) >= 0x7f000000u;
     let scale = status.loss_scale;
     let clip = min(1.0, constants.max_norm / (norm + 1e-6));
     status.norm = norm;
@@ -154,7 +156,7 @@ fn main(@builtin(local_invocation_index) invocation: u32) {
     if skip {
         status.loss_scale = scale * constants.backoff_factor;
         status.growth_tracker = 0u;
-    } else if status.growth_tracker + 1u == constants.growth_interval {
+    } else if status.growth_tracker + 1u >= constants.growth_interval {
         // never beyond f32
         let grown = scale * constants.growth_factor;
         status.loss_scale = select(grown, scale, (bitcast<u32>(grown) & 0x7f800000u) == 0x7f800000u);

@@ -108,6 +108,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         }
         atomicMax(&shared_maximum, maximum);
         workgroupBarrier();
+        // one invocation may have written coefficients that another replaces below
+        storageBarrier();
         total = shared_total;
         maximum = atomicLoad(&shared_maximum);
         // the next task stores to both

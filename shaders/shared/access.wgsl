@@ -6,7 +6,7 @@
 // is read, and written with the same value, more than once.
 //
 // Bindings: 2 scalars, 3 param, 4 grad, 5 to 7 states, 8 master; traversals and optimizers add
-// 0 constants, 1 ranges, 9 and 10.
+// 0 constants, 1 ranges, 9 the projection.
 //
 // SUMS only reads the parameter; READ_STATES only reads the states; NO_GRAD has no gradient.
 // SHARED: parameter and gradient are ranges of one buffer, which may not be bound as read and as

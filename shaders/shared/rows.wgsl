@@ -2,7 +2,7 @@
 // (⟨p,p⟩, ⟨g,g⟩, ⟨p,g⟩, ⟨p,u⟩).
 //
 // A task is some rows, or a segment of a row, of one length, one after another in one tensor; the table
-// lists tasks of more rows first. LANES invocations share a task: 8, 64 or 256. Workgroups of 256
+// lists tasks of more rows first. LANES invocations share a task: 8, 64 or 256 (4 or 8 with PARTIAL_SUMS). Workgroups of 256
 // stride over the tasks. Deterministic: the order of each sum depends on the shape and the place of
 // the tensor alone.
 //

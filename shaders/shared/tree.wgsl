@@ -1,5 +1,5 @@
 // Sums over a workgroup as a tree of fixed shape: runs of 8, then the partial results one after
-// another. Two barriers where a binary tree takes eight, which is what costs on a software driver.
+// another. Two or three barriers where a binary tree takes eight, which is what costs on a software driver.
 
 var<workgroup> shared_sums: array<vec4<f32>, 256>;
 var<workgroup> shared_partials: array<vec4<f32>, 32>;

@@ -10,10 +10,13 @@ use crate::{Error, Result};
 /// recording once and waits for it.
 ///
 /// # Errors
-/// [`Error::DeviceLost`], [`Error::OutOfMemory`].
+/// [`Error::DeviceLost`], [`Error::OutOfMemory`]; in a browser [`Error::MissingFeatures`] without
+/// timestamps.
 pub async fn measure(gpu: &Gpu, recording: &Recording) -> Result<Duration> {
     match gpu.device().features().contains(wgpu::Features::TIMESTAMP_QUERY) {
         true => by_timestamps(gpu, recording).await,
+        // the browser's clock is not the standard library's
+        false if cfg!(target_arch = "wasm32") => Err(Error::MissingFeatures { missing: wgpu::Features::TIMESTAMP_QUERY }),
         false => by_clock(gpu, recording).await,
     }
 }

@@ -92,7 +92,7 @@ pub enum Shape {
     Cpu,
 }
 
-/// Options of [`Gpu::with_options`] and [`Gpu::headless_with_options`].
+/// Options of [`Gpu::with_options`].
 #[derive(Clone, Debug, Default)]
 pub struct GpuOptions {
     /// Whether shaders check bounds. Default: unchecked.
@@ -119,7 +119,8 @@ struct Inner {
 }
 
 impl Gpu {
-    /// Wraps the caller's device and queue. Nothing is submitted without being asked for, and the
+    /// Wraps the caller's device and queue. Nothing is submitted but uploads and what the
+    /// documentation says, and the
     /// device is the caller's to poll, lose and destroy.
     ///
     /// # Errors
@@ -223,6 +224,12 @@ impl Gpu {
         self.queue().submit([encoder.finish()])
     }
 
+    /// The bytes of a buffer that a binding may hold: the device's limit, and no more than kernels can
+    /// count in 32 bits, which some devices' limits exceed.
+    pub(crate) fn binding_limit(&self) -> u64 {
+        self.limits().max_storage_buffer_binding_size.min(1 << 31)
+    }
+
     /// Whether the adapter is a software driver, which wants long sequential work for few threads,
     /// where a GPU wants short work for many.
     pub(crate) fn is_cpu(&self) -> bool {
@@ -261,8 +268,11 @@ impl Gpu {
     }
 
     /// Runs `make` and returns the first error of the kinds in `filters`, if wgpu knows it at once
-    /// (native back ends do; in a browser it reaches the device's own error handler).
+    /// (native back ends do; in a browser there is no scope, and it reaches the device's own handler).
     pub(crate) fn scoped<T>(&self, filters: &[wgpu::ErrorFilter], make: impl FnOnce() -> T) -> (T, Option<wgpu::Error>) {
+        if cfg!(target_arch = "wasm32") {
+            return (make(), None);
+        }
         let guards: Vec<_> = filters.iter().map(|&filter| self.device().push_error_scope(filter)).collect();
         let value = make();
         let mut error = None;

@@ -76,7 +76,8 @@ impl Optimizer {
         Self::with_options(gpu, algorithm, params, Options::default())
     }
 
-    /// [`Optimizer::new`] with options.
+    /// [`Optimizer::new`] with options. Master weights, and Adagrad's initial accumulators if they are not
+    /// zero, are filled by a submission now: parameters must hold their values when this is called.
     ///
     /// # Errors
     /// As [`Optimizer::new`].
@@ -100,11 +101,7 @@ impl Optimizer {
             params.iter().map(|p| Known { name: p.name.to_owned(), param: p.param.clone(), group: p.group, frozen: false }).collect();
         let n = params.len() as u64;
         let usage = BufferUsages::STORAGE | BufferUsages::COPY_DST | BufferUsages::COPY_SRC;
-        let status = GradientStatus {
-            factor: (1.0 / options.loss_scale.initial()) as f32,
-            loss_scale: options.loss_scale.initial() as f32,
-            ..Default::default()
-        };
+        let status = options.status();
         let tables = Tables {
             control: gpu.buffer("gradus.optim.control", n * size_of::<Control>() as u64, usage)?,
             scalars: gpu.buffer("gradus.optim.scalars", n * size_of::<Scalars>() as u64, usage)?,
@@ -137,6 +134,8 @@ impl Optimizer {
         let staging = self.gpu.staging("gradus.optim.control", bytemuck::cast_slice(&control))?;
         self.copy_control(encoder, &staging);
         self.recording.encode(encoder);
+        // the recording, encoded alone, goes on with all parameters
+        self.prepare(encoder);
         Ok(())
     }
 

@@ -2,6 +2,7 @@
 
 use super::algorithm::{check, fraction, not_negative};
 use crate::Result;
+use crate::shaders::layout::GradientStatus;
 
 /// Learning rate and weight decay of some parameters.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -68,7 +69,7 @@ pub struct Options {
     /// decay.
     pub groups: Vec<Group>,
     /// Keep an f32 copy of parameters of 16 bits, which the step reads and writes; the parameters are
-    /// its rounded image. Default: false.
+    /// its rounded image. The copy is made when the optimizer is. Default: false.
     pub master_weights: bool,
     /// Default: to nearest.
     pub rounding: Rounding,
@@ -77,7 +78,8 @@ pub struct Options {
     pub max_norm: Option<f64>,
     /// Default: 1, fixed.
     pub loss_scale: LossScale,
-    /// Skip a step in which any gradient is NaN or infinite, or their norm is beyond f32: nothing
+    /// Skip a step in which any gradient is NaN or infinite, or their norm is beyond 1.3e19 (whose square
+    /// is near the end of f32): nothing
     /// changes on the device, step counts included. Implied by `max_norm` and by a loss scale other
     /// than `Fixed(1.0)`. Default: false.
     pub skip_non_finite: bool,
@@ -100,6 +102,12 @@ impl Options {
     /// Whether the gradients are read once before the step.
     pub(super) fn reads_gradients_first(&self) -> bool {
         self.skip_non_finite || self.max_norm.is_some() || self.loss_scale != LossScale::Fixed(1.0)
+    }
+
+    /// What the device knows of the gradients before the first step.
+    pub(super) fn status(&self) -> GradientStatus {
+        let scale = self.loss_scale.initial();
+        GradientStatus { factor: (1.0 / scale) as f32, loss_scale: scale as f32, ..Default::default() }
     }
 
     /// Whether every option is in its range.

@@ -15,14 +15,18 @@ const SMALL: u64 = 64;
 
 /// Rows up to this length are summed by 8 invocations, and up to the second by 64, longer ones by 256:
 /// 8 load the 128 bytes of a cache line at a time, and 64 keep enough loads in flight where rows are
-/// few. On a software driver, which executes 8 invocations at a time, an invocation has a short row
-/// to itself, 8 share a long one, and nobody waits for another.
+/// few. On a software driver, which executes 8 invocations at a time, 4 share a short row, 8 a
+/// long one, and nobody waits for another.
 const SHORT_ROW: u64 = 512;
 const MEDIUM_ROW: u64 = 8192;
 
 /// A long row of a tensor of few rows is summed in segments of this length, to occupy a GPU. A binding
 /// holds at least one.
-const SEGMENT: u64 = 8 * 1024;
+const SEGMENT: u64 = 4 * 1024;
+
+/// The longest row that is not cut into segments: four of them, the share of 4 invocations, are far below
+/// the 65,535 rounds of all loops together after which a software driver ends an invocation.
+const LONGEST_ROW: u64 = 1 << 17;
 
 /// A tensor of as many rows as this occupies a GPU without segments.
 const MANY_ROWS: u64 = 64;
@@ -147,13 +151,7 @@ impl<'a> Builder<'a> {
             state_len: 0,
             pieces: Vec::new(),
         };
-        let limits = gpu.limits();
-        Self {
-            gpu,
-            batch,
-            alignment: binding_alignment(gpu),
-            limit: limits.max_storage_buffer_binding_size.min(limits.max_buffer_size) / 4 * 4,
-        }
+        Self { gpu, batch, alignment: binding_alignment(gpu), limit: gpu.binding_limit().min(gpu.limits().max_buffer_size) / 4 * 4 }
     }
 
     /// Adds the first elements of `rest`, as many as fit, and returns how many that were. A tensor is
@@ -241,8 +239,9 @@ fn cut(param: &Tensor, start: u64, room: u64, segment: Option<u64>) -> u64 {
         let end = start + length;
         return if end.is_multiple_of(2) || param.dtype().size() == 4 { length } else { 0 };
     }
-    // an even number of rows, for the same reason
-    room / (2 * columns) * (2 * columns)
+    // of 16-bit elements an even number of rows, for the same reason
+    let unit = if param.dtype().size() == 4 { columns } else { 2 * columns };
+    room / unit * unit
 }
 
 impl Batch {
@@ -260,7 +259,7 @@ impl Batch {
     }
 
     /// How long chunks are, and how many invocations share one: a workgroup's block, except that on a
-    /// software driver 64 invocations do as much, since what each costs to begin is to be spread.
+    /// software driver 16 invocations do as much, since what each costs to begin is to be spread.
     fn chunk_size(&self, gpu: &Gpu) -> (u64, u32) {
         let cells = self.pieces.iter().map(|piece| piece.elements.end - piece.elements.start).sum::<u64>() / 4;
         (4 * gpu.block(cells), if gpu.is_cpu() { 16 } else { 256 })
@@ -462,13 +461,16 @@ fn columns(param: &Tensor) -> u64 {
 fn segment(gpu: &Gpu, param: &Tensor) -> u64 {
     let columns = columns(param);
     let rows = param.len() as u64 / columns;
-    if rows >= MANY_ROWS && 2 * columns <= room(gpu, param.dtype(), DType::F32) { columns } else { columns.min(SEGMENT) }
+    if rows >= MANY_ROWS && columns <= LONGEST_ROW && 2 * columns <= room(gpu, param.dtype(), DType::F32) {
+        columns
+    } else {
+        columns.min(SEGMENT)
+    }
 }
 
 /// How many elements of two types, and of f32 states, a binding holds wherever they begin.
 fn room(gpu: &Gpu, param: DType, grad: DType) -> u64 {
-    let limits = gpu.limits();
-    let bytes = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
+    let bytes = gpu.binding_limit().min(gpu.limits().max_buffer_size);
     // what lies before the first element, and the phase of the states
     bytes.saturating_sub(binding_alignment(gpu) + 16) / param.size().max(grad.size()).max(4)
 }

@@ -6,8 +6,9 @@ use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 
 use super::optimizer::Optimizer;
-use super::options::{Group, Rounding};
+use super::options::{Group, LossScale, Rounding};
 use crate::gpu::{Element, Tensor, read_all};
+use crate::shaders::layout::GradientStatus;
 use crate::{Error, Result};
 
 /// The value of the metadata key `format`.
@@ -78,7 +79,7 @@ impl Optimizer {
                 continue;
             }
             match metadata.get(&key) {
-                Some(found) if *found == expected => {}
+                Some(found) if same(found, &expected) => {}
                 Some(found) => differ(format!("{key} is {found}, expected {expected}")),
                 None => differ(format!("{key} is missing, expected {expected}")),
             }
@@ -123,6 +124,19 @@ impl Optimizer {
                 None => {}
             }
         }
+        // what the options say is not the file's to change, nor whether the last step was skipped
+        let mut status = self.options.status();
+        if let Some(saved) =
+            file.tensor(LOSS_SCALE).ok().and_then(|view| bytemuck::try_pod_read_unaligned::<GradientStatus>(view.data()).ok())
+        {
+            status = GradientStatus { norm: saved.norm, skipped: saved.skipped, ..status };
+            if matches!(self.options.loss_scale, LossScale::Dynamic { .. }) {
+                status = GradientStatus { loss_scale: saved.loss_scale, growth_tracker: saved.growth_tracker, ..status };
+                if !(saved.loss_scale.is_finite() && saved.loss_scale > 0.0) {
+                    differ(format!("the loss scale is {}", saved.loss_scale));
+                }
+            }
+        }
         if !differences.is_empty() {
             return Err(Error::StateMismatch { differences });
         }
@@ -133,7 +147,7 @@ impl Optimizer {
             upload::<f32>(self, &entry.pieces, view.data())?;
         }
         self.step_counts()?.write(&self.gpu, &counts)?;
-        upload::<u32>(self, &[self.loss_scaler()?], file.tensor(LOSS_SCALE)?.data())
+        self.loss_scaler()?.write(&self.gpu, bytemuck::cast_slice::<GradientStatus, u32>(&[status]))
     }
 
     fn entries(&self) -> Result<Vec<Entry>> {
@@ -170,6 +184,12 @@ impl Optimizer {
             ("groups".to_owned(), serde_json::Value::from(groups).to_string()),
         ])
     }
+}
+
+/// Whether two texts are equal, or as JSON, whatever the order of keys.
+fn same(a: &str, b: &str) -> bool {
+    let parse = |text: &str| serde_json::from_str::<serde_json::Value>(text).ok();
+    a == b || parse(a).is_some_and(|value| parse(b) == Some(value))
 }
 
 /// `[[lr, weight_decay], ...]`

@@ -91,7 +91,7 @@ pub fn cast(gpu: &Gpu, recording: &mut Recording, x: &Tensor, y: &Tensor) -> Res
     defines.extend(x.shares_buffer(y).then_some("SHARED"));
     defines.extend((y.dtype() != DType::F32 && !y.len().is_multiple_of(2)).then_some("ODD"));
     let kernel = gpu.kernel(&shaders::vector::CAST, &defines, &[])?;
-    let limit = (gpu.limits().max_storage_buffer_binding_size - binding_alignment(gpu)) / 4 / 256 * 256;
+    let limit = (gpu.binding_limit() - binding_alignment(gpu)) / 4 / 256 * 256;
     let len = x.len() as u64;
     for start in (0..len).step_by(limit as usize) {
         let part = start..(start + limit).min(len);
@@ -192,7 +192,7 @@ fn map(
     let mut defines = defines.to_vec();
     defines.push(["DTYPE_F32", "DTYPE_F16", "DTYPE_BF16"][float(y.dtype())]);
     defines.extend(x.is_some_and(|x| x.shares_buffer(y)).then_some("SHARED"));
-    let longest = gpu.limits().max_storage_buffer_binding_size - binding_alignment(gpu);
+    let longest = gpu.binding_limit() - binding_alignment(gpu);
     for (unit, range) in ranges(x, y, longest / 16 * 4) {
         let mut defines = defines.clone();
         defines.extend_from_slice(match unit {

@@ -91,7 +91,7 @@ fn reduce(
         (bindings, before_x / 4, before_y / 4)
     };
 
-    let longest = (gpu.limits().max_storage_buffer_binding_size - binding_alignment(gpu)) / 16 / BLOCK * BLOCK;
+    let longest = (gpu.binding_limit() - binding_alignment(gpu)) / 16 / BLOCK * BLOCK;
     let scalar = [Some(x), y].into_iter().flatten().any(|operand| !operand.offset().is_multiple_of(16));
     for start in (0..cells).step_by(longest.max(BLOCK) as usize) {
         let end = (start + longest.max(BLOCK)).min(cells);
