@@ -11,6 +11,7 @@
 
 #import shared/control
 #import shared/scalars
+#import shared/wide
 
 // The rule that gives `step_size`.
 override RULE: u32 = 0;
@@ -37,15 +38,6 @@ struct BiasCorrectionConstants {
 @group(0) @binding(2) var<storage, read_write> scalars: array<Scalars>;
 @group(0) @binding(3) var<storage, read_write> steps: array<u32>;
 @group(0) @binding(4) var<storage, read> status: GradientStatus;
-
-// a * b as (low, high), by halves of 16 bits.
-fn multiply(a: u32, b: u32) -> vec2<u32> {
-    let low = (a & 0xffffu) * (b & 0xffffu);
-    let middle = (a >> 16u) * (b & 0xffffu) + (low >> 16u);
-    let cross = (a & 0xffffu) * (b >> 16u) + (middle & 0xffffu);
-    let high = (a >> 16u) * (b >> 16u) + (middle >> 16u) + (cross >> 16u);
-    return vec2((cross << 16u) | (low & 0xffffu), high);
-}
 
 // The high 64 bits of the product of two numbers of 64 bits, rounded down.
 fn multiply_high(a: vec2<u32>, b: vec2<u32>) -> vec2<u32> {

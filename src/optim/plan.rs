@@ -157,12 +157,11 @@ impl<'a> Builder<'a> {
     /// Adds the first elements of `rest`, as many as fit, and returns how many that were. A tensor is
     /// cut only if it does not fit in a batch of its own.
     fn take(&mut self, tensor: usize, param: &Tensor, grad: &Tensor, rest: Range<u64>, rows: bool) -> u64 {
-        let empty = self.batch.pieces.is_empty();
         if let Some(fit) = self.fit(param, grad, &rest) {
-            self.add(tensor, rest.clone(), fit);
+            self.add(tensor, param, grad, rest.clone(), fit);
             return rest.end - rest.start;
         }
-        if !empty {
+        if !self.batch.pieces.is_empty() {
             return 0;
         }
         let room = room(self.gpu, param.dtype(), grad.dtype());
@@ -170,7 +169,7 @@ impl<'a> Builder<'a> {
         let part = rest.start..rest.start + length;
         match self.fit(param, grad, &part).filter(|_| length > 0) {
             Some(fit) => {
-                self.add(tensor, part, fit);
+                self.add(tensor, param, grad, part, fit);
                 length
             }
             None => 0,
@@ -194,21 +193,14 @@ impl<'a> Builder<'a> {
         let state = self.batch.state_len + (phase + 4 - self.batch.state_len % 4) % 4;
         let state_end = state + (elements.end - elements.start);
         let fits = [param_window.end - param_window.start, grad_window.end - grad_window.start, state_end * 4];
-        let starts = (param.offset(), grad.offset(), param.dtype().size(), grad.dtype().size());
-        fits.iter().all(|&bytes| bytes <= self.limit).then_some(Fit { param_window, grad_window, state, state_end, starts })
+        fits.iter().all(|&bytes| bytes <= self.limit).then_some(Fit { param_window, grad_window, state, state_end })
     }
 
-    fn add(&mut self, tensor: usize, elements: Range<u64>, fit: Fit) {
+    fn add(&mut self, tensor: usize, param: &Tensor, grad: &Tensor, elements: Range<u64>, fit: Fit) {
         // indices are relative to the windows, whose starts may move down as tensors are added: they
         // are kept relative to the buffers until then
-        let (param, grad, param_size, grad_size) = fit.starts;
-        self.batch.pieces.push(Piece {
-            tensor,
-            param: param / param_size + elements.start,
-            grad: grad / grad_size + elements.start,
-            state: fit.state,
-            elements,
-        });
+        let first = |tensor: &Tensor| tensor.offset() / tensor.dtype().size() + elements.start;
+        self.batch.pieces.push(Piece { tensor, param: first(param), grad: first(grad), state: fit.state, elements });
         self.batch.param_window = fit.param_window;
         self.batch.grad_window = fit.grad_window;
         self.batch.state_len = fit.state_end;
@@ -220,8 +212,6 @@ struct Fit {
     grad_window: Range<u64>,
     state: u64,
     state_end: u64,
-    /// Offsets and element sizes of parameter and gradient.
-    starts: (u64, u64, u64, u64),
 }
 
 /// How many elements from `start` on a piece of at most `room` may have.
