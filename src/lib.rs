@@ -31,6 +31,8 @@
 
 mod error;
 pub mod gpu;
+pub mod graph;
+pub mod krylov;
 pub mod optim;
 pub mod reference;
 pub mod vector;

@@ -15,6 +15,12 @@ pub(crate) struct KernelSource {
     pub permutations: &'static [Permutation],
 }
 
+impl fmt::Debug for KernelSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
 /// One set of defines that the build script validated.
 pub(crate) struct Permutation {
     /// Sorted.
@@ -23,7 +29,7 @@ pub(crate) struct Permutation {
 }
 
 /// A buffer of group 0.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct BindingLayout {
     pub index: u32,
     pub name: &'static str,
@@ -43,12 +49,16 @@ pub enum Access {
     ReadWrite,
 }
 
+/// The name of the output that a template declares for the build alone.
+const STAND_IN: &str = "stand_in";
+
 /// What makes two pipelines the same.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Key {
     source: ByAddress,
     defines: Vec<&'static str>,
     constants: Vec<(&'static str, u32)>,
+    generated: String,
 }
 
 /// Sources are statics: their address tells them apart.
@@ -73,8 +83,21 @@ impl Key {
     pub fn new(source: &'static KernelSource, defines: &[&'static str], constants: &[(&'static str, u32)]) -> Self {
         let mut defines = defines.to_vec();
         defines.sort_unstable();
-        Self { source: ByAddress(source), defines, constants: constants.to_vec() }
+        Self { source: ByAddress(source), defines, constants: constants.to_vec(), generated: String::new() }
     }
+
+    /// The bindings are those that the text declares.
+    pub fn completed_by(self, generated: &Generated) -> Self {
+        Self { generated: generated.wgsl.clone(), ..self }
+    }
+}
+
+/// WGSL made at run time that completes a template of `shaders/`: appended to it, in place of what the
+/// template holds under `#ifndef GENERATED`, a stand-in that lets the build validate it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Generated {
+    pub wgsl: String,
+    pub bindings: Vec<BindingLayout>,
 }
 
 /// A compiled pipeline. Clones share it.
@@ -88,11 +111,11 @@ struct Inner {
     label: String,
     pipeline: wgpu::ComputePipeline,
     layout: wgpu::BindGroupLayout,
-    bindings: &'static [BindingLayout],
+    bindings: Vec<BindingLayout>,
 }
 
 impl Kernel {
-    pub fn new(gpu: &Gpu, key: &Key) -> Result<Self> {
+    pub fn new(gpu: &Gpu, key: &Key, generated: Option<&Generated>) -> Result<Self> {
         let source = key.source.0;
         let label = format!("gradus.{}", source.name.replace('/', "."));
         let failed = |reason: String| Error::Pipeline { kernel: format!("{label} {:?} {:?}", key.defines, key.constants), reason };
@@ -100,7 +123,17 @@ impl Kernel {
         let Some(permutation) = permutation else {
             return Err(failed("the build did not validate this permutation".into()));
         };
-        let wgsl = preprocess::conditionals(source.source, &key.defines).map_err(failed)?;
+        let mut defines = key.defines.clone();
+        let mut bindings = permutation.bindings.to_vec();
+        if let Some(generated) = generated {
+            defines.push("GENERATED");
+            bindings.retain(|binding| binding.name != STAND_IN);
+            bindings.extend(&generated.bindings);
+        }
+        let mut wgsl = preprocess::conditionals(source.source, &defines).map_err(failed)?;
+        if let Some(generated) = generated {
+            wgsl.push_str(&generated.wgsl);
+        }
         let constants: Vec<(&str, f64)> = key.constants.iter().map(|&(name, value)| (name, f64::from(value))).collect();
         let device = gpu.device();
         let filters = [wgpu::ErrorFilter::Validation, wgpu::ErrorFilter::Internal];
@@ -110,12 +143,12 @@ impl Kernel {
                 Checks::Checked => wgpu::ShaderRuntimeChecks::checked(),
                 Checks::Unchecked => wgpu::ShaderRuntimeChecks::unchecked(),
             };
-            // SAFETY: the WGSL is this crate's own, validated when it was built. Every index stays in
-            // its binding because the host sizes the bindings and the tables of ranges from tensors
-            // whose extent it has checked, every loop is bounded by such a range, and divisors are
-            // lengths of rows, which are not zero.
+            // SAFETY: the WGSL is this crate's own, validated when it was built, or generated from a graph
+            // whose shapes have been checked. Every index stays in its binding because the host sizes the
+            // bindings and the tables of ranges from tensors whose extent it has checked, every loop is
+            // bounded by such a range, and divisors are lengths of axes, which are not zero.
             let module = unsafe { device.create_shader_module_trusted(descriptor, checks) };
-            let layout = bind_group_layout(device, &label, permutation.bindings);
+            let layout = bind_group_layout(device, &label, &bindings);
             let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
                 label: Some(&label),
                 bind_group_layouts: &[Some(&layout)],
@@ -137,7 +170,7 @@ impl Kernel {
         });
         match error {
             Some(error) => Err(failed(format!("{error}\n{}", numbered(&wgsl)))),
-            None => Ok(Self { inner: Arc::new(Inner { label, pipeline, layout, bindings: permutation.bindings }) }),
+            None => Ok(Self { inner: Arc::new(Inner { label, pipeline, layout, bindings }) }),
         }
     }
 
@@ -153,8 +186,8 @@ impl Kernel {
         &self.inner.layout
     }
 
-    pub fn bindings(&self) -> &'static [BindingLayout] {
-        self.inner.bindings
+    pub fn bindings(&self) -> &[BindingLayout] {
+        &self.inner.bindings
     }
 }
 

@@ -17,7 +17,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 pub use dtype::{DType, Element};
-pub(crate) use kernel::{Kernel, KernelSource};
+pub(crate) use kernel::{BindingLayout, Generated, Kernel, KernelSource};
 pub use measure::measure;
 pub(crate) use readback::read as read_all;
 pub use recording::{Access, BindingInfo, DispatchInfo, Recording};
@@ -35,7 +35,7 @@ pub fn required_limits() -> wgpu::Limits {
         max_bind_groups: 1,
         max_bindings_per_bind_group: 16,
         max_storage_buffers_per_shader_stage: 8,
-        max_uniform_buffers_per_shader_stage: 1,
+        max_uniform_buffers_per_shader_stage: 2,
         max_uniform_buffer_binding_size: 1024,
         max_storage_buffer_binding_size: 1 << 16,
         max_buffer_size: 1 << 16,
@@ -256,14 +256,29 @@ impl Gpu {
         defines: &[&'static str],
         constants: &[(&'static str, u32)],
     ) -> Result<Kernel> {
-        let key = kernel::Key::new(source, defines, constants);
+        self.pipeline(kernel::Key::new(source, defines, constants), None)
+    }
+
+    /// [`Gpu::kernel`] of a template that `generated` completes.
+    pub(crate) fn generated_kernel(
+        &self,
+        source: &'static KernelSource,
+        defines: &[&'static str],
+        constants: &[(&'static str, u32)],
+        generated: &Generated,
+    ) -> Result<Kernel> {
+        let key = kernel::Key::new(source, defines, constants).completed_by(generated);
+        self.pipeline(key, Some(generated))
+    }
+
+    fn pipeline(&self, key: kernel::Key, generated: Option<&Generated>) -> Result<Kernel> {
         // a panic elsewhere leaves the map whole: insertion is its only change
         let kernels = || self.inner.kernels.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(kernel) = kernels().get(&key) {
             return Ok(kernel.clone());
         }
         // compiled outside the lock; should two threads make the same one, either serves
-        let kernel = Kernel::new(self, &key)?;
+        let kernel = Kernel::new(self, &key, generated)?;
         Ok(kernels().entry(key).or_insert(kernel).clone())
     }
 

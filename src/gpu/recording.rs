@@ -20,10 +20,27 @@ pub struct Recording {
 
 #[derive(Clone)]
 struct Dispatch {
-    kernel: Kernel,
+    label: Label,
+    pipeline: wgpu::ComputePipeline,
     bind_group: wgpu::BindGroup,
-    workgroups: u32,
+    workgroups: [u32; 3],
     bindings: Vec<BindingInfo>,
+}
+
+/// A kernel's name: of the crate's own, which are shared, or of a caller's.
+#[derive(Clone)]
+enum Label {
+    Kernel(Kernel),
+    Custom(String),
+}
+
+impl Label {
+    fn as_str(&self) -> &str {
+        match self {
+            Label::Kernel(kernel) => kernel.label(),
+            Label::Custom(label) => label,
+        }
+    }
 }
 
 /// A dispatch of a [`Recording`].
@@ -31,9 +48,9 @@ struct Dispatch {
 pub struct DispatchInfo<'a> {
     /// `gradus.<module>.<kernel>`
     pub kernel: &'a str,
-    /// The number of workgroups.
-    pub workgroups: u32,
-    /// What the kernel reads and writes.
+    /// The number of workgroups in x, y and z.
+    pub workgroups: [u32; 3],
+    /// What the kernel reads and writes; empty for one of a caller's.
     pub bindings: &'a [BindingInfo],
 }
 
@@ -140,7 +157,8 @@ impl Recording {
         match error {
             Some(error) => Err(failed(error.to_string())),
             None => {
-                self.dispatches.push(Dispatch { kernel: kernel.clone(), bind_group, workgroups, bindings: infos });
+                let (label, pipeline) = (Label::Kernel(kernel.clone()), kernel.pipeline().clone());
+                self.dispatches.push(Dispatch { label, pipeline, bind_group, workgroups: [workgroups, 1, 1], bindings: infos });
                 Ok(())
             }
         }
@@ -161,6 +179,24 @@ impl Recording {
         self.dispatch(gpu, kernel, workgroups, &bindings)
     }
 
+    /// Appends a dispatch of the caller's own pipeline, with one bind group, at index 0. The recording
+    /// does not know what it reads and writes: [`Recording::bytes`] leaves it out.
+    ///
+    /// ```
+    /// # fn record(recording: &mut gradus::Recording, pipeline: &wgpu::ComputePipeline, group: &wgpu::BindGroup) {
+    /// recording.custom("stencil", pipeline, group, [64, 64, 1]);
+    /// # }
+    /// ```
+    pub fn custom(&mut self, label: &str, pipeline: &wgpu::ComputePipeline, bind_group: &wgpu::BindGroup, workgroups: [u32; 3]) {
+        self.dispatches.push(Dispatch {
+            label: Label::Custom(label.to_owned()),
+            pipeline: pipeline.clone(),
+            bind_group: bind_group.clone(),
+            workgroups,
+            bindings: Vec::new(),
+        });
+    }
+
     /// Records into the caller's encoder, in a compute pass of its own.
     pub fn encode(&self, encoder: &mut wgpu::CommandEncoder) {
         self.encode_timed(encoder, None);
@@ -177,16 +213,17 @@ impl Recording {
     /// Records into the caller's compute pass. Pipeline and bind group 0 of the pass are changed.
     pub fn encode_in_pass(&self, pass: &mut wgpu::ComputePass) {
         for dispatch in &self.dispatches {
-            pass.set_pipeline(dispatch.kernel.pipeline());
+            let [x, y, z] = dispatch.workgroups;
+            pass.set_pipeline(&dispatch.pipeline);
             pass.set_bind_group(0, &dispatch.bind_group, &[]);
-            pass.dispatch_workgroups(dispatch.workgroups, 1, 1);
+            pass.dispatch_workgroups(x, y, z);
         }
     }
 
     /// The dispatches in order.
     pub fn dispatches(&self) -> impl ExactSizeIterator<Item = DispatchInfo<'_>> {
         self.dispatches.iter().map(|dispatch| DispatchInfo {
-            kernel: dispatch.kernel.label(),
+            kernel: dispatch.label.as_str(),
             workgroups: dispatch.workgroups,
             bindings: &dispatch.bindings,
         })
@@ -215,7 +252,8 @@ impl fmt::Debug for Recording {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "Recording: {} dispatches, {} bytes", self.len(), self.bytes())?;
         for dispatch in self.dispatches() {
-            write!(f, "  {:40} {:6} workgroups {:12} bytes:", dispatch.kernel, dispatch.workgroups, dispatch.bytes())?;
+            let workgroups = dispatch.workgroups.map(u64::from).iter().product::<u64>();
+            write!(f, "  {:40} {:6} workgroups {:12} bytes:", dispatch.kernel, workgroups, dispatch.bytes())?;
             for binding in dispatch.bindings {
                 let sign = match binding.access {
                     Access::Uniform => '=',

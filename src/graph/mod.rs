@@ -1,0 +1,3 @@
+//! A static tensor graph, its derivatives, and its compilation to recordings.
+
+pub(crate) mod template;

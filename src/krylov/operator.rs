@@ -1,0 +1,47 @@
+use crate::{Error, Gpu, Recording, Result, Tensor, vector};
+
+/// A square matrix known by its products alone, which can be recorded.
+///
+/// Vectors are tensors of `dim` elements of f32, of any shape, which do not overlap.
+pub trait LinearOperator {
+    /// The device on which it acts.
+    fn gpu(&self) -> &Gpu;
+
+    /// The number of rows, which is that of the columns.
+    fn dim(&self) -> usize;
+
+    /// Appends what must run once, before any product, after whatever the operator depends on has changed:
+    /// the forward and backward pass of a Hessian, say. Solvers run it when they begin. Default: nothing.
+    ///
+    /// # Errors
+    /// What making a dispatch may fail with.
+    fn record_prepare(&self, _recording: &mut Recording) -> Result<()> {
+        Ok(())
+    }
+
+    /// Appends `y = A x`.
+    ///
+    /// # Errors
+    /// [`Error::Length`] or [`Error::DType`] if a vector is not `dim` elements of f32, [`Error::Overlap`];
+    /// what making a dispatch may fail with.
+    fn record(&self, recording: &mut Recording, x: &Tensor, y: &Tensor) -> Result<()>;
+
+    /// Appends `y = A x` and `dot = ⟨x, y⟩`, `dot` being one f32, for operators that can fuse the two.
+    ///
+    /// # Errors
+    /// As [`LinearOperator::record`].
+    fn record_dot(&self, recording: &mut Recording, x: &Tensor, y: &Tensor, dot: &Tensor) -> Result<()> {
+        self.record(recording, x, y)?;
+        let flat = [self.dim()];
+        vector::dot(self.gpu(), recording, &x.reshape(&flat)?, &y.reshape(&flat)?, dot)
+    }
+}
+
+/// Checks that `vector` is `dim` elements of f32.
+pub(crate) fn expect_vector(name: &str, vector: &Tensor, dim: usize) -> Result<()> {
+    vector.expect_dtype(name, &[crate::DType::F32])?;
+    match vector.len() == dim {
+        true => Ok(()),
+        false => Err(Error::Length { tensor: name.to_owned(), unit: "elements", expected: dim, found: vector.len() }),
+    }
+}
