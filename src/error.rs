@@ -102,6 +102,16 @@ pub enum Error {
         /// The number given.
         found: usize,
     },
+    /// An operation of a graph does not take values of these shapes.
+    #[error("{operation}: {reason}; the shapes are {shapes:?}")]
+    Operation {
+        /// The operation.
+        operation: &'static str,
+        /// The shapes given, in the order of the arguments.
+        shapes: Vec<Vec<usize>>,
+        /// What does not fit.
+        reason: String,
+    },
     /// An option is out of its range.
     #[error("{option} = {found} is not valid: {expected}")]
     Option {
