@@ -2,6 +2,8 @@
 //! `GRADUS_GOLDEN_DIR` if that is set. A file that cannot be interpreted fails.
 
 mod common;
+#[path = "common/curvature.rs"]
+mod curvature;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -10,7 +12,9 @@ use std::{env, fs};
 use common::{gpu, pair, read, step};
 use gradus::Tensor;
 use gradus::gpu::Checks;
+use gradus::graph::Var;
 use gradus::optim::{Optimizer, Param};
+use gradus::reference::graph::evaluate;
 use safetensors::SafeTensors;
 use safetensors::tensor::Dtype;
 use serde_json::Value;
@@ -138,6 +142,56 @@ fn optimizer() {
                     }
                 }
             }
+        }
+    }
+}
+
+/// The interpreter, and the derivatives of graphs.
+#[test]
+fn curvature() {
+    for case in cases("curvature") {
+        let path = case.path.display();
+        let mut case = curvature::build(&case.bytes);
+        let (output, loss, parameters) = (case.output, case.loss, case.vars());
+        let graph = &mut case.graph;
+        let mut vector = Vec::new();
+        for (i, (&parameter, values)) in parameters.iter().zip(&case.vector).enumerate() {
+            let shape = graph.shape(parameter).unwrap().to_vec();
+            let part = graph.input(&format!("vector {i}"), &shape).unwrap();
+            case.values.insert(part, values.clone());
+            vector.push(part);
+        }
+        let gradient = graph.gradient(loss, &parameters).unwrap();
+        let hessian = graph.jvp(&gradient, &parameters, &vector).unwrap();
+        // Jᵀ H J v with J of the output by the parameters and H of the loss by the output
+        let tangent = graph.jvp(&[output], &parameters, &vector).unwrap();
+        let slope = graph.gradient(loss, &[output]).unwrap();
+        let curved = graph.jvp(&slope, &[output], &tangent).unwrap();
+        let gauss_newton = graph.vjp(&[output], &curved, &parameters).unwrap();
+        // Σ over samples of d⟨d, Jv⟩/N; the slope is that of the mean, hence d/N
+        let shape = graph.shape(output).unwrap().to_vec();
+        let products = graph.mul(slope[0], tangent[0]).unwrap();
+        let along = graph.sum(products, &(1..shape.len()).collect::<Vec<_>>()).unwrap();
+        let along = graph.reshape(along, &[&shape[..1], &vec![1; shape.len() - 1]].concat()).unwrap();
+        let weighted = graph.mul(slope[0], along).unwrap();
+        let weighted = graph.scale(weighted, shape[0] as f64).unwrap();
+        let fisher = graph.vjp(&[output], &[weighted], &parameters).unwrap();
+
+        let check = |what: &str, vars: &[Var], expected: Vec<Vec<f64>>| {
+            let found = evaluate(&case.graph, &case.values, vars).unwrap();
+            let scale = expected.iter().flatten().fold(0f64, |m, x| m.max(x.abs()));
+            for (found, expected) in found.iter().zip(&expected) {
+                compare(found, expected, 1e-9 * scale, 1e-9, &format!("{path}: {what}"));
+            }
+        };
+        check("loss", &[loss], vec![case.expected["loss"].clone()]);
+        check("output", &[output], vec![case.expected["output"].clone()]);
+        for (what, vars) in [("gradient", &gradient), ("hessian", &hessian), ("gauss_newton", &gauss_newton)] {
+            check(what, vars, case.expected(what).unwrap_or_else(|| panic!("{path}: {what}")));
+        }
+        match case.expected("fisher") {
+            Some(expected) => check("fisher", &fisher, expected),
+            None => assert!(!case.expected.keys().any(|name| name.starts_with("fisher")), "{path}"),
         }
     }
 }

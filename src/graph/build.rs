@@ -139,6 +139,19 @@ impl Graph {
         id
     }
 
+    /// What `build` makes of the graph, or the graph as it was if that fails.
+    pub(crate) fn attempt<T>(&mut self, build: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        let before = self.nodes.len();
+        let result = build(self);
+        if result.is_err() {
+            for node in self.nodes.drain(before..) {
+                self.known.remove(&node);
+            }
+            self.initial.retain(|&id, _| (id as usize) < before);
+        }
+        result
+    }
+
     fn constant_of(&self, id: Id) -> Option<f64> {
         match self.node(id).op {
             Op::Constant(value) => Some(value.0),
@@ -269,6 +282,12 @@ impl Graph {
                 let axes: Vec<usize> = axes.iter().map(|&axis| inner[axis]).collect();
                 let x = self.node(x).inputs[0];
                 self.permuted(x, &axes)
+            }
+            // (AB)ᵀ = BᵀAᵀ, whose operands are transposed for nothing
+            Op::Matmul if is_swap(axes) => {
+                let (a, b) = (self.node(x).inputs[0], self.node(x).inputs[1]);
+                let (at, bt) = (self.swapped(a), self.swapped(b));
+                self.product(bt, at)
             }
             _ => self.push(Op::Transpose(axes.to_vec()), &[x], &shape),
         }
@@ -409,6 +428,12 @@ impl Graph {
             false => self.push(op, inputs, shape),
         }
     }
+}
+
+/// Whether a transpose exchanges the last two axes and no others.
+fn is_swap(axes: &[usize]) -> bool {
+    let rank = axes.len();
+    rank >= 2 && axes[rank - 2] == rank - 1 && axes[..rank - 2].iter().enumerate().all(|(i, &axis)| i == axis)
 }
 
 /// The shape with these axes of size 1.

@@ -5,14 +5,26 @@
 //! compose in any order: a Hessian-vector product is `jvp` of `gradient`.
 
 mod build;
+pub(crate) mod convolution;
 mod derivative;
+mod emit;
+pub(crate) mod gathering;
+mod kernels;
 pub mod layers;
+pub mod losses;
+pub(crate) mod matmul;
 mod op;
 mod ops;
 mod parameters;
+mod plan;
+pub(crate) mod pooling;
+mod program;
 pub(crate) mod template;
+mod view;
 
 pub use build::{Graph, Var};
 pub use op::{Binary, Form, Number, Op, Stencil, Unary, Window};
 pub use ops::{ConvolutionOptions, Padding};
-pub use parameters::Init;
+pub use parameters::{Init, Parameters};
+pub use plan::{Plan, Stage};
+pub use program::Program;

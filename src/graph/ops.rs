@@ -527,7 +527,7 @@ impl Graph {
         }
     }
 
-    fn integer(&self, operation: &'static str, x: Var) -> Result<Id> {
+    pub(crate) fn integer(&self, operation: &'static str, x: Var) -> Result<Id> {
         let id = self.check(x)?;
         match self.is_integer(id) {
             true => Ok(id),

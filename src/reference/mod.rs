@@ -3,6 +3,8 @@
 //! Nothing here is fast, and nothing here knows of a device: these are loops to be read beside the
 //! papers, and the yardstick that every kernel is tested against. Only the standard library is used.
 //!
+//! - [`curvature`]: estimators of a matrix from its products
+//! - [`mod@graph`]: graphs, each primitive as a loop; of the crate it uses the definition of graphs alone
 //! - [`optim`]: one step of each optimizer, on one parameter
 //! - [`vector`]: the vector operations of the iterative solvers
 //! - [`random`]: the counter-based generator, equal on every device
@@ -11,6 +13,8 @@
 //! Random words and rounded values are defined bit for bit; everything else is defined in f64, and
 //! an f32 kernel agrees with it to a tolerance.
 
+pub mod curvature;
+pub mod graph;
 pub mod optim;
 pub mod random;
 pub mod rounding;

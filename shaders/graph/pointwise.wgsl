@@ -1,0 +1,35 @@
+// The generated function `cell` for each of constants.count cells, of one element or of four.
+//
+// Workgroups of 256 take blocks of constants.block cells, whose runs of eight invocations go through a part
+// each (see shared/runs.wgsl). Deterministic: a cell is the work of one invocation. Bytes an element: four for
+// each value read and each one written.
+
+struct PointwiseConstants {
+    count: u32,
+    // a multiple of 256
+    block: u32,
+}
+
+@group(0) @binding(0) var<uniform> constants: PointwiseConstants;
+
+#ifndef GENERATED
+@group(0) @binding(6) var<storage, read_write> stand_in: array<f32>;
+
+fn cell(c: u32) {
+    stand_in[c] = 1.0;
+}
+#endif
+
+@compute @workgroup_size(256)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let count = constants.count;
+    let size = constants.block;
+    let part = size / 32u;
+    let own = lane / 8u * part;
+    for (var block = group.x * size; block < count; block += groups.x * size) {
+        let end = min(block + own + part, count);
+        for (var c = block + own + lane % 8u; c < end; c += 8u) {
+            cell(c);
+        }
+    }
+}

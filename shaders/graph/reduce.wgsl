@@ -1,0 +1,77 @@
+// result[o] = Σ_r term(o, r), or with MAX the maximum, of a generated function.
+//
+// An invocation takes the terms of one result, or of one of constants.parts equal parts of each: partial result p
+// of o is at p * outputs + o, and they are reduced by another dispatch. With VECTOR four terms are one call.
+// Deterministic: terms are taken in order. Bytes: those of what `term` reads.
+
+#permute - | VECTOR
+#permute - | MAX
+
+struct ReduceAxesConstants {
+    outputs: u32,
+    // terms of each result, a multiple of four with VECTOR
+    length: u32,
+    parts: u32,
+    // terms of each part, a multiple of four with VECTOR
+    part: u32,
+}
+
+@group(0) @binding(0) var<uniform> constants: ReduceAxesConstants;
+
+#ifdef VECTOR
+alias Terms = vec4<f32>;
+const STEP: u32 = 4u;
+#else
+alias Terms = f32;
+const STEP: u32 = 1u;
+#endif
+
+#ifndef GENERATED
+@group(0) @binding(6) var<storage, read_write> stand_in: array<f32>;
+
+fn term(o: u32, r: u32) -> Terms {
+    return Terms(f32(o + r));
+}
+
+fn store(i: u32, value: f32) {
+    stand_in[i] = value;
+}
+#endif
+
+#ifdef MAX
+fn combine(a: Terms, b: Terms) -> Terms {
+    return select(a, b, b > a);
+}
+#else
+fn combine(a: Terms, b: Terms) -> Terms {
+    return a + b;
+}
+#endif
+
+fn total(a: Terms) -> f32 {
+#ifdef VECTOR
+#ifdef MAX
+    return max(max(a.x, a.y), max(a.z, a.w));
+#else
+    return (a.x + a.y) + (a.z + a.w);
+#endif
+#else
+    return a;
+#endif
+}
+
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
+    let outputs = constants.outputs;
+    let all = outputs * constants.parts;
+    for (var i = id.x; i < all; i += groups.x * 64u) {
+        let o = i % outputs;
+        let first = i / outputs * constants.part;
+        let end = min(first + constants.part, constants.length);
+        var sum = term(o, first);
+        for (var r = first + STEP; r < end; r += STEP) {
+            sum = combine(sum, term(o, r));
+        }
+        store(i, total(sum));
+    }
+}

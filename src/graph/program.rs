@@ -1,0 +1,421 @@
+//! A plan on a device: buffers, and the dispatches of each stage.
+
+use std::collections::HashMap;
+
+use wgpu::BufferUsages;
+
+use super::build::{Graph, Id, Var};
+use super::emit::{Buffer, Emitter, NotVector};
+use super::kernels::{self, Place as OperandPlace};
+use super::op::Op;
+use super::plan::{Kernel, Kind, Place, Plan, Stage};
+use crate::gpu::{Bind, DType, Generated, Gpu, KernelSource, MAX_WORKGROUPS, Recording, Tensor};
+use crate::shaders::layout::{PointwiseConstants, ReduceAxesConstants};
+use crate::{Error, Result, shaders, vector};
+
+/// A [`Plan`] on a device: it owns the buffers of values between leaves and outputs, and records the stages.
+pub struct Program {
+    gpu: Gpu,
+    plan: Plan,
+    slots: Vec<Tensor>,
+    bound: Bindings,
+}
+
+/// The tensors of leaves and of outputs.
+#[derive(Clone, Default)]
+struct Bindings {
+    leaves: HashMap<Id, Tensor>,
+    outputs: Vec<Option<Tensor>>,
+}
+
+impl Plan {
+    /// Plans the recordings of `stages`, to be made in this order; each may use what those before have computed.
+    /// No memory of the device is taken yet.
+    ///
+    /// # Errors
+    /// [`Error::Unknown`] for values of another graph, [`Error::Operation`] if an output is of indices or a stage
+    /// needs what changes only later.
+    pub fn new(gpu: &Gpu, graph: &Graph, stages: &[Stage]) -> Result<Self> {
+        graph.plan(stages, gpu.is_cpu())
+    }
+
+    /// How many partial results the main root of a kernel has.
+    pub(crate) fn parts(&self, kernel: &Kernel, cpu: bool) -> Result<u32> {
+        let main = kernel.roots[0];
+        match kernel.kind {
+            Kind::Pointwise => Ok(1),
+            Kind::Reduce => {
+                let (outputs, length) = kernels::reduction(&self.graph, main);
+                Ok(kernels::cut(cpu, outputs, length).parts)
+            }
+            Kind::Template => {
+                let places: Vec<OperandPlace> = kernel.operands.iter().map(|_| OperandPlace { offset: 0, vec4: true }).collect();
+                Ok(self.graph.template(cpu, &kernel.terms, &kernel.operands, &places)?.parts)
+            }
+        }
+    }
+
+    /// Takes the memory for values between leaves and outputs, and for outputs that are not bound. `bindings`
+    /// are tensors for leaves and outputs, of f32 (indices: u32) and the shape of the value; outputs must not overlap any
+    /// other. Leaves that change before a stage, and its outputs, may be bound when the stage is recorded.
+    ///
+    /// # Errors
+    /// [`Error::Shape`], [`Error::DType`], [`Error::Overlap`]; [`Error::Unknown`] for a value that is no leaf and no
+    /// output; [`Error::OutOfMemory`], [`Error::LimitTooSmall`].
+    pub fn compile(&self, gpu: &Gpu, bindings: &[(Var, &Tensor)]) -> Result<Program> {
+        let empty = Bindings { leaves: HashMap::new(), outputs: vec![None; self.outputs.len()] };
+        let mut bound = self.bind(&empty, bindings)?;
+        for (output, tensor) in self.outputs.iter().zip(&mut bound.outputs) {
+            if tensor.is_none() && !output.late {
+                *tensor = Some(Tensor::zeros(gpu, self.graph.dims(output.id), DType::F32)?);
+            }
+        }
+        let limit = gpu.binding_limit();
+        let slots = self.slots.iter().map(|&bytes| match bytes > limit {
+            true => {
+                let what = "a value of the graph".to_owned();
+                Err(Error::LimitTooSmall { limit: "max_storage_buffer_binding_size", what, needed: bytes, found: limit })
+            }
+            false => Tensor::zeros(gpu, &[(bytes / 4) as usize], DType::F32),
+        });
+        Ok(Program { gpu: gpu.clone(), plan: self.clone(), slots: slots.collect::<Result<_>>()?, bound })
+    }
+
+    fn bind(&self, known: &Bindings, bindings: &[(Var, &Tensor)]) -> Result<Bindings> {
+        let mut bound = known.clone();
+        for &(var, tensor) in bindings {
+            let id = self.graph.check(var)?;
+            let name = self.name(id);
+            let dtype = if self.graph.is_integer(id) { DType::U32 } else { DType::F32 };
+            tensor.expect_dtype(&name, &[dtype])?;
+            tensor.expect_shape(&name, self.graph.dims(id))?;
+            let output = self.outputs.iter().position(|output| output.id == id);
+            match output {
+                _ if self.graph.node(id).op.is_leaf() => {
+                    bound.leaves.insert(id, tensor.clone());
+                }
+                Some(output) => bound.outputs[output] = Some(tensor.clone()),
+                None => return Err(Error::Unknown { what: "leaf or output of the plan", name }),
+            }
+        }
+        for (i, output) in bound.outputs.iter().enumerate() {
+            let Some(output) = output else { continue };
+            let name = self.name(self.outputs[i].id);
+            for (&leaf, tensor) in &bound.leaves {
+                output.expect_apart(&name, tensor, &self.name(leaf))?;
+            }
+            for (j, other) in bound.outputs.iter().enumerate().take(i) {
+                if let Some(other) = other {
+                    output.expect_apart(&name, other, &self.name(self.outputs[j].id))?;
+                }
+            }
+        }
+        Ok(bound)
+    }
+
+    fn name(&self, id: Id) -> String {
+        match &self.graph.node(id).op {
+            Op::Input(name) | Op::Indices(name) | Op::Parameter(name) => name.clone(),
+            _ => format!("%{id}"),
+        }
+    }
+}
+
+impl Program {
+    /// The plan.
+    #[must_use]
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// The tensor of an output, or of a leaf.
+    ///
+    /// # Errors
+    /// [`Error::Unknown`] if it is neither, or not bound.
+    pub fn tensor(&self, var: Var) -> Result<&Tensor> {
+        let id = self.plan.graph.check(var)?;
+        let output = || self.plan.outputs.iter().position(|output| output.id == id).and_then(|i| self.bound.outputs[i].as_ref());
+        let unknown = || Error::Unknown { what: "bound leaf or output of the program", name: self.plan.name(id) };
+        self.bound.leaves.get(&id).or_else(output).ok_or_else(unknown)
+    }
+
+    /// The recording of a stage.
+    ///
+    /// # Errors
+    /// As [`Program::record`].
+    pub fn recording(&self, stage: usize) -> Result<Recording> {
+        let mut recording = Recording::new();
+        self.record(&mut recording, stage, &[])?;
+        Ok(recording)
+    }
+
+    /// Appends the dispatches of a stage, with further or other `bindings` of leaves that change before it and of
+    /// its outputs.
+    ///
+    /// # Errors
+    /// As [`Plan::compile`]; [`Error::Unknown`] if there is no such stage, or a leaf or output of it is not bound;
+    /// [`Error::Pipeline`].
+    pub fn record(&self, recording: &mut Recording, stage: usize, bindings: &[(Var, &Tensor)]) -> Result<()> {
+        if stage >= self.plan.stages {
+            return Err(Error::Unknown { what: "stage of the plan", name: stage.to_string() });
+        }
+        let bound = self.plan.bind(&self.bound, bindings)?;
+        let mut own = Recording::new();
+        for kernel in self.plan.kernels.iter().filter(|kernel| kernel.stage == stage) {
+            Recorder { program: self, bound: &bound, kernel }.record(&mut own)?;
+        }
+        recording.extend(own);
+        Ok(())
+    }
+}
+
+/// A tensor, how many elements of its binding lie before it, and whether the binding may hold vectors.
+struct Located {
+    tensor: Tensor,
+    vec4: bool,
+}
+
+struct Recorder<'a> {
+    program: &'a Program,
+    bound: &'a Bindings,
+    kernel: &'a Kernel,
+}
+
+impl Recorder<'_> {
+    fn record(&self, recording: &mut Recording) -> Result<()> {
+        let (plan, gpu) = (&self.program.plan, &self.program.gpu);
+        let kernel = self.kernel;
+        let in_memory = |id: Id| (plan.stored.contains_key(&id) && !kernel.roots.contains(&id)) || plan.graph.node(id).op.is_leaf();
+        let vec4 = |buffer: Buffer| self.located(buffer).is_ok_and(|located| located.vec4);
+        let emitter = |width: usize| Emitter::new(&plan.graph, width, &in_memory, &vec4);
+        let main = kernel.roots.first().or(kernel.stores.first().map(|(id, _)| id)).copied().unwrap_or_default();
+        match kernel.kind {
+            Kind::Pointwise => {
+                let elements: usize = plan.graph.dims(main).iter().product();
+                let generate = |width: usize| {
+                    let mut emitter = emitter(width);
+                    emitter.cell(&kernel.roots, &kernel.stores).map(|()| emitter.finish())
+                };
+                let wide = if elements.is_multiple_of(4) { generate(4).ok().map(|code| (code, 4)) } else { None };
+                let (code, width) = match wide {
+                    Some(wide) => wide,
+                    None => (generate(1).map_err(|_| ungenerated())?, 1),
+                };
+                let cells = (elements / width) as u64;
+                let block = gpu.block(cells);
+                let constants = PointwiseConstants { count: cells as u32, block: block as u32 };
+                let workgroups = cells.div_ceil(block).min(MAX_WORKGROUPS.into()) as u32;
+                self.dispatch(recording, &shaders::graph::POINTWISE, &[], bytemuck::bytes_of(&constants), workgroups, code, &[])
+            }
+            Kind::Reduce => {
+                let (Op::Sum(axes) | Op::Max(axes)) = &plan.graph.node(main).op else { return Err(ungenerated()) };
+                let (outputs, length) = kernels::reduction(&plan.graph, main);
+                let cut = kernels::cut(gpu.is_cpu(), outputs, length);
+                let input = plan.graph.node(main).inputs[0];
+                let generate = |width: usize| -> Result<_, NotVector> {
+                    let mut emitter = emitter(width);
+                    emitter.term(input, axes)?;
+                    match kernel.partials {
+                        Some((storage, _)) => emitter.plain_store(storage),
+                        None => emitter.store_scalar(&kernel.roots, &kernel.stores)?,
+                    }
+                    Ok(emitter.finish())
+                };
+                let (code, width) = match generate(4) {
+                    Ok(code) => (code, 4),
+                    Err(_) => (generate(1).map_err(|_| ungenerated())?, 1),
+                };
+                let constants = ReduceAxesConstants { outputs: outputs as u32, length: length as u32, parts: cut.parts, part: cut.part };
+                self.reduce(recording, &constants, width == 4, code)?;
+                self.finish(recording)
+            }
+            Kind::Template => {
+                let mut bindings = Vec::new();
+                let mut places = Vec::new();
+                let names = plan.graph.operand_names(main);
+                for (view, &name) in kernel.operands.iter().zip(names) {
+                    let located = self.located(Buffer::Value(view.base))?;
+                    places.push(OperandPlace { offset: self.before(&located.tensor) / 4, vec4: located.vec4 });
+                    bindings.push((name, located.tensor));
+                }
+                let template = plan.graph.template(gpu.is_cpu(), &kernel.terms, &kernel.operands, &places)?;
+                if kernel.partials.map_or(1, |(_, parts)| parts) != template.parts {
+                    return Err(ungenerated());
+                }
+                if let Op::MaxPoolIndices(_) = plan.graph.node(main).op {
+                    return self.places(recording, &template, bindings);
+                }
+                let mut emitter = emitter(1);
+                match kernel.partials {
+                    Some((storage, _)) => emitter.plain_store(storage),
+                    None => emitter.store_scalar(&kernel.roots, &kernel.stores).map_err(|_| ungenerated())?,
+                }
+                let defines: Vec<&'static str> = template.defines.clone();
+                let code = emitter.finish();
+                self.dispatch_template(
+                    recording,
+                    template.source,
+                    &defines,
+                    &template.overrides,
+                    &template.uniform,
+                    template.workgroups,
+                    code,
+                    &bindings,
+                )?;
+                self.finish(recording)
+            }
+        }
+    }
+
+    /// Reduces the partial results, if there are any.
+    fn finish(&self, recording: &mut Recording) -> Result<()> {
+        let Some((_, parts)) = self.kernel.partials else { return Ok(()) };
+        let plan = &self.program.plan;
+        let kernel = self.kernel;
+        let in_memory = |id: Id| (plan.stored.contains_key(&id) && !kernel.roots.contains(&id)) || plan.graph.node(id).op.is_leaf();
+        let vec4 = |_: Buffer| false;
+        let mut emitter = Emitter::new(&plan.graph, 1, &in_memory, &vec4);
+        let outputs: usize = plan.graph.dims(kernel.roots[0]).iter().product();
+        emitter.partial_term(outputs);
+        emitter.store_scalar(&kernel.roots, &kernel.stores).map_err(|_| ungenerated())?;
+        let constants = ReduceAxesConstants { outputs: outputs as u32, length: parts, parts: 1, part: parts };
+        self.reduce(recording, &constants, false, emitter.finish())
+    }
+
+    fn reduce(
+        &self,
+        recording: &mut Recording,
+        constants: &ReduceAxesConstants,
+        vector: bool,
+        code: (Generated, Vec<Buffer>),
+    ) -> Result<()> {
+        let mut defines = Vec::new();
+        if vector {
+            defines.push("VECTOR");
+        }
+        if matches!(self.program.plan.graph.node(self.kernel.roots[0]).op, Op::Max(_)) {
+            defines.push("MAX");
+        }
+        let invocations = u64::from(constants.outputs) * u64::from(constants.parts);
+        let workgroups = invocations.div_ceil(64).min(MAX_WORKGROUPS.into()) as u32;
+        self.dispatch(recording, &shaders::graph::REDUCE, &defines, bytemuck::bytes_of(constants), workgroups, code, &[])
+    }
+
+    /// The one kernel whose result is not of floats.
+    fn places(&self, recording: &mut Recording, template: &super::template::Template, operands: Vec<(&'static str, Tensor)>) -> Result<()> {
+        let gpu = &self.program.gpu;
+        let kernel = gpu.kernel(template.source, &template.defines, &template.overrides)?;
+        let constants = gpu.buffer_with(kernel.label(), &template.uniform, BufferUsages::UNIFORM)?;
+        let Some(&(_, storage)) = self.kernel.stores.first() else { return Ok(()) };
+        let out = self.located(Buffer::Storage(storage))?.tensor;
+        let mut bindings = vec![Bind::whole("constants", &constants), Bind::tensor(gpu, "out", &out).0];
+        bindings.extend(operands.iter().map(|(name, tensor)| Bind::tensor(gpu, name, tensor).0));
+        recording.dispatch(gpu, &kernel, template.workgroups, &bindings)
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "the parts of a dispatch, each once")]
+    fn dispatch(
+        &self,
+        recording: &mut Recording,
+        source: &'static KernelSource,
+        defines: &[&'static str],
+        constants: &[u8],
+        workgroups: u32,
+        code: (Generated, Vec<Buffer>),
+        operands: &[(&'static str, Tensor)],
+    ) -> Result<()> {
+        self.dispatch_template(recording, source, defines, &[], constants, workgroups, code, operands)
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "the parts of a dispatch, each once")]
+    fn dispatch_template(
+        &self,
+        recording: &mut Recording,
+        source: &'static KernelSource,
+        defines: &[&'static str],
+        overrides: &[(&'static str, u32)],
+        constants: &[u8],
+        workgroups: u32,
+        (generated, buffers): (Generated, Vec<Buffer>),
+        operands: &[(&'static str, Tensor)],
+    ) -> Result<()> {
+        let gpu = &self.program.gpu;
+        let mut located = buffers.iter().map(|&buffer| Ok(self.located(buffer)?.tensor)).collect::<Result<Vec<Tensor>>>()?;
+        // a buffer cannot be read and written by one dispatch: such results go by way of another buffer
+        let mut copies = Vec::new();
+        let read: Vec<Tensor> = buffers
+            .iter()
+            .zip(&located)
+            .filter(|(buffer, _)| !matches!(buffer, Buffer::Storage(_)))
+            .map(|(_, tensor)| tensor.clone())
+            .collect();
+        for (buffer, tensor) in buffers.iter().zip(&mut located) {
+            let shared = read.iter().chain(operands.iter().map(|(_, tensor)| tensor)).any(|other| other.shares_buffer(tensor));
+            if matches!(buffer, Buffer::Storage(_)) && shared {
+                let aside = Tensor::zeros(gpu, tensor.shape(), DType::F32)?;
+                copies.push((aside.clone(), std::mem::replace(tensor, aside)));
+            }
+        }
+        let kernel = gpu.generated_kernel(source, defines, overrides, &generated)?;
+        let mut offsets = [0u32; 8];
+        let mut bindings = Vec::new();
+        for (b, tensor) in located.iter().enumerate() {
+            let name = generated.bindings[b + 1].name;
+            let (bind, before) = Bind::tensor(gpu, name, tensor);
+            offsets[b] = (before / 4) as u32;
+            bindings.push(bind);
+        }
+        bindings.extend(operands.iter().map(|(name, tensor)| Bind::tensor(gpu, name, tensor).0));
+        let constants = gpu.buffer_with(kernel.label(), constants, BufferUsages::UNIFORM)?;
+        let offsets = gpu.buffer_with(kernel.label(), bytemuck::bytes_of(&offsets), BufferUsages::UNIFORM)?;
+        bindings.push(Bind::whole("constants", &constants));
+        bindings.push(Bind::whole("offsets", &offsets));
+        recording.dispatch(gpu, &kernel, workgroups, &bindings)?;
+        for (aside, tensor) in copies {
+            vector::copy(gpu, recording, &aside, &tensor)?;
+        }
+        Ok(())
+    }
+
+    /// How many bytes of its binding lie before a tensor.
+    fn before(&self, tensor: &Tensor) -> u64 {
+        Bind::tensor(&self.program.gpu, "", tensor).1
+    }
+
+    fn located(&self, buffer: Buffer) -> Result<Located> {
+        let plan = &self.program.plan;
+        let unbound = |id: Id| Error::Unknown { what: "binding of the value", name: plan.name(id) };
+        let storage = match buffer {
+            Buffer::Storage(storage) => storage,
+            Buffer::Partials => self.kernel.partials.map_or(0, |(storage, _)| storage),
+            Buffer::Value(id) => match plan.stored.get(&id) {
+                Some(&storage) => storage,
+                None => {
+                    let tensor = self.bound.leaves.get(&id).ok_or_else(|| unbound(id))?;
+                    return Ok(located(tensor.clone()));
+                }
+            },
+        };
+        match plan.storages[storage].place {
+            Place::Slot(slot) => {
+                let words = (plan.storages[storage].bytes / 4) as usize;
+                let tensor = Tensor::from_buffer(self.program.slots[slot].buffer(), 0, &[words], DType::F32)?;
+                Ok(Located { tensor, vec4: true })
+            }
+            Place::Output(output) => {
+                let tensor = self.bound.outputs[output].as_ref().ok_or_else(|| unbound(plan.outputs[output].id))?;
+                Ok(located(tensor.clone()))
+            }
+        }
+    }
+}
+
+/// A tensor of the caller's, wherever it begins.
+fn located(tensor: Tensor) -> Located {
+    let vec4 = tensor.offset().is_multiple_of(16) && tensor.bytes().is_multiple_of(16);
+    Located { tensor, vec4 }
+}
+
+fn ungenerated() -> Error {
+    Error::Pipeline { kernel: "gradus.graph".into(), reason: "no code could be generated".into() }
+}
