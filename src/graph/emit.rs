@@ -83,6 +83,8 @@ pub(crate) struct Emitter<'a> {
     width: usize,
     /// How many elements a name stands for in the function being generated.
     lanes: usize,
+    /// Whether results are stored four at a time.
+    wide_stores: bool,
     in_memory: &'a dyn Fn(Id) -> bool,
     /// Whether a buffer may be declared as an array of vectors.
     vec4: &'a dyn Fn(Buffer) -> bool,
@@ -106,6 +108,7 @@ impl<'a> Emitter<'a> {
             graph,
             width,
             lanes: width,
+            wide_stores: false,
             in_memory,
             vec4,
             buffers: Vec::new(),
@@ -135,6 +138,7 @@ impl<'a> Emitter<'a> {
     /// `fn cell(c)`: computes `roots` at cell c and stores what is to be stored.
     pub fn cell(&mut self, roots: &[Id], stores: &[(Id, usize)]) -> Result<(), NotVector> {
         self.begin();
+        self.wide_stores = true;
         self.flats.push("i".into());
         self.results(roots, stores)?;
         let index = if self.lanes == 4 { "c * 4u" } else { "c" };
@@ -211,8 +215,15 @@ impl<'a> Emitter<'a> {
         (Generated { wgsl, bindings }, self.buffers)
     }
 
+    /// Whether a buffer is declared as an array of vectors. Results that are stored one by one are not: a store to
+    /// a part of a vector may write all of it.
     fn is_vector(&self, buffer: Buffer) -> bool {
-        self.width == 4 && (self.vec4)(buffer)
+        let whole = match buffer {
+            Buffer::Value(_) => true,
+            Buffer::Storage(_) => self.wide_stores,
+            Buffer::Partials => false,
+        };
+        self.width == 4 && whole && (self.vec4)(buffer)
     }
 
     fn buffer(&mut self, buffer: Buffer, integer: bool) -> usize {
@@ -243,7 +254,6 @@ impl<'a> Emitter<'a> {
                     .iter()
                     .enumerate()
                     .try_for_each(|(k, part)| writeln!(self.lines, "    g{b}[{offset} + i + {k}u] = {value}.{part};")),
-                (_, true) => writeln!(self.lines, "    g{b}[({offset} + i) / 4u][({offset} + i) % 4u] = {value};"),
                 _ => writeln!(self.lines, "    g{b}[{offset} + i] = {value};"),
             }
             .unwrap_or_default();

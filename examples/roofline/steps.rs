@@ -1,62 +1,33 @@
-//! How near each fused step comes to the speed of memory: bytes per second against a copy kernel
-//! measured in the same run, in turn, medians.
-//!
-//! ```text
-//! cargo run --release --example roofline -- [--elements N] [--repeats K] [--json]
-//! ```
-//!
-//! By timestamps where the device has them, else by the host's clock. `copy_ratio` is the step's bytes
-//! per second over the copy's. The rows `adamw/1000` and `adamp/1000` are 1,000 matrices of 1,000 to
-//! 20,000 elements in one arena; `flat_ratio` is their time over that of one flat tensor of as many
-//! elements, and one matrix of as many.
+//! Every fused optimizer step against a copy kernel.
 
-use std::error::Error;
 use std::time::Duration;
 
-use clap::Parser;
-use gradus::gpu::measure;
 use gradus::optim::{Adadelta, Adagrad, Adam, AdamP, AdamW, Algorithm, DiffGrad, Optimizer, Param, RmsProp, Sgd, SgdP};
 use gradus::{DType, Gpu, Recording, Tensor, reference, vector};
 
-#[derive(Parser)]
-#[command(about = "Measures every fused step against a copy kernel")]
-struct Arguments {
-    /// Elements of the parameter of each step; rounded to a whole number of rows of 4,096.
-    #[arg(long, default_value_t = 16 << 20)]
-    elements: usize,
-    /// Measurements of each kernel, in turn with the copy.
-    #[arg(long, default_value_t = 9)]
-    repeats: usize,
-    /// Measure only the kernels whose name contains this.
-    #[arg(long, default_value = "")]
-    filter: String,
-    /// A line of JSON for each kernel instead of a table.
-    #[arg(long)]
-    json: bool,
-}
+use super::{Arguments, in_turn, noise};
 
-fn main() -> Result<(), Box<dyn Error>> {
-    pollster::block_on(run(&Arguments::parse()))
-}
-
-async fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
-    let gpu = Gpu::headless().await?;
-    let info = gpu.device().adapter_info();
+pub async fn run(gpu: &Gpu, arguments: &Arguments) -> Result<(), gradus::Error> {
     let rows = arguments.elements.div_ceil(4096).max(1);
     let shape = [rows, 4096];
-    if !arguments.json {
-        println!("{} ({:?}, {}), {} elements\n", info.name, info.backend, info.driver_info, rows * 4096);
-        println!("{:16} {:>14} {:>12} {:>10} {:>10} {:>10}", "kernel", "bytes/element", "seconds", "GB/s", "copy_ratio", "flat_ratio");
-    }
+    let mut printed = arguments.json;
+    let mut heading = || {
+        if !std::mem::replace(&mut printed, true) {
+            println!("{} elements\n", rows * 4096);
+            println!("{:16} {:>14} {:>12} {:>10} {:>10} {:>10}", "kernel", "bytes/element", "seconds", "GB/s", "copy_ratio", "flat_ratio");
+        }
+    };
     for (name, algorithm) in algorithms() {
         if name.contains(&arguments.filter) {
-            let row = one(&gpu, &*algorithm, &shape, arguments.repeats).await?;
+            heading();
+            let row = one(gpu, &*algorithm, &shape, arguments.repeats).await?;
             print(name, arguments.json, &row, &[]);
         }
     }
     for (name, algorithm) in [("adamw/1000", &AdamW::default() as &dyn Algorithm), ("adamp/1000", &AdamP::default())] {
         if name.contains(&arguments.filter) {
-            let (row, flat) = many(&gpu, algorithm, arguments.repeats).await?;
+            heading();
+            let (row, flat) = many(gpu, algorithm, arguments.repeats).await?;
             print(name, arguments.json, &row, &flat);
         }
     }
@@ -134,18 +105,6 @@ async fn many(gpu: &Gpu, algorithm: &dyn Algorithm, repeats: usize) -> Result<(R
     Ok((row(optimizer.recording(), &copy, total, step_time, copy_time), [ratio(flat), ratio(matrix)]))
 }
 
-/// Tensors of small numbers in one arena.
-fn noise(gpu: &Gpu, shapes: &[&[usize]], seed: u64) -> Result<Vec<Tensor>, gradus::Error> {
-    let tensors = Tensor::arena(gpu, shapes, DType::F32)?;
-    let mut recording = Recording::new();
-    for tensor in &tensors {
-        vector::random_rademacher(gpu, &mut recording, seed, 0, tensor)?;
-        vector::scale(gpu, &mut recording, 0.1, tensor)?;
-    }
-    gpu.submit([&recording]);
-    Ok(tensors)
-}
-
 fn copy_of(gpu: &Gpu, elements: usize) -> Result<Recording, gradus::Error> {
     let (x, y) = (noise(gpu, &[&[elements]], 4)?, Tensor::zeros(gpu, &[elements], DType::F32)?);
     let mut recording = Recording::new();
@@ -157,24 +116,6 @@ fn prepare(gpu: &Gpu, optimizer: &Optimizer) {
     let mut encoder = gpu.device().create_command_encoder(&Default::default());
     optimizer.prepare(&mut encoder);
     gpu.queue().submit([encoder.finish()]);
-}
-
-/// The median times of the recordings, measured one after the other, again and again. The first round
-/// does not count.
-async fn in_turn<const N: usize>(gpu: &Gpu, recordings: [&Recording; N], repeats: usize) -> Result<[Duration; N], gradus::Error> {
-    let mut times = [const { Vec::new() }; N];
-    for round in 0..=repeats.max(1) {
-        for (times, recording) in times.iter_mut().zip(recordings) {
-            let time = measure(gpu, recording).await?;
-            if round > 0 {
-                times.push(time);
-            }
-        }
-    }
-    Ok(times.map(|mut times| {
-        times.sort_unstable();
-        times[times.len() / 2]
-    }))
 }
 
 fn row(step: &Recording, copy: &Recording, elements: usize, step_time: Duration, copy_time: Duration) -> Row {
