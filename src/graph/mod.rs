@@ -19,6 +19,7 @@ mod parameters;
 mod plan;
 pub(crate) mod pooling;
 mod program;
+mod quotient;
 pub(crate) mod template;
 mod view;
 

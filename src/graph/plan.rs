@@ -111,6 +111,7 @@ pub(crate) enum Place {
 pub(crate) struct Output {
     pub id: Id,
     pub storage: usize,
+    pub stage: usize,
     /// Whether its stage has leaves that change, so that it may be bound when recorded.
     pub late: bool,
 }
@@ -538,7 +539,7 @@ impl Planner<'_> {
             let physical = self.graph.physical(id);
             let storage = plan.storages.len();
             plan.storages.push(Storage { bytes: self.elements(id) as u64 * 4, place: Place::Output(plan.outputs.len()) });
-            plan.outputs.push(Output { id, storage, late: late[stage] });
+            plan.outputs.push(Output { id, storage, stage, late: late[stage] });
             if self.op(physical).is_leaf() || plan.stored.contains_key(&physical) {
                 let kernel = Kernel {
                     stage,

@@ -1,6 +1,6 @@
 //! A plan on a device: buffers, and the dispatches of each stage.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use wgpu::BufferUsages;
 
@@ -8,7 +8,7 @@ use super::build::{Graph, Id, Var};
 use super::emit::{Buffer, Emitter, NotVector};
 use super::kernels::{self, Place as OperandPlace};
 use super::op::Op;
-use super::plan::{Kernel, Kind, Place, Plan, Stage};
+use super::plan::{Kernel, Kind, Output, Place, Plan, Stage};
 use crate::gpu::{Bind, DType, Generated, Gpu, KernelSource, MAX_WORKGROUPS, Recording, Tensor};
 use crate::shaders::layout::{PointwiseConstants, ReduceAxesConstants};
 use crate::{Error, Result, shaders, vector};
@@ -64,7 +64,7 @@ impl Plan {
     /// output; [`Error::OutOfMemory`], [`Error::LimitTooSmall`].
     pub fn compile(&self, gpu: &Gpu, bindings: &[(Var, &Tensor)]) -> Result<Program> {
         let empty = Bindings { leaves: HashMap::new(), outputs: vec![None; self.outputs.len()] };
-        let mut bound = self.bind(&empty, bindings)?;
+        let mut bound = self.bind(&empty, bindings, None)?;
         for (output, tensor) in self.outputs.iter().zip(&mut bound.outputs) {
             if tensor.is_none() && !output.late {
                 *tensor = Some(Tensor::zeros(gpu, self.graph.dims(output.id), DType::F32)?);
@@ -81,20 +81,28 @@ impl Plan {
         Ok(Program { gpu: gpu.clone(), plan: self.clone(), slots: slots.collect::<Result<_>>()?, bound })
     }
 
-    fn bind(&self, known: &Bindings, bindings: &[(Var, &Tensor)]) -> Result<Bindings> {
+    /// Adds bindings to those known, of outputs of one stage or of all. A value that is an output several times, a
+    /// constant say, is bound as often: the first binding is that of the first, and that of a leaf comes before all.
+    fn bind(&self, known: &Bindings, bindings: &[(Var, &Tensor)], stage: Option<usize>) -> Result<Bindings> {
         let mut bound = known.clone();
+        let mut taken = vec![false; self.outputs.len()];
+        let mut leaves = HashSet::new();
         for &(var, tensor) in bindings {
             let id = self.graph.check(var)?;
             let name = self.name(id);
             let dtype = if self.graph.is_integer(id) { DType::U32 } else { DType::F32 };
             tensor.expect_dtype(&name, &[dtype])?;
             tensor.expect_shape(&name, self.graph.dims(id))?;
-            let output = self.outputs.iter().position(|output| output.id == id);
+            let of_stage = |output: &Output| output.id == id && stage.is_none_or(|stage| output.stage == stage);
+            let output = self.outputs.iter().enumerate().position(|(i, output)| of_stage(output) && !taken[i]);
             match output {
-                _ if self.graph.node(id).op.is_leaf() => {
+                _ if self.graph.node(id).op.is_leaf() && leaves.insert(id) => {
                     bound.leaves.insert(id, tensor.clone());
                 }
-                Some(output) => bound.outputs[output] = Some(tensor.clone()),
+                Some(output) => {
+                    taken[output] = true;
+                    bound.outputs[output] = Some(tensor.clone());
+                }
                 None => return Err(Error::Unknown { what: "leaf or output of the plan", name }),
             }
         }
@@ -134,7 +142,10 @@ impl Program {
     /// [`Error::Unknown`] if it is neither, or not bound.
     pub fn tensor(&self, var: Var) -> Result<&Tensor> {
         let id = self.plan.graph.check(var)?;
-        let output = || self.plan.outputs.iter().position(|output| output.id == id).and_then(|i| self.bound.outputs[i].as_ref());
+        let output = || {
+            let mut all = self.plan.outputs.iter().zip(&self.bound.outputs);
+            all.find_map(|(output, tensor)| tensor.as_ref().filter(|_| output.id == id))
+        };
         let unknown = || Error::Unknown { what: "bound leaf or output of the program", name: self.plan.name(id) };
         self.bound.leaves.get(&id).or_else(output).ok_or_else(unknown)
     }
@@ -159,7 +170,7 @@ impl Program {
         if stage >= self.plan.stages {
             return Err(Error::Unknown { what: "stage of the plan", name: stage.to_string() });
         }
-        let bound = self.plan.bind(&self.bound, bindings)?;
+        let bound = self.plan.bind(&self.bound, bindings, Some(stage))?;
         let mut own = Recording::new();
         for kernel in self.plan.kernels.iter().filter(|kernel| kernel.stage == stage) {
             Recorder { program: self, bound: &bound, kernel }.record(&mut own)?;

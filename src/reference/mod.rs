@@ -4,6 +4,7 @@
 //! papers, and the yardstick that every kernel is tested against. Only the standard library is used.
 //!
 //! - [`curvature`]: estimators of a matrix from its products
+//! - [`gathering`]: rows of a table by number; [`pooling`]: sums and maxima over windows
 //! - [`mod@graph`]: graphs, each primitive as a loop; of the crate it uses the definition of graphs alone
 //! - [`optim`]: one step of each optimizer, on one parameter
 //! - [`vector`]: the vector operations of the iterative solvers
@@ -14,8 +15,10 @@
 //! an f32 kernel agrees with it to a tolerance.
 
 pub mod curvature;
+pub mod gathering;
 pub mod graph;
 pub mod optim;
+pub mod pooling;
 pub mod random;
 pub mod rounding;
 pub mod vector;

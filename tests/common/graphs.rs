@@ -100,16 +100,18 @@ const UNARY: [Unary; 13] = [
     Unary::Cos,
 ];
 
-const OPERATIONS: usize = 40;
+const OPERATIONS: usize = 44;
 
 impl Builder {
     /// The operation `o` of `x` and perhaps of another; `None` if `x` is not for it.
     fn apply(&mut self, &[o, first, second, how]: &Instruction) -> Result<Option<Var>> {
-        let x = self.operand(first)?;
+        let mut x = self.operand(first)?;
+        if [29, 30, 31, 36].contains(&o) && !(3..=5).contains(&self.graph.shape(x)?.len()) {
+            x = self.leaf(SHAPES[4 + how % 4])?;
+        }
         let shape = self.graph.shape(x)?.to_vec();
         let rank = shape.len();
         let axis = how % rank.max(1);
-        let spatial = (3..=5).contains(&rank);
         let y = match o {
             0..13 => return self.unary(UNARY[o], x),
             13..19 => {
@@ -149,8 +151,8 @@ impl Builder {
             }
             27 => self.graph.scale(x, (how % 200) as f64 / 64.0 - 1.5)?,
             28 => self.graph.add_scalar(x, (how % 200) as f64 / 64.0 - 1.5)?,
-            29 if spatial => self.graph.avg_pool(x, &window(&shape, how))?,
-            30 if spatial && self.distinct(x) => self.graph.max_pool(x, &window(&shape, how))?,
+            29 => self.graph.avg_pool(x, &window(&shape, how))?,
+            30 if self.distinct(x) => self.graph.max_pool(x, &window(&shape, how))?,
             31 => self.graph.upsample_nearest(x, 1 + how % 3)?,
             32 if rank == 2 => {
                 let numbers = self.numbers(3 + how % 3, shape[0])?;
@@ -186,7 +188,7 @@ impl Builder {
                     }
                 }
             }
-            36 if spatial => {
+            36 => {
                 let (kernel, options) = convolution(&shape[2..], how);
                 let weight = self.leaf(&[&[1 + how % 3, shape[1]], &kernel[..]].concat())?;
                 self.graph.convolution(x, weight, &options)?
@@ -199,12 +201,21 @@ impl Builder {
                 0 => self.graph.gelu(x)?,
                 _ => self.graph.silu(x)?,
             },
-            39 if !self.leaves.is_empty() => {
-                let leaf = self.leaves[how % self.leaves.len()];
-                self.graph.vjp(&[x], &[x], &[leaf])?[0]
+            // the derivative by a leaf that it depends on
+            39.. => {
+                let mut leaves = self.leaves.clone();
+                leaves.rotate_left(how % self.leaves.len().max(1));
+                let derivatives = self.graph.vjp(&[x], &[x], &leaves)?;
+                let constant = |var: &Var| matches!(self.graph.op(*var), Ok((Op::Constant(_), _)));
+                return Ok(derivatives.into_iter().find(|var| !constant(var)));
             }
             _ => return Ok(None),
         };
+        // the adjoints of what is linear occur in derivatives alone
+        if [29, 30, 31, 32, 35, 36].contains(&o) && how % 3 == 0 {
+            let by = if how % 2 == 0 { x } else { self.leaves.last().copied().unwrap_or(x) };
+            return Ok(self.graph.vjp(&[y], &[y], &[by])?.pop());
+        }
         Ok(Some(y))
     }
 
@@ -217,8 +228,15 @@ impl Builder {
             _ => true,
         };
         let graph = &mut self.graph;
+        let x = match function {
+            _ if fits => x,
+            Unary::Log | Unary::Sqrt | Unary::Reciprocal => {
+                let positive = graph.softplus(x)?;
+                graph.add_scalar(positive, 0.5)?
+            }
+            _ => return Ok(None),
+        };
         Ok(match function {
-            _ if !fits => return Ok(None),
             Unary::Exp => Some(graph.exp(x)?),
             Unary::Log => Some(graph.log(x)?),
             Unary::Sqrt => Some(graph.sqrt(x)?),

@@ -1,0 +1,17 @@
+// The adjoint of pool.wgsl: each element sums the windows that cover it.
+//
+//     x[p, i] = Σ y[p, o],  o·stride - padding <= i < o·stride - padding + size
+//
+// Where windows tile, nearest upsampling. Bindings: a is y. Workgroups, parts and order of summation:
+// shared/window_sums.wgsl. Bytes: 4 for each element of x and 4 for each of y (from the cache after its
+// first use).
+
+#import shared/window_sums
+
+#permute BACKWARD | BACKWARD PARTS | BACKWARD DISJOINT
+
+@group(0) @binding(1) var<storage, read> a: array<f32>;
+
+fn term(at: u32, own: u32) -> f32 {
+    return a[constants.a + at];
+}

@@ -1,0 +1,80 @@
+// Sums over windows, or over the windows that cover an element: result[i] = Σ term(at, own), `at` being the
+// element of the operand and `own` the position of i in its plane. The importing kernel supplies `term`.
+//
+// 128 invocations a workgroup with four consecutive elements each; workgroups stride. PARTS: an invocation
+// computes one part of one element, and neighbours take parts of the same element, so that they read
+// neighbouring terms. DISJOINT, with BACKWARD: no two windows overlap, so that there is one term at most.
+//
+// Deterministic: the terms of an element, or of a part, are added in row-major order.
+
+#import shared/windows
+#import shared/result
+
+#ifdef DISJOINT
+fn sum(i: u32) -> f32 {
+    let here = place(i);
+    let padded = here.at + constants.padding;
+    let window = last_window(padded);
+    let covered = all(padded - window * constants.stride < constants.size) && all(window < constants.operand);
+    let axes = constants.operand;
+    let at = position(vec3(here.plane * axes.x, 0u, 0u) + min(window, axes - vec3(1u)), axes);
+    return select(0.0, term(at, position(here.at, constants.result)), covered);
+}
+#else
+#ifdef PARTS
+fn sum_part(i: u32, part: u32) -> f32 {
+    let here = place(i);
+    let own = position(here.at, constants.result);
+    let range = partners(here.at);
+    let extent = max(range.end, range.begin) - range.begin;
+    let axes = constants.operand;
+    let first = position(vec3(here.plane * axes.x, 0u, 0u) + range.begin, axes);
+    let count = extent.x * extent.y * extent.z;
+    var sum = 0.0;
+    for (var k = part; k < count; k += constants.parts) {
+        let row = k / extent.z;
+        let layer = row / extent.y;
+        sum += term(first + position(vec3(layer, row - layer * extent.y, k - row * extent.z), axes), own);
+    }
+    return sum;
+}
+#else
+fn sum(i: u32) -> f32 {
+    let here = place(i);
+    let own = position(here.at, constants.result);
+    let range = partners(here.at);
+    let axes = constants.operand;
+    var sum = 0.0;
+    for (var x = range.begin.x; x < range.end.x; x++) {
+        for (var y = range.begin.y; y < range.end.y; y++) {
+            let row = ((here.plane * axes.x + x) * axes.y + y) * axes.z;
+            for (var z = range.begin.z; z < range.end.z; z++) {
+                sum += term(row + z, own);
+            }
+        }
+    }
+    return sum;
+}
+#endif
+#endif
+
+@compute @workgroup_size(128)
+fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
+    let elements = constants.elements;
+#ifdef PARTS
+    let parts = constants.parts;
+    for (var job = id.x; job < elements * parts; job += 128u * groups.x) {
+        let i = job / parts;
+        let part = job - i * parts;
+        store(part * elements + i, sum_part(i, part));
+    }
+#else
+    for (var i = 4u * id.x; i < elements; i += 512u * groups.x) {
+        var sums = vec4(0.0);
+        for (var k = 0u; k < 4u; k++) {
+            sums = select(sums, vec4(sum(min(i + k, elements - 1u))), vec4(k) == vec4(0u, 1u, 2u, 3u));
+        }
+        store_cell(i, elements, sums);
+    }
+#endif
+}

@@ -1,0 +1,131 @@
+//! Compiled graphs against the f64 interpreter: values, gradients and Hessian products of graphs drawn at random,
+//! in stages as a user would record them, with checked and unchecked shaders and both shapes of kernels.
+
+mod common;
+#[path = "common/graphs.rs"]
+mod graphs;
+
+use std::collections::HashMap;
+
+use gradus::gpu::{Checks, GpuOptions, Shape};
+use gradus::graph::{ConvolutionOptions, Graph, Init, Padding, Parameters, Plan, Stage, Var, Window, layers, losses};
+use gradus::reference::graph::evaluate;
+use gradus::reference::random::uniform;
+use gradus::{DType, Error, Gpu, Recording, Tensor};
+use graphs::Drawn;
+use proptest::test_runner::{Config, TestCaseError, TestRunner};
+
+/// The devices of this test: one, seen in four ways.
+fn gpus() -> Vec<Gpu> {
+    let base = common::gpu(Checks::Unchecked);
+    let (device, queue) = (base.device().clone(), base.queue().clone());
+    let mut gpus = Vec::new();
+    for checks in [Checks::Checked, Checks::Unchecked] {
+        for shape in [Shape::Cpu, Shape::Gpu] {
+            gpus.push(Gpu::with_options(&device, &queue, GpuOptions { checks, shape, ..Default::default() }).unwrap());
+        }
+    }
+    gpus
+}
+
+fn tensor(gpu: &Gpu, graph: &Graph, var: Var, values: &[f64]) -> Tensor {
+    let shape = graph.shape(var).unwrap();
+    match matches!(graph.op(var).unwrap().0, gradus::graph::Op::Indices(_)) {
+        true => Tensor::from_slice(gpu, shape, &values.iter().map(|&v| v as u32).collect::<Vec<_>>()).unwrap(),
+        false => Tensor::from_slice(gpu, shape, &values.iter().map(|&v| v as f32).collect::<Vec<_>>()).unwrap(),
+    }
+}
+
+/// Values that f32 holds.
+fn direction(seed: u64, n: usize) -> Vec<f64> {
+    uniform(seed, 0, n).into_iter().map(|u| f64::from(2.0 * u - 1.0)).collect()
+}
+
+/// What f32 may do to a result: what a change of the leaves in their last bits does, with room for the roundings on the
+/// way.
+fn bounds(graph: &Graph, values: &HashMap<Var, Vec<f64>>, outputs: &[Var]) -> (Vec<Vec<f64>>, Vec<f64>) {
+    let expected = evaluate(graph, values, outputs).unwrap();
+    let mut bounds: Vec<f64> = expected.iter().map(|values| 2e-5 * norm(values) + 1e-5).collect();
+    for seed in 0..2 {
+        let mut moved = values.clone();
+        for (i, (&var, values)) in moved.iter_mut().enumerate() {
+            if !matches!(graph.op(var).unwrap().0, gradus::graph::Op::Indices(_)) {
+                for (value, by) in values.iter_mut().zip(direction(100 * seed + i as u64, 1 << 12).iter().cycle()) {
+                    *value *= 1.0 + 1e-6 * by;
+                }
+            }
+        }
+        for ((bound, a), b) in bounds.iter_mut().zip(evaluate(graph, &moved, outputs).unwrap()).zip(&expected) {
+            let change: Vec<f64> = a.iter().zip(b).map(|(a, b)| a - b).collect();
+            *bound += 20.0 * norm(&change);
+        }
+    }
+    (expected, bounds)
+}
+
+fn norm(values: &[f64]) -> f64 {
+    values.iter().map(|v| v * v).sum::<f64>().sqrt()
+}
+
+/// Compiles values, gradients and Hessian products in three stages and compares all with the interpreter.
+fn compare(gpu: &Gpu, drawn: &Drawn) -> Result<(), String> {
+    let mut graph = drawn.graph.clone();
+    let gradients = graph.gradient(drawn.loss, &drawn.leaves).unwrap();
+    let mut values = drawn.values.clone();
+    let mut tangents = Vec::new();
+    for (i, &leaf) in drawn.leaves.iter().enumerate() {
+        let shape = graph.shape(leaf).unwrap().to_vec();
+        let tangent = graph.input(&format!("tangent {i}"), &shape).unwrap();
+        values.insert(tangent, direction(i as u64, shape.iter().product()));
+        tangents.push(tangent);
+    }
+    let products = graph.jvp(&gradients, &drawn.leaves, &tangents).unwrap();
+    let stages =
+        [Stage::new(&[&drawn.outputs[..], &[drawn.loss]].concat()), Stage::new(&gradients), Stage::new(&products).after(&tangents)];
+    let wanted: Vec<Var> = drawn.outputs.iter().chain([&drawn.loss]).chain(&gradients).chain(&products).copied().collect();
+    let (expected, bounds) = bounds(&graph, &values, &wanted);
+
+    let plan = Plan::new(gpu, &graph, &stages).map_err(|error| error.to_string())?;
+    let tensors: Vec<(Var, Tensor)> = values.iter().map(|(&var, values)| (var, tensor(gpu, &graph, var, values))).collect();
+    let early: Vec<(Var, &Tensor)> =
+        tensors.iter().filter(|(var, _)| !tangents.contains(var)).map(|(var, tensor)| (*var, tensor)).collect();
+    let program = plan.compile(gpu, &early).map_err(|error| error.to_string())?;
+    let mut late: Vec<(Var, Tensor)> = tensors.iter().filter(|(var, _)| tangents.contains(var)).cloned().collect();
+    // after the leaves come the products, which may be among them
+    for &product in &products {
+        late.push((product, common::f32s(gpu, graph.shape(product).unwrap())));
+    }
+    let late_bindings: Vec<(Var, &Tensor)> = late.iter().map(|(var, tensor)| (*var, tensor)).collect();
+    let mut apply = Recording::new();
+    program.record(&mut apply, 2, &late_bindings).map_err(|error| error.to_string())?;
+    let recordings = [program.recording(0).map_err(|e| e.to_string())?, program.recording(1).map_err(|e| e.to_string())?];
+    gpu.submit([&recordings[0], &recordings[1], &apply]);
+    // the product again, alone
+    gpu.submit([&apply]);
+    let early = wanted.len() - products.len();
+    for (i, ((var, expected), bound)) in wanted.iter().zip(&expected).zip(&bounds).enumerate() {
+        let tensor = match i.checked_sub(early) {
+            Some(product) => &late[tangents.len() + product].1,
+            None => program.tensor(*var).map_err(|error| error.to_string())?,
+        };
+        let found = common::read(gpu, tensor);
+        let difference: Vec<f64> = found.iter().zip(expected).map(|(a, b)| a - b).collect();
+        let error = norm(&difference);
+        if error.is_nan() || error > *bound {
+            return Err(format!("{var:?}: off by {error:e}, more than {bound:e}\n{found:?}\n{expected:?}\n{graph:?}{plan:?}"));
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn graphs_agree_with_the_interpreter() {
+    let gpus = gpus();
+    let mut runner = TestRunner::new(Config { cases: 60, failure_persistence: None, max_shrink_iters: 200, ..Config::default() });
+    let turn = std::cell::Cell::new(0);
+    let result = runner.run(&graphs::graphs(12), |drawn| {
+        turn.set(turn.get() + 1);
+        compare(&gpus[turn.get() % gpus.len()], &drawn).map_err(TestCaseError::fail)
+    });
+    result.unwrap();
+}
