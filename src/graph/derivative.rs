@@ -72,7 +72,7 @@ impl Graph {
     }
 
     /// The derivative of each of `outputs` along `tangents`, one for each of `inputs` and of its shape. The
-    /// inputs may be any values, and are taken to be independent of each other.
+    /// inputs may be any values, and are taken to be independent of each other; one given twice moves by the sum.
     ///
     /// # Errors
     /// As [`Graph::vjp`].
@@ -92,10 +92,12 @@ impl Graph {
                 }
             }
         }
-        let mut known: HashMap<Id, Tangent> = HashMap::new();
+        let mut sums: HashMap<Id, Id> = HashMap::new();
         for (input, tangent) in seeds {
-            known.insert(input, Tangent { terms: vec![(None, tangent)] });
+            self.accumulate(&mut sums, input, tangent);
         }
+        let mut known: HashMap<Id, Tangent> =
+            sums.into_iter().map(|(input, tangent)| (input, Tangent { terms: vec![(None, tangent)] })).collect();
         for id in (0..last).filter(|&id| needed[id as usize]) {
             if known.contains_key(&id) || !self.node(id).inputs.iter().any(|input| known.contains_key(input)) {
                 continue;

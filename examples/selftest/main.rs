@@ -32,6 +32,7 @@
 //! | `norm`, `global_norm` | relative | γ/2, and 4 u for the root |
 //! | optimizer steps | in tolerances of 2^-22 \|p\| + 4e-6 of the largest change of any element in that step: a few roundings of the parameter, and what division, roots and exponentials of GPUs lose. Parameters of 16 bits: by how many tolerances the twin would have to move for the result to be its rounding, of the same random bits if stochastic | 1 |
 //! | `bias_correction` | relative error of the step that it leads to, after t-1 steps of zero gradients | 2e-6 |
+//! | `graph/*` | of the norm of the result, and of its gradient by each operand, relative | 1e-5 |
 //! | `global_norm skip` | values that a skipped step should not have changed, or should have | 0 |
 //!
 //! An optimizer takes five steps. The twin takes each from the parameters that the device has, so that
@@ -39,6 +40,8 @@
 //! master copy, which only the device sees, the twin's parameters are its own too, and step t has t
 //! tolerances. The gradients of AdamP and SGDP are made orthogonal to the rows of the parameter in
 //! some steps, to the whole in some, and to neither in others, so that each branch is taken.
+
+mod graph;
 
 use std::io::Write;
 use std::ops::Range;
@@ -87,6 +90,7 @@ fn main() -> ExitCode {
     bias_correction(&mut report);
     global_norm(&mut report);
     skipped_steps(&mut report);
+    graph::run(&mut report);
     report.finish()
 }
 
