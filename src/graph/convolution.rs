@@ -55,6 +55,7 @@ pub(crate) fn convolution(_cpu: bool, form: Form, g: &Geometry, t: &[[Operand; 2
         source: &shaders::graph::CONVOLUTION,
         defines,
         overrides: vec![],
+        operands: &["a0", "b0", "a1", "b1"],
         uniform: bytemuck::bytes_of(&c).to_vec(),
         workgroups: total.div_ceil(64).min(65535),
         parts: 1,

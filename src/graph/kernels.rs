@@ -44,7 +44,7 @@ impl Graph {
                     n: node.shape[rank - 1] as u32,
                     k: dims(0)[rank - 1] as u32,
                 };
-                Ok(matmul::matmul(cpu, &size, &operands))
+                Ok(matmul::matmul(&size, &operands))
             }
             Op::Convolution(form, stencil) => {
                 let (x, w, y) = match form {
@@ -80,14 +80,6 @@ impl Graph {
                 Ok(gathering::scatter_add(cpu, &rows, &plain(0), &plain(1)))
             }
             op => Err(unknown(&format!("{op:?}"))),
-        }
-    }
-
-    /// The names under which the template binds its operands.
-    pub(crate) fn operand_names(&self, id: Id) -> &'static [&'static str] {
-        match self.node(id).op {
-            Op::Matmul | Op::Convolution(..) | Op::Binary(_) => &["a0", "b0", "a1", "b1"],
-            _ => &["a", "indices"],
         }
     }
 }

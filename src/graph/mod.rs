@@ -21,6 +21,8 @@ pub(crate) mod pooling;
 mod program;
 mod quotient;
 pub(crate) mod template;
+#[cfg(test)]
+mod testing;
 mod view;
 
 pub use build::{Graph, Var};

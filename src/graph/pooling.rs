@@ -119,7 +119,7 @@ fn sums(source: &'static KernelSource, constants: WindowConstants, defines: &[&'
 
 fn template(source: &'static KernelSource, defines: Vec<&'static str>, uniform: &[u8], workgroups: u64, parts: u32) -> Template {
     let workgroups = workgroups.min(MAX_WORKGROUPS.into()) as u32;
-    Template { source, defines, overrides: Vec::new(), uniform: uniform.to_vec(), workgroups, parts }
+    Template { source, defines, overrides: Vec::new(), operands: &["a", "indices"], uniform: uniform.to_vec(), workgroups, parts }
 }
 
 /// The rounds of three nested loops, their last tests included.
@@ -181,4 +181,261 @@ impl Axes {
 /// The last of three axes are given; the others are `missing`.
 fn three(axes: &[u32], missing: u32) -> [u32; 3] {
     std::array::from_fn(|i| (i + axes.len()).checked_sub(3).and_then(|k| axes.get(k)).copied().unwrap_or(missing))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gpu::Checks;
+    use crate::graph::testing::{Input, gpu, noise, run, summed, words};
+    use crate::reference::pooling::{self as reference, Windows};
+
+    /// Planes, and by axis: elements, size, stride, padding.
+    type Case = (usize, &'static [[usize; 4]]);
+
+    const CASES: [Case; 19] = [
+        (1, &[[1, 1, 1, 0]]),
+        (3, &[[7, 3, 2, 1]]),
+        (2, &[[10, 2, 2, 0]]),
+        // gaps; tiles that leave a rest
+        (5, &[[11, 2, 5, 0]]),
+        (3, &[[11, 4, 4, 0]]),
+        (1, &[[1031, 5, 3, 2]]),
+        (6, &[[8, 2, 2, 0], [8, 2, 2, 0]]),
+        (3, &[[5, 2, 2, 0], [7, 3, 3, 0]]),
+        (5, &[[7, 3, 1, 1], [9, 2, 2, 1]]),
+        (2, &[[5, 4, 1, 2], [13, 4, 3, 2]]),
+        // gaps along one axis, overlap along the other
+        (2, &[[9, 2, 3, 1], [10, 3, 2, 1]]),
+        (2, &[[9, 2, 3, 1], [10, 3, 4, 1]]),
+        (3, &[[4, 2, 2, 0], [6, 2, 2, 0], [5, 2, 2, 0]]),
+        (2, &[[5, 3, 1, 1], [4, 3, 2, 1], [7, 3, 1, 1]]),
+        (1, &[[3, 3, 1, 0], [3, 3, 1, 0], [3, 3, 1, 0]]),
+        (2, &[[6, 1, 1, 0], [1, 1, 3, 0], [9, 2, 7, 0]]),
+        // one large window; large windows that overlap
+        (1, &[[130, 130, 130, 0], [131, 131, 1, 0]]),
+        (2, &[[40, 37, 1, 0], [39, 38, 2, 2]]),
+        (2, &[[12, 12, 3, 6], [12, 13, 2, 6], [13, 10, 1, 5]]),
+    ];
+
+    struct Sizes {
+        planes: usize,
+        input: Vec<usize>,
+        output: Vec<usize>,
+        window: Window,
+    }
+
+    impl Sizes {
+        fn new((planes, axes): Case) -> Self {
+            let column = |k: usize| axes.iter().map(|axis| axis[k]).collect::<Vec<_>>();
+            let output = axes.iter().map(|[n, size, stride, padding]| (n + 2 * padding - size) / stride + 1).collect();
+            let window = Window { size: column(1), stride: column(2), padding: column(3) };
+            Self { planes, input: column(0), output, window }
+        }
+
+        fn planes(&self) -> Planes {
+            let small = |v: &[usize]| v.iter().map(|&n| n as u32).collect();
+            Planes { planes: self.planes as u32, input: small(&self.input), output: small(&self.output), window: self.window.clone() }
+        }
+
+        fn windows(&self) -> Windows<'_> {
+            let Window { size, stride, padding } = &self.window;
+            Windows { planes: self.planes, input: &self.input, output: &self.output, size, stride, padding }
+        }
+
+        fn unpooled(&self) -> usize {
+            self.planes * self.input.iter().product::<usize>()
+        }
+
+        fn pooled(&self) -> usize {
+            self.planes * self.output.iter().product::<usize>()
+        }
+    }
+
+    fn operand(offset: usize) -> Operand {
+        Operand { offset: offset as u32, strides: Vec::new(), vec4: false }
+    }
+
+    /// Small whole numbers, whose sums are exact in any order.
+    fn whole(length: usize) -> Vec<f32> {
+        noise(length).iter().map(|x| (6.0 * x).round()).collect()
+    }
+
+    fn wide(x: &[f32]) -> Vec<f64> {
+        x.iter().map(|&x| x.into()).collect()
+    }
+
+    fn indices(places: &[usize]) -> Vec<u32> {
+        places.iter().map(|&place| place as u32).collect()
+    }
+
+    /// (the shape is for a CPU, the shaders' checks, where the first operand begins)
+    const WAYS: [(bool, Checks, usize); 3] = [(true, Checks::Unchecked, 0), (false, Checks::Unchecked, 3), (false, Checks::Checked, 1)];
+
+    /// Compares what a template gives, also when one workgroup does it all.
+    fn expect(checks: Checks, template: Template, inputs: &[Input], expected: &[f64], case: Case) {
+        let found = run(gpu(checks), &template, inputs, expected.len());
+        assert_eq!(summed(&found, expected.len()), expected, "{template:?} {case:?}");
+        let alone = Template { workgroups: 1, ..template };
+        assert_eq!(run(gpu(checks), &alone, inputs, expected.len()), found, "{alone:?} {case:?}");
+    }
+
+    #[test]
+    fn sums_over_windows() {
+        let mut permutations = Vec::new();
+        for case in CASES {
+            let sizes = Sizes::new(case);
+            let (x, y) = (whole(sizes.unpooled()), whole(sizes.pooled()));
+            let pooled = reference::pool(&sizes.windows(), &wide(&x));
+            let unpooled = reference::unpool(&sizes.windows(), &wide(&y));
+            let dot = |a: &[f64], b: &[f32]| a.iter().zip(b).map(|(a, &b)| a * f64::from(b)).sum::<f64>();
+            assert_eq!(dot(&pooled, &y), dot(&unpooled, &x), "the reference's adjoint: {case:?}");
+            for (cpu, checks, offset) in WAYS {
+                let template = pool(cpu, &sizes.planes(), &operand(offset));
+                permutations.push(template.defines.clone());
+                expect(checks, template, &[Input { name: "a", words: &words(&x), offset }], &pooled, case);
+                let template = unpool(cpu, &sizes.planes(), &operand(offset));
+                permutations.push(template.defines.clone());
+                expect(checks, template, &[Input { name: "a", words: &words(&y), offset }], &unpooled, case);
+            }
+        }
+        for defines in [&[][..], &["PARTS"], &["BACKWARD"], &["BACKWARD", "DISJOINT"]] {
+            assert!(permutations.iter().any(|found| found == defines), "{defines:?} is not tested");
+        }
+    }
+
+    #[test]
+    fn maxima() {
+        let mut shared = 0;
+        for case in CASES {
+            let sizes = Sizes::new(case);
+            let mut x = whole(sizes.unpooled());
+            let special = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -0.0, 0.0, 1e-40, 2e-40, -1e-40, -f32::NAN];
+            // many ties; special values here and there, or nothing but -∞, NaN and zeros
+            for fill in 0..4 {
+                for (i, x) in x.iter_mut().enumerate() {
+                    match fill {
+                        0 => {}
+                        1 if i % 7 == 3 => *x = special[i / 7 % 9],
+                        1 => {}
+                        2 => *x = [f32::NEG_INFINITY, -0.0, 0.0, f32::NEG_INFINITY][i * i % 13 % 4],
+                        _ => *x = [f32::NEG_INFINITY, f32::NAN][usize::from(i % 5 == 1 && i < 200)],
+                    }
+                }
+                let expected = indices(&reference::max_pool_indices(&sizes.windows(), &wide(&x)));
+                for (cpu, checks, offset) in WAYS {
+                    let template = max_pool_indices(cpu, &sizes.planes(), &operand(offset));
+                    shared += usize::from(template.defines.contains(&"SHARED"));
+                    let input = [Input { name: "a", words: &words(&x), offset }];
+                    assert_eq!(run(gpu(checks), &template, &input, expected.len()), expected, "{case:?} {fill} cpu {cpu} {checks:?}");
+                    let alone = Template { workgroups: 1, ..template };
+                    assert_eq!(run(gpu(checks), &alone, &input, expected.len()), expected, "{case:?} {fill} cpu {cpu} {checks:?}");
+                }
+            }
+        }
+        assert!(shared > 0);
+    }
+
+    #[test]
+    fn places() {
+        for case in CASES {
+            let sizes = Sizes::new(case);
+            let (x, y) = (whole(sizes.unpooled()), whole(sizes.pooled()));
+            let places = reference::max_pool_indices(&sizes.windows(), &wide(&x));
+            let at = indices(&places);
+            let selected = reference::pool_select(&sizes.windows(), &wide(&x), &places);
+            let scattered = reference::pool_scatter(&sizes.windows(), &wide(&y), &places);
+            for (cpu, checks, offset) in WAYS {
+                let places = Input { name: "indices", words: &at, offset: 2 * offset };
+                let (a, indices) = (operand(offset), operand(2 * offset));
+                let inputs = [Input { name: "a", words: &words(&x), offset }, places];
+                expect(checks, pool_select(cpu, &sizes.planes(), &a, &indices), &inputs, &selected, case);
+                let inputs = [Input { name: "a", words: &words(&y), offset }, places];
+                expect(checks, pool_scatter(cpu, &sizes.planes(), &a, &indices), &inputs, &scattered, case);
+            }
+        }
+    }
+
+    /// The parts of sums that their size does not ask for.
+    #[test]
+    fn parts() {
+        for case in CASES {
+            let sizes = Sizes::new(case);
+            let axes = Axes::new(&sizes.planes());
+            let (x, y) = (whole(sizes.unpooled()), whole(sizes.pooled()));
+            let places = reference::max_pool_indices(&sizes.windows(), &wide(&x));
+            let pooled = reference::pool(&sizes.windows(), &wide(&x));
+            let unpooled = reference::unpool(&sizes.windows(), &wide(&y));
+            let scattered = reference::pool_scatter(&sizes.windows(), &wide(&y), &places);
+            let at = indices(&places);
+            let (x, y) = (words(&x), words(&y));
+            let (x, y) = (Input { name: "a", words: &x, offset: 0 }, Input { name: "a", words: &y, offset: 0 });
+            let places = Input { name: "indices", words: &at, offset: 0 };
+            for checks in [Checks::Unchecked, Checks::Checked] {
+                let zero = operand(0);
+                let forward = axes.constants(pooled.len() as u32, axes.output, axes.input, &zero, None);
+                let backward = axes.constants(unpooled.len() as u32, axes.input, axes.output, &zero, None);
+                let in_parts = |source, constants, defines| sums(source, constants, defines, [3, 1, 1], 3);
+                expect(checks, in_parts(&shaders::graph::POOL, forward, &[]), &[x], &pooled, case);
+                expect(checks, in_parts(&shaders::graph::UNPOOL, backward, &["BACKWARD"]), &[y], &unpooled, case);
+                expect(checks, in_parts(&shaders::graph::POOL_SCATTER, backward, &["BACKWARD"]), &[y, places], &scattered, case);
+            }
+        }
+    }
+
+    /// Of numbers that f32 rounds: near the sum, and the same bits on every run.
+    #[test]
+    fn rounded_sums() {
+        let sizes = Sizes::new((3, &[[120, 120, 1, 0], [121, 121, 1, 0]]));
+        let x = noise(sizes.unpooled());
+        let template = pool(false, &sizes.planes(), &operand(0));
+        let input = [Input { name: "a", words: &words(&x), offset: 0 }];
+        let found = run(gpu(Checks::Unchecked), &template, &input, 3);
+        assert_eq!(found, run(gpu(Checks::Unchecked), &template, &input, 3));
+        let expected = reference::pool(&sizes.windows(), &wide(&x));
+        for (found, expected) in summed(&found, 3).iter().zip(&expected) {
+            // some 64 terms a part, of magnitude below 1, that may all round the same way
+            assert!((found - expected).abs() < 64.0 * 14_520.0 * 2f64.powi(-25), "{found} {expected}");
+        }
+    }
+
+    /// A software driver ends loops after 65,535 rounds.
+    #[test]
+    fn large_windows() {
+        let cases: [Case; 7] = [
+            (1, &[[4096, 4096, 1, 0], [4096, 4096, 1, 0]]),
+            (600, &[[160, 160, 1, 0], [160, 160, 1, 0]]),
+            (1 << 16, &[[80, 80, 1, 0], [80, 80, 1, 0]]),
+            (1, &[[80_000, 40_000, 1, 0]]),
+            (1, &[[511, 256, 1, 0], [511, 256, 1, 0]]),
+            (4, &[[256, 256, 1, 0], [256, 256, 1, 0], [256, 256, 1, 0]]),
+            (1, &[[70_000, 60_000, 1, 0], [50, 1, 1, 0]]),
+        ];
+        for case in cases {
+            let sizes = Sizes::new(case);
+            let p = sizes.planes();
+            for cpu in [false, true] {
+                for template in [pool(cpu, &p, &operand(0)), unpool(cpu, &p, &operand(0)), pool_scatter(cpu, &p, &operand(0), &operand(0))]
+                {
+                    let constants: WindowConstants = bytemuck::pod_read_unaligned(&template.uniform);
+                    let axis = |i: usize| match template.defines.contains(&"BACKWARD") {
+                        true => sizes.window.size[i].div_ceil(sizes.window.stride[i]).min(sizes.output[i]),
+                        false => sizes.window.size[i],
+                    };
+                    let terms: u64 = (0..sizes.input.len()).map(|i| axis(i) as u64).product();
+                    // what a long axis of short ones adds is not counted
+                    let jobs = u64::from(constants.elements) * u64::from(template.parts);
+                    let invocations = u64::from(template.workgroups) * 128;
+                    let each = if template.parts > 1 { 1 } else { 4 };
+                    let rounds = jobs.div_ceil(each * invocations) * each * terms.div_ceil(template.parts.into());
+                    assert_eq!(constants.parts, template.parts);
+                    assert!(rounds < 65_535, "{case:?} cpu {cpu} {template:?}: {rounds}");
+                }
+                let template = max_pool_indices(cpu, &p, &operand(0));
+                let visited: u64 = sizes.window.size.iter().map(|&n| n as u64).product();
+                let each = if template.defines.contains(&"SHARED") { visited.div_ceil(1024) + 40 } else { visited };
+                assert!(each < 65_535, "{case:?} cpu {cpu} {template:?}");
+            }
+        }
+    }
 }

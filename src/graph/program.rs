@@ -241,15 +241,15 @@ impl Recorder<'_> {
                 self.finish(recording)
             }
             Kind::Template => {
-                let mut bindings = Vec::new();
                 let mut places = Vec::new();
-                let names = plan.graph.operand_names(main);
-                for (view, &name) in kernel.operands.iter().zip(names) {
+                let mut operands = Vec::new();
+                for view in &kernel.operands {
                     let located = self.located(Buffer::Value(view.base))?;
                     places.push(OperandPlace { offset: self.before(&located.tensor) / 4, vec4: located.vec4 });
-                    bindings.push((name, located.tensor));
+                    operands.push(located.tensor);
                 }
                 let template = plan.graph.template(gpu.is_cpu(), &kernel.terms, &kernel.operands, &places)?;
+                let bindings: Vec<(&'static str, Tensor)> = template.operands.iter().copied().zip(operands).collect();
                 if kernel.partials.map_or(1, |(_, parts)| parts) != template.parts {
                     return Err(ungenerated());
                 }

@@ -26,6 +26,8 @@ pub(crate) struct Template {
     pub overrides: Vec<(&'static str, u32)>,
     /// The bytes of `constants`.
     pub uniform: Vec<u8>,
+    /// The names under which the operands are bound, in the order of the primitive's.
+    pub operands: &'static [&'static str],
     /// In x; the kernel strides if it needs more than a dispatch may have.
     pub workgroups: u32,
     /// How many partial results there are of each element. If more than one, the kernel stores those of

@@ -350,7 +350,7 @@ impl Builder {
 fn factors(mut n: usize, mut how: usize) -> Vec<usize> {
     let mut shape = vec![];
     while shape.len() < 4 && n > 1 {
-        let divisors: Vec<usize> = (1..=n).filter(|d| n % d == 0).collect();
+        let divisors: Vec<usize> = (1..=n).filter(|&d| n.is_multiple_of(d)).collect();
         let divisor = divisors[how % divisors.len()];
         how /= divisors.len();
         shape.push(divisor);
