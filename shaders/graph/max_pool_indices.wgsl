@@ -57,7 +57,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let axes = constants.operand;
     for (var i = group.x; i < constants.elements; i += groups.x) {
         let here = place(i);
-        let range = partners(here.at);
+        let range = partners(here);
         let extent = range.end - range.begin;
         let first = position(range.begin, axes);
         let plane = constants.a + here.plane * axes.x * axes.y * axes.z;
@@ -96,7 +96,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
     let axes = constants.operand;
     for (var i = id.x; i < constants.elements; i += 128u * groups.x) {
         let here = place(i);
-        let range = partners(here.at);
+        let range = partners(here);
         let plane = constants.a + here.plane * axes.x * axes.y * axes.z;
         var best = Best(0u, 0u);
         for (var x = range.begin.x; x < range.end.x; x++) {

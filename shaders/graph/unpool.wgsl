@@ -8,7 +8,8 @@
 
 #import shared/window_sums
 
-#permute BACKWARD | BACKWARD PARTS | BACKWARD DISJOINT
+#permute BACKWARD
+#permute PARTS | - | CELLS | DISJOINT | DISJOINT CELLS
 
 @group(0) @binding(1) var<storage, read> a: array<f32>;
 

@@ -1,7 +1,13 @@
+//! Convolutions and their adjoints.
+
 use super::op::Form;
 use super::template::{Operand, Template};
+use crate::gpu::MAX_WORKGROUPS;
 use crate::shaders;
 use crate::shaders::layout::ConvolutionConstants;
+
+/// The sizes of `T(y, x, w) = Σ y[n,co,o] x[n,ci,o·stride + t·dilation - padding] w[co,ci,t]`: one to three spatial
+/// axes, slowest first. All three tensors are contiguous.
 pub(crate) struct Geometry {
     pub batch: u32,
     pub in_channels: u32,
@@ -13,51 +19,113 @@ pub(crate) struct Geometry {
     pub dilation: Vec<u32>,
     pub padding: Vec<u32>,
 }
-pub(crate) fn convolution(_cpu: bool, form: Form, g: &Geometry, t: &[[Operand; 2]]) -> Template {
-    let three = |v: &[u32], fill: u32| {
-        let mut a = [fill; 4];
-        let n = v.len();
-        for i in 0..n {
-            a[3 - n + i] = v[i];
-        }
-        a
+
+/// An outer index and a place in a volume, and how they move in the gathered operand.
+struct Index {
+    outer: u32,
+    volume: [u32; 3],
+    step: [u32; 3],
+    /// From outer to outer index, in elements.
+    jump: u32,
+}
+
+/// One of the forms, or the sum of two alike. The operands are (x, w), (y, w) or (y, x).
+pub(crate) fn convolution(form: Form, g: &Geometry, terms: &[[Operand; 2]]) -> Template {
+    let [input, output, kernel] = [&g.input, &g.output, &g.kernel].map(|sizes| three(sizes, 1));
+    let (stride, dilation, padding) = (three(&g.stride, 1), three(&g.dilation, 1), three(&g.padding, 0));
+    let [taps, inside, outside] = [kernel, input, output].map(|sizes| sizes.iter().product::<u32>());
+    let negative = |v: [u32; 3]| v.map(u32::wrapping_neg);
+    let (ci, co) = (g.in_channels, g.out_channels);
+    // whether the first operand is the gathered one
+    let gather_first = form != Form::Weight;
+    let rows = if form == Form::Input { ci } else { co };
+    let (columns, depth, start, source) = match form {
+        Form::Output => (
+            Index { outer: g.batch, volume: output, step: stride, jump: ci * inside },
+            Index { outer: ci, volume: kernel, step: dilation, jump: inside },
+            negative(padding),
+            input,
+        ),
+        Form::Input => (
+            Index { outer: g.batch, volume: input, step: [1; 3], jump: co * outside },
+            Index { outer: co, volume: kernel, step: negative(dilation), jump: outside },
+            padding,
+            output,
+        ),
+        Form::Weight => (
+            Index { outer: ci, volume: kernel, step: dilation, jump: inside },
+            Index { outer: g.batch, volume: output, step: stride, jump: ci * inside },
+            negative(padding),
+            input,
+        ),
     };
-    let v = |s: &[u32]| s.iter().product::<u32>();
-    let total = match form {
-        Form::Output => g.batch * g.out_channels * v(&g.output),
-        Form::Input => g.batch * g.in_channels * v(&g.input),
-        Form::Weight => g.out_channels * g.in_channels * v(&g.kernel),
+    let (a_row, a_outer, r_row, r_outer) = match form {
+        Form::Output => (ci * taps, taps, outside, co * outside),
+        Form::Input => (taps, ci * taps, inside, ci * inside),
+        Form::Weight => (outside, co * outside, ci * taps, taps),
     };
-    let l = t.last().unwrap_or(&t[0]);
-    let c = ConvolutionConstants {
-        batch: g.batch,
-        ci: g.in_channels,
-        co: g.out_channels,
-        total,
-        input: three(&g.input, 1),
-        output: three(&g.output, 1),
-        kernel: three(&g.kernel, 1),
-        stride: three(&g.stride, 1),
-        dilation: three(&g.dilation, 1),
-        padding: three(&g.padding, 0),
-        offsets: [t[0][0].offset, t[0][1].offset, l[0].offset, l[1].offset],
-        ..Default::default()
-    };
-    let mut defines = vec![match form {
-        Form::Output => "FORM_OUTPUT",
-        Form::Input => "FORM_INPUT",
-        Form::Weight => "FORM_WEIGHT",
-    }];
-    if t.len() == 2 {
+    let inner = depth.volume.iter().product::<u32>();
+    let (wide, deep) = (columns.outer * columns.volume.iter().product::<u32>(), depth.outer * inner);
+    let (a, b) = if gather_first { (1, 0) } else { (0, 1) };
+    let vectors = terms.iter().all(|term| term[a].vec4 && term[a].offset.is_multiple_of(4))
+        && [a_row, a_outer, deep].iter().all(|n| n.is_multiple_of(4))
+        && (inner.is_multiple_of(4) || a_outer == inner);
+    let divide = form == Form::Input && stride.iter().any(|&stride| stride > 1);
+    // long sums of few elements are cut, so that there is work for a device, and so that loops end
+    let tiles = u64::from(rows.div_ceil(16)) * u64::from(wide.div_ceil(64));
+    let parts = (256 / tiles).min(u64::from(deep / 512)).max(u64::from(deep).div_ceil(1 << 17)).max(1);
+    let part = u64::from(deep).div_ceil(parts).next_multiple_of(4) as u32;
+    let parts = deep.div_ceil(part);
+    let all = tiles * u64::from(parts);
+
+    let mut overrides = vec![
+        ("ROWS", rows),
+        ("COLUMNS", wide),
+        ("DEPTH", deep),
+        ("A_ROW", a_row),
+        ("A_OUTER", a_outer),
+        ("B_C_OUTER", columns.jump),
+        ("B_K_OUTER", depth.jump),
+        ("R_ROW", r_row),
+        ("R_OUTER", r_outer),
+    ];
+    let mut axes = |names: [&'static str; 3], values: [u32; 3]| overrides.extend(names.into_iter().zip(values));
+    axes(["C_Z", "C_Y", "C_X"], columns.volume);
+    axes(["C_STEP_Z", "C_STEP_Y", "C_STEP_X"], columns.step);
+    axes(["START_Z", "START_Y", "START_X"], start);
+    axes(["K_Z", "K_Y", "K_X"], depth.volume);
+    axes(["K_STEP_Z", "K_STEP_Y", "K_STEP_X"], depth.step);
+    axes(["B_Z", "B_Y", "B_X"], source);
+    axes(["DIVISOR_Z", "DIVISOR_Y", "DIVISOR_X"], stride);
+    let mut defines = vec![if vectors { "A_K" } else { "A_ANY" }];
+    if divide {
+        defines.push("DIVIDE");
+    }
+    if terms.len() == 2 {
         defines.push("TWO");
     }
+    let last = &terms[terms.len() - 1];
+    let constants = ConvolutionConstants {
+        offset_a0: terms[0][a].offset,
+        offset_b0: terms[0][b].offset,
+        offset_a1: last[a].offset,
+        offset_b1: last[b].offset,
+        tiles: all as u32,
+        part,
+        elements: rows * wide,
+    };
     Template {
         source: &shaders::graph::CONVOLUTION,
         defines,
-        overrides: vec![],
-        operands: &["a0", "b0", "a1", "b1"],
-        uniform: bytemuck::bytes_of(&c).to_vec(),
-        workgroups: total.div_ceil(64).min(65535),
-        parts: 1,
+        overrides,
+        operands: if gather_first { &["b0", "a0", "b1", "a1"] } else { &["a0", "b0", "a1", "b1"] },
+        uniform: bytemuck::bytes_of(&constants).to_vec(),
+        workgroups: all.min(MAX_WORKGROUPS.into()) as u32,
+        parts,
     }
+}
+
+/// The last of three axes are given; the others are `missing`.
+fn three(sizes: &[u32], missing: u32) -> [u32; 3] {
+    std::array::from_fn(|i| (i + sizes.len()).checked_sub(3).and_then(|k| sizes.get(k)).copied().unwrap_or(missing))
 }

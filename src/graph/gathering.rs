@@ -40,25 +40,36 @@ pub(crate) fn gather(_cpu: bool, r: &Rows, table: &Operand, indices: &Operand) -
     }
 }
 
-// as in scatter_add.wgsl
-const LANES: u32 = 64;
-const ROWS: u32 = 32;
+/// The indices of a part are a multiple of them.
 const CHUNK: u32 = 2048;
+
+/// How the invocations of `scatter_add.wgsl` share the work.
+struct Sharing {
+    /// The rows and columns of a block.
+    rows: u32,
+    columns: u32,
+    /// Blocks that a workgroup has at a time.
+    at_once: u32,
+    /// The rounds of loops that an invocation takes for a block, besides those for its indices, and for a chunk of
+    /// indices: looking at them, and adding those of the block.
+    block: u64,
+    looking: u64,
+    adding: u64,
+}
 
 /// `[rows, width]`, the sums by number of y, `[count, width]`, operand `a`; the numbers are operand `indices`.
 ///
-/// Each workgroup looks at all numbers of its part, for 32 rows and up to 64 columns. Parts where that makes
-/// work for the device without costing more than a quarter of what it takes to read y, and where an invocation
-/// would take too many rounds.
+/// All numbers are looked at once for each block of the result. Parts where that makes work for the device
+/// without costing more than a quarter of what it takes to read y, and where an invocation would take too many
+/// rounds; too many to be stored where rows times numbers are beyond 2^42.
 pub(crate) fn scatter_add(cpu: bool, r: &Rows, y: &Operand, indices: &Operand) -> Template {
-    let columns = r.width.min(LANES).next_power_of_two();
-    let column_groups = r.width.div_ceil(columns);
-    let blocks = r.rows.div_ceil(ROWS) * column_groups;
+    let sharing = Sharing::new(cpu, r);
+    let blocks = sharing.blocks(r);
     let chunks = r.count.div_ceil(CHUNK);
-    let wanted = if cpu { 8 } else { 1024 } / blocks;
+    let wanted = if cpu { 64 } else { 1024 } / blocks;
     let cheap = r.count / r.rows / 4;
     let mut parts = wanted.min(cheap).clamp(1, chunks);
-    while rounds(blocks, column_groups, chunks.div_ceil(parts), parts) > 60_000 && parts < chunks {
+    while sharing.rounds(r, chunks.div_ceil(parts), parts) > 60_000 && parts < chunks {
         parts = (2 * parts).min(chunks);
     }
     // in whole chunks, and no part is empty
@@ -68,7 +79,7 @@ pub(crate) fn scatter_add(cpu: bool, r: &Rows, y: &Operand, indices: &Operand) -
         rows: r.rows,
         width: r.width,
         count: r.count,
-        columns,
+        columns: sharing.columns,
         parts,
         span: span * CHUNK,
         a: y.offset,
@@ -76,22 +87,41 @@ pub(crate) fn scatter_add(cpu: bool, r: &Rows, y: &Operand, indices: &Operand) -
     };
     Template {
         source: &shaders::graph::SCATTER_ADD,
-        defines: Vec::new(),
+        defines: if cpu { vec!["SEQUENTIAL"] } else { Vec::new() },
         overrides: Vec::new(),
         operands: &["a", "indices"],
         uniform: bytemuck::bytes_of(&constants).to_vec(),
-        workgroups: (u64::from(blocks) * u64::from(parts)).min(MAX_WORKGROUPS.into()) as u32,
+        workgroups: sharing.workgroups(blocks, parts).min(MAX_WORKGROUPS.into()) as u32,
         parts,
     }
 }
 
-/// A bound on the rounds that an invocation takes over all its loops, with `chunks` chunks a part: looking at
-/// indices, and adding. Of the blocks of one part, only those of the same rows add the same indices.
-fn rounds(blocks: u32, column_groups: u32, chunks: u32, parts: u32) -> u64 {
-    let passes = (u64::from(blocks) * u64::from(parts)).div_ceil(MAX_WORKGROUPS.into());
-    let adding = passes.min(u64::from(parts) * u64::from(column_groups));
-    let chunks = u64::from(chunks);
-    passes * (200 + 100 * chunks) + adding * chunks * u64::from(CHUNK + LANES)
+impl Sharing {
+    fn new(cpu: bool, r: &Rows) -> Self {
+        let chunk = u64::from(CHUNK);
+        match cpu {
+            true => Self { rows: 128, columns: 4, at_once: 8, block: 300, looking: chunk / 4, adding: 0 },
+            false => {
+                Self { rows: 32, columns: r.width.min(64).next_power_of_two(), at_once: 1, block: 200, looking: 100, adding: chunk + 64 }
+            }
+        }
+    }
+
+    fn blocks(&self, r: &Rows) -> u32 {
+        r.rows.div_ceil(self.rows) * r.width.div_ceil(self.columns)
+    }
+
+    fn workgroups(&self, blocks: u32, parts: u32) -> u64 {
+        (u64::from(blocks) * u64::from(parts)).div_ceil(self.at_once.into())
+    }
+
+    /// A bound on the rounds that an invocation takes over all its loops, with `chunks` chunks a part. Of the blocks
+    /// of one part, only those of the same rows add the same indices.
+    fn rounds(&self, r: &Rows, chunks: u32, parts: u32) -> u64 {
+        let blocks = self.workgroups(self.blocks(r), parts).div_ceil(MAX_WORKGROUPS.into());
+        let adding = blocks.min(u64::from(parts) * u64::from(r.width.div_ceil(self.columns)));
+        blocks * (self.block + self.looking * u64::from(chunks)) + adding * self.adding * u64::from(chunks)
+    }
 }
 
 #[cfg(test)]
@@ -217,14 +247,13 @@ mod tests {
             [[50_000, 512, 4096], [10, 1, 2_000_000], [10, 64, 2_000_000], [1, 1, 1 << 29], [1 << 20, 64, 1 << 16], [1 << 28, 1, 1 << 20]]
         {
             for cpu in [false, true] {
-                let template = scatter_add(cpu, &Rows { rows, width, count }, &operand(0), &operand(0));
+                let r = Rows { rows, width, count };
+                let template = scatter_add(cpu, &r, &operand(0), &operand(0));
                 let constants: ScatterConstants = bytemuck::pod_read_unaligned(&template.uniform);
                 let (parts, span) = (template.parts, constants.span);
                 assert_eq!((constants.parts, span % CHUNK), (parts, 0));
                 assert!(u64::from(parts) * u64::from(span) >= count.into() && u64::from(parts - 1) * u64::from(span) < count.into());
-                let column_groups = width.div_ceil(constants.columns);
-                let blocks = rows.div_ceil(ROWS) * column_groups;
-                let rounds = rounds(blocks, column_groups, span / CHUNK, parts);
+                let rounds = Sharing::new(cpu, &r).rounds(&r, span / CHUNK, parts);
                 // more work than invocations can do is cut into more parts than fit into memory
                 let impossible = u64::from(rows) * u64::from(count) > 1 << 42;
                 let bytes = 4 * u64::from(parts) * u64::from(rows) * u64::from(width);

@@ -64,7 +64,7 @@ impl Graph {
                     padding: small(&stencil.padding),
                 };
                 let operands: Vec<[Operand; 2]> = (0..terms.len()).map(|t| [plain(2 * t), plain(2 * t + 1)]).collect();
-                Ok(convolution::convolution(cpu, *form, &geometry, &operands))
+                Ok(convolution::convolution(*form, &geometry, &operands))
             }
             Op::Pool(window) => Ok(pooling::pool(cpu, &planes(window, dims(0), &node.shape), &plain(0))),
             Op::Unpool(window) => Ok(pooling::unpool(cpu, &planes(window, &node.shape, dims(0)), &plain(0))),

@@ -83,14 +83,13 @@ pub(crate) fn pool_scatter(_cpu: bool, p: &Planes, y: &Operand, places: &Operand
 /// as large as the un-pooled value.
 fn covering(source: &'static KernelSource, p: &Planes, y: &Operand, places: Option<&Operand>) -> Template {
     let axes = Axes::new(p);
-    let elements = p.planes * volume(axes.input);
-    let constants = axes.constants(elements, axes.input, axes.output, y, places);
-    if (0..3).all(|i| axes.size[i] <= axes.stride[i]) {
-        let jobs = elements.div_ceil(4 * LANES);
-        return template(source, vec!["BACKWARD", "DISJOINT"], bytemuck::bytes_of(&constants), jobs.into(), 1);
-    }
+    let constants = axes.constants(p.planes * volume(axes.input), axes.input, axes.output, y, places);
+    let mut defines = vec!["BACKWARD"];
     let terms = std::array::from_fn(|i| axes.size[i].div_ceil(axes.stride[i]).min(axes.output[i]));
-    sums(source, constants, &["BACKWARD"], terms, 1)
+    if product(terms) == 1 {
+        defines.push("DISJOINT");
+    }
+    sums(source, constants, &defines, terms, 1)
 }
 
 /// A kernel of `shared/window_sums.wgsl`, of at most so many terms along each axis, in `parts` parts or as many
@@ -101,6 +100,9 @@ fn sums(source: &'static KernelSource, constants: WindowConstants, defines: &[&'
     let cells = elements.div_ceil(4);
     let mut defines = defines.to_vec();
     if parts == 1 && passes(cells) * 4 * rounds(terms) <= MAX_ROUNDS {
+        if defines.contains(&"BACKWARD") && constants.result[2].is_multiple_of(4) {
+            defines.push("CELLS");
+        }
         let jobs = cells.div_ceil(LANES.into());
         return template(source, defines, bytemuck::bytes_of(&constants), jobs, 1);
     }
@@ -173,6 +175,10 @@ impl Axes {
             stride_multiplier: by_stride.map(|d| d.multiplier),
             stride_shift: by_stride.map(|d| d.shift),
             padding: self.padding,
+            reach: std::array::from_fn(|i| (self.size[i] - 1) / self.stride[i]),
+            rest: std::array::from_fn(|i| (self.size[i] - 1) % self.stride[i]),
+            first_window: std::array::from_fn(|i| self.padding[i] / self.stride[i]),
+            first_offset: std::array::from_fn(|i| self.padding[i] % self.stride[i]),
             ..Default::default()
         }
     }
@@ -193,7 +199,7 @@ mod tests {
     /// Planes, and by axis: elements, size, stride, padding.
     type Case = (usize, &'static [[usize; 4]]);
 
-    const CASES: [Case; 19] = [
+    const CASES: [Case; 20] = [
         (1, &[[1, 1, 1, 0]]),
         (3, &[[7, 3, 2, 1]]),
         (2, &[[10, 2, 2, 0]]),
@@ -205,6 +211,7 @@ mod tests {
         (3, &[[5, 2, 2, 0], [7, 3, 3, 0]]),
         (5, &[[7, 3, 1, 1], [9, 2, 2, 1]]),
         (2, &[[5, 4, 1, 2], [13, 4, 3, 2]]),
+        (2, &[[9, 3, 2, 1], [12, 5, 2, 2]]),
         // gaps along one axis, overlap along the other
         (2, &[[9, 2, 3, 1], [10, 3, 2, 1]]),
         (2, &[[9, 2, 3, 1], [10, 3, 4, 1]]),
@@ -299,7 +306,9 @@ mod tests {
                 expect(checks, template, &[Input { name: "a", words: &words(&y), offset }], &unpooled, case);
             }
         }
-        for defines in [&[][..], &["PARTS"], &["BACKWARD"], &["BACKWARD", "DISJOINT"]] {
+        for defines in
+            [&[][..], &["PARTS"], &["BACKWARD"], &["BACKWARD", "CELLS"], &["BACKWARD", "DISJOINT"], &["BACKWARD", "DISJOINT", "CELLS"]]
+        {
             assert!(permutations.iter().any(|found| found == defines), "{defines:?} is not tested");
         }
     }

@@ -25,7 +25,7 @@ mod tests {
 
     /// What `quotient` does in WGSL, where n is doubled so that 32 of the bits to drop are a word.
     fn quotient(n: u32, divisor: Divisor) -> u32 {
-        (u64::from(2 * n) * u64::from(divisor.multiplier) >> 32 >> divisor.shift) as u32
+        ((u64::from(2 * n) * u64::from(divisor.multiplier)) >> (32 + divisor.shift)) as u32
     }
 
     #[test]
