@@ -147,6 +147,12 @@ pub enum Error {
     /// A file is not safetensors.
     #[error("not a safetensors file: {0}")]
     SafeTensors(#[from] safetensors::SafeTensorError),
+    /// Something computed is infinite or not a number, and nothing can be made of it.
+    #[error("{what} is not finite")]
+    NonFinite {
+        /// What was computed.
+        what: String,
+    },
     /// The device has no memory left for a buffer.
     #[error("out of memory: {what} needs {bytes} bytes")]
     OutOfMemory {

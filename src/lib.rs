@@ -3,6 +3,7 @@
 //!
 //! - [`gpu`]: the device, tensors as ranges of buffers, and recordings of dispatches.
 //! - [`vector`]: axpy, dot, norms, random fill, on a reduction tree of fixed shape.
+//! - [`krylov`]: conjugate gradients, Lanczos and eigenpairs of anything that can be recorded.
 //! - [`optim`]: fused optimizer steps, SGD to AdamP.
 //! - [`curvature`]: traces, diagonals and spectra of matrices known by their products.
 //! - [`mod@reference`]: the same mathematics in plain f64 loops, the oracle of every kernel.

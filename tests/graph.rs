@@ -8,10 +8,10 @@ mod graphs;
 use std::collections::HashMap;
 
 use gradus::gpu::{Checks, GpuOptions, Shape};
-use gradus::graph::{ConvolutionOptions, Graph, Init, Padding, Parameters, Plan, Stage, Var, Window, layers, losses};
+use gradus::graph::{Graph, Plan, Stage, Var};
 use gradus::reference::graph::evaluate;
 use gradus::reference::random::uniform;
-use gradus::{DType, Error, Gpu, Recording, Tensor};
+use gradus::{Gpu, Recording, Tensor};
 use graphs::Drawn;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 

@@ -22,7 +22,7 @@ impl Default for DiagonalOptions {
 
 /// An estimate of a diagonal, on the device.
 #[derive(Clone, Debug)]
-pub struct Diagonal {
+pub struct DiagonalEstimate {
     /// The diagonal, [n] of f32.
     pub value: Tensor,
     /// The standard error of each element, from the variance of the samples, [n] of f32.
@@ -41,7 +41,7 @@ pub struct Diagonal {
 /// # Errors
 /// [`Error::Option`](crate::Error::Option) for `samples`, [`Error::Length`](crate::Error::Length) if
 /// the operator has no rows; what its recording may fail with.
-pub fn diagonal(operator: &dyn LinearOperator, options: &DiagonalOptions) -> Result<Diagonal> {
+pub fn diagonal(operator: &dyn LinearOperator, options: &DiagonalOptions) -> Result<DiagonalEstimate> {
     expect_count("samples", options.samples, 2)?;
     let sampler = Sampler::new(operator)?;
     let gpu = operator.gpu();
@@ -61,5 +61,5 @@ pub fn diagonal(operator: &dyn LinearOperator, options: &DiagonalOptions) -> Res
         gpu.submit([&sample]);
     }
     gpu.submit([&finish]);
-    Ok(Diagonal { value: mean, standard_error: m2, samples: options.samples })
+    Ok(DiagonalEstimate { value: mean, standard_error: m2, samples: options.samples })
 }

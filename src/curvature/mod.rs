@@ -7,11 +7,23 @@
 
 mod check;
 mod diagonal;
+mod finite_difference;
+mod hutch_plus_plus;
+mod inverse;
+mod matrix;
+mod operator;
 mod sampler;
+mod spectrum;
 mod trace;
 
 pub use check::{Check, check};
-pub use diagonal::{Diagonal, DiagonalOptions, diagonal};
+pub use diagonal::{DiagonalEstimate, DiagonalOptions, diagonal};
+pub use finite_difference::FiniteDifferenceHessian;
+pub use hutch_plus_plus::{HutchPlusPlusOptions, hutch_plus_plus};
+pub use inverse::Inverse;
+pub use matrix::{Likelihood, Matrix, Model};
+pub use operator::Curvature;
+pub use spectrum::{DensityOptions, Quadrature, SpectralDensity, spectral_density};
 pub use trace::{TraceOptions, block_traces, trace};
 
 /// A mean of random samples.

@@ -20,9 +20,7 @@ pub(super) struct Sampler<'a> {
 impl<'a> Sampler<'a> {
     pub fn new(operator: &'a dyn LinearOperator) -> Result<Self> {
         let (gpu, n) = (operator.gpu(), operator.dim());
-        if n == 0 {
-            return Err(Error::Length { tensor: "operator".into(), unit: "rows at least", expected: 1, found: 0 });
-        }
+        expect_rows(operator)?;
         Ok(Self { operator, x: vector(gpu, n)?, y: vector(gpu, n)?, taken: Tensor::zeros(gpu, &[1], DType::U32)? })
     }
 
@@ -115,6 +113,14 @@ impl Results {
 pub(super) fn vector(gpu: &Gpu, n: usize) -> Result<Tensor> {
     let padded = Tensor::zeros(gpu, &[n.div_ceil(4), 4], DType::F32)?;
     Tensor::from_buffer(padded.buffer(), 0, &[n], DType::F32)
+}
+
+/// Checks that there is something to estimate.
+pub(super) fn expect_rows(operator: &dyn LinearOperator) -> Result<()> {
+    match operator.dim() {
+        0 => Err(Error::Length { tensor: "operator".into(), unit: "rows at least", expected: 1, found: 0 }),
+        _ => Ok(()),
+    }
 }
 
 /// Checks an option that counts something: the device counts samples in f32, exactly to 2^24.

@@ -225,10 +225,6 @@ impl Graph {
         self.binary(Binary::Mul, a, b)
     }
 
-    pub(crate) fn over(&mut self, a: Id, b: Id) -> Id {
-        self.binary(Binary::Div, a, b)
-    }
-
     pub(crate) fn scale_by(&mut self, x: Id, factor: f64) -> Id {
         let shape = self.dims(x).to_vec();
         if factor == 1.0 {

@@ -263,10 +263,9 @@ impl<'a> Emitter<'a> {
 
     /// The name of a value at a place: from a register, from memory, or computed.
     fn value(&mut self, id: Id, map: &Map) -> Emitted {
-        if map.flat == Some(0) && map.guards.is_empty() && self.reduction.is_none() {
-            if let Some(name) = self.registers.get(&id) {
-                return Ok(name.clone());
-            }
+        let here = map.flat == Some(0) && map.guards.is_empty() && self.reduction.is_none();
+        if let Some(name) = self.registers.get(&id).filter(|_| here) {
+            return Ok(name.clone());
         }
         let key = (id, map.clone());
         if let Some(name) = self.known.get(&key) {

@@ -7,7 +7,7 @@ use super::matmul::{self, Matmul};
 use super::op::{Form, Op, Window};
 use super::pooling::{self, Planes};
 use super::template::{Operand, Template};
-use super::view::{View, contiguous};
+use super::view::View;
 use crate::{Error, Result};
 
 /// Where the operands of a kernel are, a view and whether its binding may hold vectors.
@@ -137,9 +137,4 @@ pub(crate) fn reduction(graph: &Graph, id: Id) -> (usize, usize) {
     let outputs = graph.dims(id).iter().product::<usize>();
     let all = graph.dims(graph.node(id).inputs[0]).iter().product::<usize>();
     (outputs, all / outputs.max(1))
-}
-
-/// A view of all of a value.
-pub(crate) fn whole(graph: &Graph, base: Id) -> View {
-    View { base, offset: 0, strides: contiguous(graph.dims(base)) }
 }

@@ -45,3 +45,32 @@ pub(crate) fn expect_vector(name: &str, vector: &Tensor, dim: usize) -> Result<(
         false => Err(Error::Length { tensor: name.to_owned(), unit: "elements", expected: dim, found: vector.len() }),
     }
 }
+
+/// Checks the two vectors of a product.
+pub(crate) fn expect_vectors(x: &Tensor, y: &Tensor, dim: usize) -> Result<()> {
+    expect_vector("x", x, dim)?;
+    expect_vector("y", y, dim)?;
+    x.expect_apart("x", y, "y")
+}
+
+impl<T: LinearOperator + ?Sized> LinearOperator for &T {
+    fn gpu(&self) -> &Gpu {
+        (**self).gpu()
+    }
+
+    fn dim(&self) -> usize {
+        (**self).dim()
+    }
+
+    fn record_prepare(&self, recording: &mut Recording) -> Result<()> {
+        (**self).record_prepare(recording)
+    }
+
+    fn record(&self, recording: &mut Recording, x: &Tensor, y: &Tensor) -> Result<()> {
+        (**self).record(recording, x, y)
+    }
+
+    fn record_dot(&self, recording: &mut Recording, x: &Tensor, y: &Tensor, dot: &Tensor) -> Result<()> {
+        (**self).record_dot(recording, x, y, dot)
+    }
+}

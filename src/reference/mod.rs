@@ -7,6 +7,7 @@
 //! - [`gathering`]: rows of a table by number; [`pooling`]: sums and maxima over windows
 //! - [`mod@graph`]: graphs, each primitive as a loop; of the crate it uses the definition of graphs alone
 //! - [`optim`]: one step of each optimizer, on one parameter
+//! - [`krylov`]: Lanczos, conjugate gradients, power iteration
 //! - [`vector`]: the vector operations of the iterative solvers
 //! - [`random`]: the counter-based generator, equal on every device
 //! - [`rounding`]: f32 to f16 and bf16, to nearest and stochastically
@@ -17,6 +18,7 @@
 pub mod curvature;
 pub mod gathering;
 pub mod graph;
+pub mod krylov;
 pub mod optim;
 pub mod pooling;
 pub mod random;

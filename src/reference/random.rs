@@ -71,6 +71,30 @@ pub fn rademacher(seed: u64, stream: u32, n: usize) -> Vec<f32> {
     words(seed, stream).take(n).map(|word| if word >> 31 == 0 { 1.0 } else { -1.0 }).collect()
 }
 
+/// `n` standard normal numbers, by the transform of Box and Muller ("A note on the generation of random
+/// normal deviates", 1958).
+///
+/// Elements `2i` and `2i+1` are `√(-2 ln u)·cos 2πv` and `√(-2 ln u)·sin 2πv`, where `u = 2⁻²⁴ + uniform`
+/// of element `2i`, which is in (0, 1], and `v = uniform` of element `2i+1`.
+///
+/// ```
+/// use gradus::reference::random::normal;
+///
+/// let numbers = normal(7, 0, 1000);
+/// let mean = numbers.iter().sum::<f64>() / 1000.0;
+/// assert!(mean.abs() < 5.0 / 1000f64.sqrt());
+/// ```
+pub fn normal(seed: u64, stream: u32, n: usize) -> Vec<f64> {
+    const UNIT: f64 = 1.0 / (1 << 24) as f64;
+    let pairs = uniform(seed, stream, n.next_multiple_of(2));
+    let pair = |pair: &[f32; 2]| {
+        let radius = (-2.0 * (f64::from(pair[0]) + UNIT).ln()).sqrt();
+        let angle = std::f64::consts::TAU * f64::from(pair[1]);
+        [radius * angle.cos(), radius * angle.sin()]
+    };
+    pairs.as_chunks().0.iter().flat_map(pair).take(n).collect()
+}
+
 /// The words of elements 0, 1, 2, …
 fn words(seed: u64, stream: u32) -> impl Iterator<Item = u32> {
     let key = [seed as u32, (seed >> 32) as u32];

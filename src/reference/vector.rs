@@ -81,6 +81,36 @@ pub fn max_magnitude(x: &[f64]) -> f64 {
     max
 }
 
+/// `y = alpha·A x + beta·y` for a row-major matrix of `x.len()` columns and `y.len()` rows.
+///
+/// # Panics
+///
+/// If `a` does not have that many elements.
+pub fn gemv(alpha: f64, a: &[f64], x: &[f64], beta: f64, y: &mut [f64]) {
+    assert_eq!(a.len(), x.len() * y.len(), "gemv: the shape of a");
+    for (r, y) in y.iter_mut().enumerate() {
+        *y = alpha * dot(&a[r * x.len()..(r + 1) * x.len()], x) + if beta == 0.0 { 0.0 } else { beta * *y };
+    }
+}
+
+/// `y = alpha·Aᵀx + beta·y` for a row-major matrix of `x.len()` rows and `y.len()` columns.
+///
+/// # Panics
+///
+/// If `a` does not have that many elements.
+pub fn gemv_transposed(alpha: f64, a: &[f64], x: &[f64], beta: f64, y: &mut [f64]) {
+    assert_eq!(a.len(), x.len() * y.len(), "gemv_transposed: the shape of a");
+    if beta == 0.0 {
+        fill(0.0, y);
+    } else {
+        scale(beta, y);
+    }
+    let columns = y.len();
+    for (r, &x) in x.iter().enumerate() {
+        axpy(alpha * x, &a[r * columns..(r + 1) * columns], y);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,8 +8,11 @@
 //! Besides the errors that each function names, [`Error::OutOfMemory`](crate::Error::OutOfMemory) and
 //! [`Error::Pipeline`](crate::Error::Pipeline) are possible wherever a buffer or a pipeline is made.
 
+mod gemv;
 mod map;
 mod reduce;
 
-pub use map::{Scalar, axpy, cast, copy, fill, random_rademacher, random_uniform, scale};
+pub(crate) use gemv::{Rows, tiles};
+pub use gemv::{gemv, gemv_transposed};
+pub use map::{Scalar, axpy, cast, copy, fill, random_normal, random_rademacher, random_uniform, scale};
 pub use reduce::{dot, max_magnitude, norm};

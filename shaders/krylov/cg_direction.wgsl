@@ -1,0 +1,42 @@
+// p = z + beta p, if the solution is running. SNAPSHOTS: and x to a row of `snapshots`, if the state says
+// so. Deterministic. Bytes an element: 12; for a snapshot 8 more.
+
+#import shared/blocks
+#import shared/cg_state
+
+#permute - | SNAPSHOTS
+
+@group(0) @binding(1) var<storage, read> state: CgState;
+@group(0) @binding(2) var<storage, read> z: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read_write> p: array<vec4<f32>>;
+#ifdef SNAPSHOTS
+@group(0) @binding(4) var<storage, read> x: array<vec4<f32>>;
+// rows as long as x is in cells
+@group(0) @binding(5) var<storage, read_write> snapshots: array<vec4<f32>>;
+#endif
+
+@compute @workgroup_size(256)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let c = constants;
+    let own = own_cells(c, group.x, lane);
+#ifdef SNAPSHOTS
+    let row = state.row;
+    if row != 0xffffffffu {
+        for (var i = own.x; i < own.y; i += 8u) {
+            snapshots[row * c.count + i] = x[i];
+        }
+    }
+#endif
+    if state.status != 0u {
+        return;
+    }
+    let beta = state.beta;
+    for (var i = own.x; i < own.y; i += 8u) {
+        // the first direction is z, whatever p holds
+        if beta == 0.0 {
+            p[i] = z[i];
+        } else {
+            p[i] = z[i] + beta * p[i];
+        }
+    }
+}

@@ -1,0 +1,109 @@
+// The scalars of an iteration of conjugate gradients, and whether to stop. With rho = ⟨r, z⟩, z = M r
+// (PRECONDITIONED) or r:
+//   beta = rho_new / rho;  objective -= ½ alpha rho;  history_i = (‖r‖, objective)
+// Truncation (Martens 2010, section 4.4): with k = max(10, i/10), stop at iteration i > k if
+//   objective_i < 0 and (objective_i - objective_{i-k}) / objective_i < k truncation
+// START: from ⟨b, b⟩, ⟨b, x⟩ and ⟨x, A x⟩. One workgroup.
+
+#import shared/cg_state
+#import shared/finite
+#import shared/total
+
+#permute - | START
+#permute - | PRECONDITIONED
+
+struct CgConstants {
+    partials: u32,
+    max_iterations: u32,
+    relative_tolerance: f32,
+    absolute_tolerance: f32,
+    // 0: none
+    truncation: f32,
+}
+
+@group(0) @binding(0) var<uniform> constants: CgConstants;
+@group(0) @binding(2) var<storage, read_write> state: CgState;
+@group(0) @binding(3) var<storage, read_write> history: array<vec2<f32>>;
+#ifdef PRECONDITIONED
+@group(0) @binding(4) var<storage, read> preconditioned: array<f32>;
+#endif
+#ifdef START
+@group(0) @binding(5) var<storage, read> square: array<f32>;
+@group(0) @binding(6) var<storage, read> linear: array<f32>;
+@group(0) @binding(7) var<storage, read> quadratic: array<f32>;
+#else
+@group(0) @binding(5) var<storage, read> curvature: array<f32>;
+// the iterations after which snapshots are taken, ascending; the last is 0xffffffff
+@group(0) @binding(6) var<storage, read> schedule: array<u32>;
+#endif
+
+// The state after an iteration, of which r and rho are new.
+fn judge(c: CgConstants, before: CgState, rr: f32) -> CgState {
+    var s = before;
+    s.residual = sqrt(rr);
+    if !is_finite(rr) || !is_finite(s.rho) || !is_finite(s.objective) {
+        s.status = 6u;
+    } else if s.residual <= s.threshold {
+        s.status = 1u;
+    } else if s.rho <= 0.0 {
+        s.status = 5u;
+    } else if s.iteration >= c.max_iterations {
+        s.status = 2u;
+    } else {
+        let k = max(10u, (s.iteration + 9u) / 10u);
+        if c.truncation > 0.0 && s.iteration > k && s.objective < 0.0 {
+            let progress = (s.objective - history[s.iteration - k].y) / s.objective;
+            if progress < f32(k) * c.truncation {
+                s.status = 3u;
+            }
+        }
+    }
+    history[s.iteration] = vec2(s.residual, s.objective);
+    return s;
+}
+
+@compute @workgroup_size(256)
+fn main(@builtin(local_invocation_index) lane: u32) {
+    let c = constants;
+    let rr = total_of_sums(lane, c.partials).x;
+    if lane != 0u {
+        return;
+    }
+#ifdef PRECONDITIONED
+    let rho = preconditioned[0];
+#else
+    let rho = rr;
+#endif
+    var s = state;
+    s.row = 0xffffffffu;
+#ifdef START
+    s.status = 0u;
+    s.rho = rho;
+    s.beta = 0.0;
+    s.threshold = max(c.relative_tolerance * sqrt(square[0]), c.absolute_tolerance);
+    s.objective = 0.5 * quadratic[0] - linear[0];
+    s = judge(c, s, rr);
+#else
+    if s.status == 0u {
+        let alpha = s.rho / curvature[0];
+        if !is_finite(curvature[0]) {
+            s.status = 6u;
+        } else if curvature[0] <= 0.0 {
+            s.status = 4u;
+        } else if !is_finite(alpha) {
+            s.status = 6u;
+        } else {
+            s.iteration += 1u;
+            s.objective -= 0.5 * alpha * s.rho;
+            s.beta = rho / s.rho;
+            s.rho = rho;
+            s = judge(c, s, rr);
+            if s.iteration == schedule[s.snapshots] {
+                s.row = s.snapshots;
+                s.snapshots += 1u;
+            }
+        }
+    }
+#endif
+    state = s;
+}

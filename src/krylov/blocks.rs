@@ -1,0 +1,84 @@
+//! The solvers' own vectors, and dispatches over them by blocks (`shared/blocks.wgsl`).
+
+use std::ops::Range;
+
+use wgpu::BufferUsages;
+
+use crate::gpu::{Bind, Gpu, KernelSource, Recording, Tensor};
+use crate::shaders::layout::BlockConstants;
+use crate::{DType, Result};
+
+/// A vector of `n` elements at the start of a buffer of its own, padded with zeros to whole cells of four.
+pub(super) fn vector(gpu: &Gpu, n: usize) -> Result<Tensor> {
+    let padded = Tensor::zeros(gpu, &[n.next_multiple_of(4)], DType::F32)?;
+    Tensor::from_buffer(padded.buffer(), 0, &[n], DType::F32)
+}
+
+/// One f32 in a buffer of its own.
+pub(super) fn scalar(gpu: &Gpu) -> Result<Tensor> {
+    Tensor::zeros(gpu, &[1], DType::F32)
+}
+
+/// How vectors of a length are cut: into ranges that a binding can hold, of whole blocks, one a workgroup.
+pub(super) struct Blocks {
+    gpu: Gpu,
+    block: u64,
+    ranges: Vec<Range<u64>>,
+    /// What blocks leave of a sum.
+    partials: wgpu::Buffer,
+}
+
+impl Blocks {
+    pub fn new(gpu: &Gpu, n: usize) -> Result<Self> {
+        let cells = (n as u64).div_ceil(4);
+        let block = gpu.block(cells);
+        // the least that a binding holds, 64 KiB, is the greatest block; blocks begin where bindings may
+        let limit = (gpu.binding_limit() / 16 / block).max(1) * block;
+        let ranges = (0..cells).step_by(limit as usize).map(|start| start..(start + limit).min(cells)).collect();
+        let sums = cells.div_ceil(block) * if gpu.is_cpu() { 256 } else { 1 };
+        let partials = gpu.buffer("gradus.krylov.partials", 16 * sums, BufferUsages::STORAGE)?;
+        Ok(Self { gpu: gpu.clone(), block, ranges, partials })
+    }
+
+    /// What [`Blocks::record_sums`] leaves, and how many.
+    pub fn partials(&self) -> (Bind<'_>, u32) {
+        (Bind::whole("partials", &self.partials), (self.partials.size() / 16) as u32)
+    }
+
+    /// Appends a kernel over all of `vectors`, which [`vector`] made.
+    pub fn record(
+        &self,
+        recording: &mut Recording,
+        source: &'static KernelSource,
+        defines: &[&'static str],
+        vectors: &[(&'static str, &Tensor)],
+        others: &[(&'static str, &wgpu::Buffer)],
+    ) -> Result<()> {
+        let gpu = &self.gpu;
+        let kernel = gpu.kernel(source, defines, &[])?;
+        for range in &self.ranges {
+            let bytes = 16 * range.start..16 * range.end;
+            let vectors = vectors.iter().map(|&(name, tensor)| Bind::range(gpu, name, tensor.buffer(), bytes.clone()).0);
+            let others = others.iter().map(|&(name, buffer)| Bind::whole(name, buffer));
+            let count = range.end - range.start;
+            let constants = BlockConstants { count: count as u32, block: self.block as u32, first: (range.start / self.block) as u32 };
+            recording.dispatch_with(gpu, &kernel, count.div_ceil(self.block) as u32, &constants, vectors.chain(others).collect())?;
+        }
+        Ok(())
+    }
+
+    /// [`Blocks::record`] of a kernel that leaves sums.
+    pub fn record_sums(
+        &self,
+        recording: &mut Recording,
+        source: &'static KernelSource,
+        defines: &[&'static str],
+        vectors: &[(&'static str, &Tensor)],
+        others: &[(&'static str, &wgpu::Buffer)],
+    ) -> Result<()> {
+        let mut defines = defines.to_vec();
+        defines.extend(self.gpu.is_cpu().then_some("PARTIAL_SUMS"));
+        let others: Vec<_> = others.iter().copied().chain([("partials", &self.partials)]).collect();
+        self.record(recording, source, &defines, vectors, &others)
+    }
+}

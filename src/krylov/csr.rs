@@ -1,0 +1,116 @@
+use wgpu::BufferUsages;
+
+use super::operator::{LinearOperator, expect_vectors};
+use crate::gpu::{Bind, Gpu, MAX_WORKGROUPS, Recording, Tensor};
+use crate::shaders::layout::CsrConstants;
+use crate::{Error, Result, shaders};
+
+/// The most entries that an invocation adds up.
+const SEGMENT: u32 = 256;
+
+/// A square sparse matrix in compressed rows: the entries of row `r` are those from `offsets[r]` to
+/// `offsets[r + 1]`.
+#[derive(Clone, Debug)]
+pub struct Csr {
+    gpu: Gpu,
+    dim: usize,
+    columns: wgpu::Buffer,
+    values: wgpu::Buffer,
+    /// Where each segment begins.
+    segments: wgpu::Buffer,
+    /// Where the segments of each row begin, and their sums, if a row has more or fewer than one.
+    rows: Option<(wgpu::Buffer, Tensor)>,
+}
+
+impl Csr {
+    /// Of `offsets.len() - 1` rows and as many columns. Columns need not be in order, and may repeat, in which
+    /// case the values add up; rows may be empty. The slices are copied to the device.
+    ///
+    /// # Errors
+    /// [`Error::Length`] if `columns` and `values` differ in length, or in what `offsets` ends with, or there
+    /// is no row; [`Error::Option`] if `offsets` does not begin with 0 or decreases, or a column is out of
+    /// range; [`Error::LimitTooSmall`] or [`Error::OutOfMemory`] for a buffer.
+    pub fn new(gpu: &Gpu, offsets: &[u32], columns: &[u32], values: &[f32]) -> Result<Self> {
+        let invalid = |option: String, found: u32, expected: String| Err(Error::Option { option, found: found.to_string(), expected });
+        let (&[first, _, ..], Some(&last)) = (offsets, offsets.last()) else {
+            return Err(Error::Length { tensor: "offsets".into(), unit: "elements at least", expected: 2, found: offsets.len() });
+        };
+        if first != 0 {
+            return invalid("offsets[0]".into(), first, "0".into());
+        }
+        if let Some(row) = offsets.windows(2).position(|pair| pair[0] > pair[1]) {
+            return invalid(format!("offsets[{}]", row + 1), offsets[row + 1], format!("at least {}", offsets[row]));
+        }
+        for (name, found) in [("columns", columns.len()), ("values", values.len())] {
+            if found != last as usize {
+                return Err(Error::Length { tensor: name.into(), unit: "elements", expected: last as usize, found });
+            }
+        }
+        let dim = offsets.len() - 1;
+        if let Some(entry) = columns.iter().position(|&column| column as usize >= dim) {
+            return invalid(format!("columns[{entry}]"), columns[entry], format!("less than {dim}"));
+        }
+
+        let mut segments = Vec::with_capacity(dim + 1);
+        let mut rows = Vec::with_capacity(dim + 1);
+        for pair in offsets.windows(2) {
+            rows.push(segments.len() as u32);
+            segments.extend((pair[0]..pair[1]).step_by(SEGMENT as usize));
+        }
+        rows.push(segments.len() as u32);
+        segments.push(last);
+        let upload = |label: &str, words: &[u8]| gpu.buffer_with(label, words, BufferUsages::STORAGE);
+        let whole = rows.windows(2).all(|pair| pair[1] - pair[0] == 1);
+        let rows = match whole {
+            true => None,
+            false => {
+                let sums = Tensor::zeros(gpu, &[segments.len()], crate::DType::F32)?;
+                Some((upload("gradus.csr.rows", bytemuck::cast_slice(&rows))?, sums))
+            }
+        };
+        Ok(Self {
+            gpu: gpu.clone(),
+            dim,
+            columns: upload("gradus.csr.columns", bytemuck::cast_slice(columns))?,
+            values: upload("gradus.csr.values", bytemuck::cast_slice(values))?,
+            segments: upload("gradus.csr.segments", bytemuck::cast_slice(&segments))?,
+            rows,
+        })
+    }
+}
+
+impl LinearOperator for Csr {
+    fn gpu(&self) -> &Gpu {
+        &self.gpu
+    }
+
+    fn dim(&self) -> usize {
+        self.dim
+    }
+
+    fn record(&self, recording: &mut Recording, x: &Tensor, y: &Tensor) -> Result<()> {
+        expect_vectors(x, y, self.dim)?;
+        let workgroups = |count: usize| count.div_ceil(64).clamp(1, MAX_WORKGROUPS as usize) as u32;
+        let count = (self.segments.size() / 4) as usize - 1;
+        let target = self.rows.as_ref().map_or(y, |(_, sums)| sums);
+        let (bind_x, before_x) = Bind::tensor(&self.gpu, "x", x);
+        let (bind_y, before_y) = Bind::tensor(&self.gpu, "y", target);
+        let shared: &[&'static str] = if x.shares_buffer(target) { &["SHARED"] } else { &[] };
+        let kernel = self.gpu.kernel(&shaders::krylov::CSR, shared, &[])?;
+        let constants = CsrConstants { x: (before_x / 4) as u32, y: (before_y / 4) as u32, count: count as u32 };
+        let bindings = vec![
+            bind_x,
+            bind_y,
+            Bind::whole("offsets", &self.segments),
+            Bind::whole("columns", &self.columns),
+            Bind::whole("values", &self.values),
+        ];
+        recording.dispatch_with(&self.gpu, &kernel, workgroups(count), &constants, bindings)?;
+        let Some((rows, sums)) = &self.rows else { return Ok(()) };
+        let (bind_y, before_y) = Bind::tensor(&self.gpu, "y", y);
+        let kernel = self.gpu.kernel(&shaders::krylov::CSR, &["GATHER"], &[])?;
+        let constants = CsrConstants { x: 0, y: (before_y / 4) as u32, count: self.dim as u32 };
+        let bindings = vec![bind_y, Bind::whole("offsets", rows), Bind::tensor(&self.gpu, "sums", sums).0];
+        recording.dispatch_with(&self.gpu, &kernel, workgroups(self.dim), &constants, bindings)
+    }
+}
