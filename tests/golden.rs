@@ -10,11 +10,13 @@ use std::path::PathBuf;
 use std::{env, fs};
 
 use common::{gpu, pair, read, step};
-use gradus::Tensor;
+use gradus::curvature::{Curvature, Matrix};
 use gradus::gpu::Checks;
-use gradus::graph::Var;
+use gradus::graph::{Graph, Op, Plan, Stage, Var};
+use gradus::krylov::LinearOperator;
 use gradus::optim::{Optimizer, Param};
 use gradus::reference::graph::evaluate;
+use gradus::{Gpu, Recording, Tensor};
 use safetensors::SafeTensors;
 use safetensors::tensor::Dtype;
 use serde_json::Value;
@@ -146,13 +148,14 @@ fn optimizer() {
     }
 }
 
-/// The interpreter, and the derivatives of graphs.
+/// The interpreter, the derivatives of graphs, and the operators on the device.
 #[test]
 fn curvature() {
     for case in cases("curvature") {
         let path = case.path.display();
         let mut case = curvature::build(&case.bytes);
         let (output, loss, parameters) = (case.output, case.loss, case.vars());
+        let model = case.graph.clone();
         let graph = &mut case.graph;
         let mut vector = Vec::new();
         for (i, (&parameter, values)) in parameters.iter().zip(&case.vector).enumerate() {
@@ -192,6 +195,53 @@ fn curvature() {
         match case.expected("fisher") {
             Some(expected) => check("fisher", &fisher, expected),
             None => assert!(!case.expected.keys().any(|name| name.starts_with("fisher")), "{path}"),
+        }
+        for checks in [Checks::Unchecked, Checks::Checked] {
+            curvature_on_device(&gpu(checks), &case, &model, &format!("{path}: {checks:?}"));
+        }
+    }
+}
+
+/// The same by compiled graphs, in f32.
+fn curvature_on_device(gpu: &Gpu, case: &curvature::Case, graph: &Graph, path: &str) {
+    let upload = |var: &Var, values: &[f64]| {
+        let shape = graph.shape(*var).unwrap();
+        match graph.op(*var).unwrap().0 {
+            Op::Indices(_) => Tensor::from_slice(gpu, shape, &values.iter().map(|&v| v as u32).collect::<Vec<_>>()),
+            _ => Tensor::from_slice(gpu, shape, &to_f32(values)),
+        }
+        .unwrap()
+    };
+    let wrt = case.vars();
+    let leaves: Vec<(Var, Tensor)> =
+        wrt.iter().chain([&case.input, &case.target]).map(|var| (*var, upload(var, &case.values[var]))).collect();
+    let bindings: Vec<(Var, &Tensor)> = leaves.iter().map(|(var, tensor)| (*var, tensor)).collect();
+    let close = |what: &str, found: &[f64], expected: &[f64], bound: f64| {
+        assert_eq!(found.len(), expected.len(), "{path}: {what}");
+        let norm = |v: &mut dyn Iterator<Item = f64>| v.map(|x| x * x).sum::<f64>().sqrt();
+        let error = norm(&mut found.iter().zip(expected).map(|(a, b)| a - b)) / norm(&mut expected.iter().copied());
+        assert!(error <= bound, "{path}: {what}: relative error {error:e}");
+    };
+    let program = Plan::new(gpu, graph, &[Stage::new(&[case.output])]).unwrap().compile(gpu, &bindings).unwrap();
+    gpu.submit([&program.recording(0).unwrap()]);
+    close("output", &read(gpu, program.tensor(case.output).unwrap()), &case.expected["output"], 1e-5);
+
+    let x = Tensor::from_slice(gpu, &[case.vector.concat().len()], &to_f32(&case.vector.concat())).unwrap();
+    let output = case.output;
+    let matrices =
+        [("hessian", Matrix::Hessian), ("gauss_newton", Matrix::GaussNewton { output }), ("fisher", Matrix::EmpiricalFisher { output })];
+    for (what, matrix) in matrices {
+        let operator = Curvature::new(gpu, graph, case.loss, matrix, &wrt, &bindings).unwrap();
+        let zeros = |n: usize| Tensor::zeros(gpu, &[n], gradus::DType::F32).unwrap();
+        let (y, loss, gradient) = (zeros(operator.dim()), zeros(1), zeros(operator.dim()));
+        let mut recording = Recording::new();
+        operator.record_gradient(&mut recording, &loss, &gradient).unwrap();
+        operator.record(&mut recording, &x, &y).unwrap();
+        gpu.submit([&recording]);
+        close("loss", &read(gpu, &loss), &case.expected["loss"], 1e-5);
+        close("gradient", &read(gpu, &gradient), &case.expected("gradient").unwrap().concat(), 1e-5);
+        if let Some(expected) = case.expected(what) {
+            close(what, &read(gpu, &y), &expected.concat(), 2e-5);
         }
     }
 }
