@@ -87,7 +87,8 @@ fn quadratures_are_exact() {
             let n = eigenvalues.len();
             let operator = Operator::new(&gpu, &Matrix::with_eigenvalues(&eigenvalues));
             let scale = eigenvalues.iter().fold(0.0, |m: f64, a| m.max(a.abs()));
-            let cases: [(usize, fn(f64) -> f64); 4] = [(1, |t| t), (2, |t| t * t * t - t * t), (3, |t| t.powi(5)), (n, |t| (-t * t).exp())];
+            type Function = fn(f64) -> f64;
+            let cases: [(usize, Function); 4] = [(1, |t| t), (2, |t| t * t * t - t * t), (3, |t| t.powi(5)), (n, |t| (-t * t).exp())];
             for (steps, f) in cases {
                 // in units of the greatest eigenvalue
                 let f = |t: f64| if scale == 0.0 { f(t) } else { f(t / scale) };

@@ -196,9 +196,13 @@ fn curvature() {
             Some(expected) => check("fisher", &fisher, expected),
             None => assert!(!case.expected.keys().any(|name| name.starts_with("fisher")), "{path}"),
         }
-        for checks in [Checks::Unchecked, Checks::Checked] {
-            curvature_on_device(&gpu(checks), &case, &model, &format!("{path}: {checks:?}"));
-        }
+        // most of the time goes into making kernels
+        std::thread::scope(|scope| {
+            for checks in [Checks::Unchecked, Checks::Checked] {
+                let (case, model, what) = (&case, &model, format!("{path}: {checks:?}"));
+                scope.spawn(move || curvature_on_device(&gpu(checks), case, model, &what));
+            }
+        });
     }
 }
 

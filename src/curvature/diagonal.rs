@@ -23,9 +23,9 @@ impl Default for DiagonalOptions {
 /// An estimate of a diagonal, on the device.
 #[derive(Clone, Debug)]
 pub struct DiagonalEstimate {
-    /// The diagonal, [n] of f32.
+    /// The diagonal, `[n]` of f32.
     pub value: Tensor,
-    /// The standard error of each element, from the variance of the samples, [n] of f32.
+    /// The standard error of each element, from the variance of the samples, `[n]` of f32.
     pub standard_error: Tensor,
     /// The number of samples.
     pub samples: usize,

@@ -6,22 +6,28 @@
 //! same bits. They submit to the queue, one submission a sample.
 
 mod check;
+mod descent;
 mod diagonal;
 mod finite_difference;
+mod hessian_free;
 mod hutch_plus_plus;
 mod inverse;
 mod matrix;
+mod newton;
 mod operator;
 mod sampler;
 mod spectrum;
 mod trace;
 
 pub use check::{Check, check};
+pub use descent::StepReport;
 pub use diagonal::{DiagonalEstimate, DiagonalOptions, diagonal};
 pub use finite_difference::FiniteDifferenceHessian;
+pub use hessian_free::{HessianFree, HessianFreeOptions};
 pub use hutch_plus_plus::{HutchPlusPlusOptions, hutch_plus_plus};
 pub use inverse::Inverse;
 pub use matrix::{Likelihood, Matrix, Model};
+pub use newton::{GradientNormalizedNewton, NewtonOptions};
 pub use operator::Curvature;
 pub use spectrum::{DensityOptions, Quadrature, SpectralDensity, spectral_density};
 pub use trace::{TraceOptions, block_traces, trace};

@@ -78,7 +78,7 @@ pub struct Snapshot {
     pub iteration: u32,
     /// φ of it.
     pub objective: f64,
-    /// The iterate, [dim]. It is overwritten by the next solution.
+    /// The iterate, `[dim]`. It is overwritten by the next solution.
     pub x: Tensor,
 }
 

@@ -37,7 +37,7 @@ impl Default for EigenOptions {
 /// The result of [`eigenpairs`].
 #[derive(Clone, Debug)]
 pub struct Eigenpairs {
-    /// Eigenvalues, [k], in the order of [`Which`].
+    /// Eigenvalues, `[k]`, in the order of [`Which`].
     pub values: Vec<f64>,
     /// Eigenvectors of norm one, [k, dim].
     pub vectors: Tensor,

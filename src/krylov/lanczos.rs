@@ -42,9 +42,9 @@ pub enum LanczosEnd {
 /// tridiagonal T.
 #[derive(Clone, Debug)]
 pub struct Lanczos {
-    /// The diagonal of T, [m].
+    /// The diagonal of T, `[m]`.
     pub alpha: Vec<f64>,
-    /// Beside the diagonal of T, and in the end the norm of the residual `beta_m`, [m].
+    /// Beside the diagonal of T, and in the end the norm of the residual `beta_m`, `[m]`.
     pub beta: Vec<f64>,
     /// Why there are not more steps.
     pub end: LanczosEnd,
@@ -98,7 +98,7 @@ impl Lanczos {
         self.alpha.len()
     }
 
-    /// Vector `j` of the basis, [dim]; the first is the start vector, of norm one. `None` beyond the steps.
+    /// Vector `j` of the basis, `[dim]`; the first is the start vector, of norm one. `None` beyond the steps.
     #[must_use]
     pub fn basis(&self, j: usize) -> Option<Tensor> {
         match j < self.steps() {

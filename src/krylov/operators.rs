@@ -129,7 +129,7 @@ pub struct FromFn<F> {
 }
 
 impl<F: Fn(&mut Recording, &Tensor, &Tensor) -> Result<()>> FromFn<F> {
-    /// Of `dim` rows and columns; `record` appends `y = A x` for `x` and `y` of shape [dim], which have been
+    /// Of `dim` rows and columns; `record` appends `y = A x` for `x` and `y` of shape `[dim]`, which have been
     /// checked. It must not keep what it was given: a solver may record more than one product.
     ///
     /// # Errors

@@ -31,7 +31,7 @@ impl Default for PowerOptions {
 pub struct PowerIteration {
     /// The Rayleigh quotient of the vector.
     pub value: f64,
-    /// The vector v of norm one, [dim].
+    /// The vector v of norm one, `[dim]`.
     pub vector: Tensor,
     /// ‖A v - value v‖.
     pub residual: f64,

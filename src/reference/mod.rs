@@ -6,6 +6,7 @@
 //! - [`curvature`]: estimators of a matrix from its products
 //! - [`gathering`]: rows of a table by number; [`pooling`]: sums and maxima over windows
 //! - [`mod@graph`]: graphs, each primitive as a loop; of the crate it uses the definition of graphs alone
+//! - [`newton`]: steps of the second-order optimizers
 //! - [`optim`]: one step of each optimizer, on one parameter
 //! - [`krylov`]: Lanczos, conjugate gradients, power iteration
 //! - [`vector`]: the vector operations of the iterative solvers
@@ -19,6 +20,7 @@ pub mod curvature;
 pub mod gathering;
 pub mod graph;
 pub mod krylov;
+pub mod newton;
 pub mod optim;
 pub mod pooling;
 pub mod random;

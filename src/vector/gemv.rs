@@ -14,7 +14,7 @@ const MOST_ROWS: u64 = 8192;
 /// The cells of an invocation of the transposed product on a software driver.
 const PART: u32 = 16;
 
-/// `y = alpha·A x + beta·y` for `a` [rows, columns] of f32, row-major, `x` [columns] and `y` [rows]. Where
+/// `y = alpha·A x + beta·y` for `a` `[rows, columns]` of f32, row-major, `x` `[columns]` and `y` `[rows]`. Where
 /// `beta` is 0, `y` is not read. Sums are in f32, on a tree whose shape depends on the shape of `a` alone.
 ///
 /// It reads `a` once. Fastest where `a` and `x` begin at multiples of 16 bytes and `columns` is a multiple
@@ -32,7 +32,7 @@ pub fn gemv(gpu: &Gpu, recording: &mut Recording, alpha: f64, a: &Tensor, x: &Te
     Rows { matrix: a, rows, columns, stride: columns, active: None }.product(gpu, recording, alpha, x, beta, y)
 }
 
-/// `y = alpha·Aᵀx + beta·y` for `a` [rows, columns] of f32, row-major, `x` [rows] and `y` [columns]. Where
+/// `y = alpha·Aᵀx + beta·y` for `a` `[rows, columns]` of f32, row-major, `x` `[rows]` and `y` `[columns]`. Where
 /// `beta` is 0, `y` is not read. Rows are added in order, in f32.
 ///
 /// It reads `a` once. Columns are what is done in parallel: a GPU is occupied by 100,000 or more.
