@@ -14,6 +14,7 @@ pub struct Digits {
     pub pixels: Vec<f32>,
     pub labels: Vec<u32>,
     /// How many, from the first on, are trained on.
+    #[allow(dead_code, reason = "each example uses its part")]
     pub train: usize,
 }
 

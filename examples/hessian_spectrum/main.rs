@@ -9,8 +9,8 @@
 //! `--model clusters` is a network of two hidden layers on k Gaussian clusters in 100 dimensions, `--model cnn` a small
 //! convolutional one on the handwritten digits. Adam trains it on all samples at once until its loss is below 0.1. Lanczos
 //! then takes 4 k + 30 steps, and the outliers are the Ritz values before the largest ratio of two neighbours, the first ratio
-//! apart: of k clusters, k - 1. The digits have no such gap at their number of classes. The picture is the density of all eigenvalues by stochastic Lanczos quadrature, with the
-//! outliers marked.
+//! apart: of k clusters, k - 1. The digits have no such gap at their number of classes. The picture is the density of all
+//! eigenvalues by stochastic Lanczos quadrature, with the outliers marked.
 
 #[path = "../common/cnn.rs"]
 mod cnn;
