@@ -128,9 +128,6 @@ async fn one(gpu: &Gpu, product: &str, kind: &str, repeats: usize) -> Result<Row
         }
     };
     let plan = Plan::new(gpu, &graph, &[Stage::new(&[loss]), Stage::new(&products).after(&tangents)])?;
-    if std::env::var_os("GRADUS_PLAN").is_some() {
-        println!("{plan:?}");
-    }
     let memory = plan.peak_memory();
     let results = values.like(gpu)?;
     bindings.extend(tangents.iter().copied().zip(directions.tensors()));

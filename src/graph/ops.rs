@@ -370,8 +370,8 @@ impl Graph {
     /// them; what is outside counts as 0, as in PyTorch.
     ///
     /// # Errors
-    /// [`Error::Operation`] if the windows do not fit: as many sizes as axes, at least one window, and no padding
-    /// above half a window.
+    /// [`Error::Operation`] if the windows do not fit: as many sizes as axes, at least one window, no more than 2²⁵ elements
+    /// in one, and no padding above half a window.
     pub fn avg_pool(&mut self, x: Var, window: &Window) -> Result<Var> {
         let x = self.float("avg_pool", x)?;
         let shape = self.windows("avg_pool", x, window)?;
@@ -595,7 +595,10 @@ impl Graph {
         let shape = self.dims(x);
         let spatial = shape.len().saturating_sub(2);
         let Window { size, stride, padding } = window;
-        let fits = (1..=3).contains(&spatial)
+        // an invocation goes through a window
+        let small = size.iter().try_fold(1usize, |n, &axis| n.checked_mul(axis)).is_some_and(|n| n <= 1 << 25);
+        let fits = small
+            && (1..=3).contains(&spatial)
             && [size, stride, padding].iter().all(|v| v.len() == spatial)
             && (0..spatial).all(|i| {
                 let bounded = (1..1 << 16).contains(&size[i]) && (1..1 << 16).contains(&stride[i]);
