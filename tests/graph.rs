@@ -129,3 +129,30 @@ fn graphs_agree_with_the_interpreter() {
     });
     result.unwrap();
 }
+
+/// NaN of either sign, and infinities, come through rectifiers and maxima as in f64: in whole cells and one by one.
+#[test]
+fn what_is_not_a_number_stays() {
+    let special = [f32::NAN, -f32::NAN, f32::from_bits(0x7f80_0001), f32::INFINITY, f32::NEG_INFINITY, 0.0, -1.5, 2.0];
+    // all pairs
+    let pairs: Vec<(f32, f32)> = special.iter().flat_map(|&x| special.map(|y| (x, y))).collect();
+    for gpu in gpus() {
+        for n in [64, 63] {
+            let (x, y): (Vec<f32>, Vec<f32>) = pairs[..n].iter().copied().unzip();
+            let mut graph = Graph::new();
+            let (a, b) = (graph.input("a", &[n]).unwrap(), graph.input("b", &[n]).unwrap());
+            let zeros = graph.constant(0.0, &[n]).unwrap();
+            let outputs = [graph.relu(a).unwrap(), graph.maximum(a, b).unwrap(), graph.maximum(b, zeros).unwrap()];
+            let wide = |values: &[f32]| values.iter().copied().map(f64::from).collect::<Vec<f64>>();
+            let expected = evaluate(&graph, &HashMap::from([(a, wide(&x)), (b, wide(&y))]), &outputs).unwrap();
+            let (ta, tb) = (Tensor::from_slice(&gpu, &[n], &x).unwrap(), Tensor::from_slice(&gpu, &[n], &y).unwrap());
+            let program = Plan::new(&gpu, &graph, &[Stage::new(&outputs)]).unwrap().compile(&gpu, &[(a, &ta), (b, &tb)]).unwrap();
+            gpu.submit([&program.recording(0).unwrap()]);
+            for (i, (&output, expected)) in outputs.iter().zip(&expected).enumerate() {
+                let found = common::read(&gpu, program.tensor(output).unwrap());
+                let same = |(found, expected): (&f64, &f64)| found == expected || found.is_nan() && expected.is_nan();
+                assert!(found.iter().zip(expected).all(same), "output {i} of {n}: {found:?} for {expected:?}");
+            }
+        }
+    }
+}

@@ -52,6 +52,16 @@ fn values_of_primitives() {
             &[5., 6., 5., 6.],
         ),
         ("relu", &[5], &[-1., 0., 2., NAN, f64::INFINITY], |g, x| g.relu(x), &[0., 0., 2., NAN, f64::INFINITY]),
+        (
+            "maximum",
+            &[2, 4],
+            &[-1., 5., 2., NAN, 3., NAN, f64::NEG_INFINITY, 7.],
+            |g, x| {
+                let (a, b) = (g.slice(x, &[0..1, 0..4])?, g.slice(x, &[1..2, 0..4])?);
+                g.maximum(a, b)
+            },
+            &[3., NAN, 2., NAN],
+        ),
         ("step", &[4], &[-1., 0., 2., NAN], |g, x| g.step(x), &[0., 0., 1., 0.]),
         ("sign", &[4], &[-3., 0., 2., NAN], |g, x| g.sign(x), &[-1., 0., 1., 0.]),
         ("softplus", &[3], &[-800., 0., 800.], |g, x| g.softplus(x), &[0., std::f64::consts::LN_2, 800.]),

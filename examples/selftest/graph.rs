@@ -7,7 +7,7 @@ use gradus::graph::{ConvolutionOptions, Graph, Op, Padding, Plan, Stage, Var, Wi
 use gradus::reference::graph::evaluate;
 use gradus::{Gpu, Result, Tensor};
 
-use super::values::{noise, of_norm, worse};
+use super::values::{noise, of_norm, wide, worse};
 use super::{Entry, Report};
 
 /// Roundings of sums of a few hundred terms, and the functions of a device, which are not exact.
@@ -32,6 +32,7 @@ pub fn run(report: &mut Report) {
         ("graph/unpool", upsample, &[&[2, 3, 5], &[2, 3, 4, 4], &[1, 2, 3, 2, 5]]),
         ("graph/gather", gather, &[&[1, 1, 1], &[10, 6, 33], &[100, 16, 7]]),
     ];
+    report.case("graph/pointwise NaN", not_numbers);
     for (kernel, build, sizes) in table {
         report.case(kernel, |gpu| sizes.iter().map(|size| one(gpu, build, size)).collect());
     }
@@ -77,6 +78,30 @@ fn one(gpu: &Gpu, build: Build, size: &[usize]) -> Result<Entry> {
         error = worse(error, of_norm(&found, expected));
     }
     Ok(Entry::new(size, "F32", error, BOUND))
+}
+
+/// Of all pairs of special values, and of all but one for no whole number of cells.
+fn not_numbers(gpu: &Gpu) -> Result<Vec<Entry>> {
+    let special = [f32::NAN, -f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 0.0, 2.0];
+    let pairs: Vec<(f32, f32)> = special.iter().flat_map(|&x| special.map(|y| (x, y))).collect();
+    let entry = |n: usize| {
+        let (x, y): (Vec<f32>, Vec<f32>) = pairs[..n].iter().copied().unzip();
+        let mut graph = Graph::new();
+        let (a, b) = (graph.input("a", &[n])?, graph.input("b", &[n])?);
+        let outputs = [graph.relu(a)?, graph.maximum(a, b)?];
+        let tensors = [Tensor::from_slice(gpu, &[n], &x)?, Tensor::from_slice(gpu, &[n], &y)?];
+        let program = Plan::new(gpu, &graph, &[Stage::new(&outputs)])?.compile(gpu, &[(a, &tensors[0]), (b, &tensors[1])])?;
+        gpu.submit([&program.recording(0)?]);
+        let mut wrong = 0.0;
+        for (expected, &output) in evaluate(&graph, &HashMap::from([(a, wide(&x)), (b, wide(&y))]), &outputs)?.iter().zip(&outputs) {
+            let found = pollster::block_on(program.tensor(output)?.read::<f32>(gpu))?;
+            // zeros of either sign
+            let same = |(found, expected): (&f32, &f64)| f64::from(*found) == *expected || (found.is_nan() && expected.is_nan());
+            wrong += found.iter().zip(expected).filter(|&pair| !same(pair)).count() as f64;
+        }
+        Ok(Entry::new(&[n], "F32", wrong, 0.0))
+    };
+    [pairs.len(), pairs.len() - 1].into_iter().map(entry).collect()
 }
 
 fn pointwise(g: &mut Graph, size: &[usize]) -> Result<Var> {

@@ -23,6 +23,9 @@ pub(crate) type Id = u32;
 /// one a primitive ([`Op`]) of nodes before it. Equal nodes are one node, constants are folded, and
 /// identities are left out, as nodes are made.
 ///
+/// Folding takes values for finite, as drivers do when they compile a shader: a constant 0 makes zero of whatever it is
+/// multiplied with or divided by, and `x - x` is 0, were x infinite or NaN.
+///
 /// `{:?}` prints a line a node.
 #[derive(Clone)]
 pub struct Graph {
@@ -488,7 +491,7 @@ impl Binary {
             Binary::Mul => a * b,
             Binary::Div => a / b,
             Binary::Maximum => {
-                if a > b {
+                if a > b || a.is_nan() {
                     a
                 } else {
                     b

@@ -401,6 +401,14 @@ impl<'a> Emitter<'a> {
         if self.lanes == 4 { format!("vec4<f32>({})", parts.join(", ")) } else { parts.concat() }
     }
 
+    /// By its bits: what comparisons with NaN give is left open.
+    fn is_nan(&self, x: &str) -> String {
+        match self.lanes {
+            4 => format!("((bitcast<vec4<u32>>({x}) & vec4<u32>(0x7fffffffu)) > vec4<u32>(0x7f800000u))"),
+            _ => format!("((bitcast<u32>({x}) & 0x7fffffffu) > 0x7f800000u)"),
+        }
+    }
+
     fn unary(&self, function: Unary, x: &str) -> String {
         let (zero, one) = (self.literal(0.0), self.literal(1.0));
         match function {
@@ -410,8 +418,7 @@ impl<'a> Emitter<'a> {
             Unary::Reciprocal => format!("{one} / {x}"),
             Unary::Tanh => format!("tanh({x})"),
             Unary::Sigmoid => format!("{one} / ({one} + exp(-{x}))"),
-            // so that NaN stays
-            Unary::Relu => format!("select({x}, {zero}, {x} <= {zero})"),
+            Unary::Relu => format!("select({zero}, {x}, ({x} > {zero}) | {})", self.is_nan(x)),
             Unary::Step => format!("select({zero}, {one}, {x} > {zero})"),
             Unary::Softplus => format!("max({x}, {zero}) + log({one} + exp(-abs({x})))"),
             Unary::Abs => format!("abs({x})"),
@@ -428,7 +435,7 @@ impl<'a> Emitter<'a> {
             Binary::Sub => format!("{a} - {b}"),
             Binary::Mul => format!("{a} * {b}"),
             Binary::Div => format!("{a} / {b}"),
-            Binary::Maximum => format!("select({b}, {a}, {a} > {b})"),
+            Binary::Maximum => format!("select({b}, {a}, (({a} > {b}) | {}) & !{})", self.is_nan(a), self.is_nan(b)),
             Binary::Greater => format!("select({zero}, {one}, {a} > {b})"),
         }
     }

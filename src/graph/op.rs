@@ -117,7 +117,7 @@ pub enum Unary {
     Tanh,
     /// 1/(1 + e⁻ˣ)
     Sigmoid,
-    /// max(x, 0)
+    /// max(x, 0); NaN of NaN.
     Relu,
     /// 1 where x > 0, else 0.
     Step,
@@ -144,7 +144,7 @@ pub enum Binary {
     Mul,
     /// a / b
     Div,
-    /// The greater one.
+    /// The greater one; NaN if one is NaN.
     Maximum,
     /// 1 where a > b, else 0.
     Greater,

@@ -61,7 +61,7 @@ unary! {
     tanh => Tanh;
     /// 1/(1 + e⁻ˣ)
     sigmoid => Sigmoid;
-    /// max(x, 0), with derivative 0 at 0.
+    /// max(x, 0), with derivative 0 at 0; NaN of NaN.
     relu => Relu;
     /// 1 where x > 0, else 0.
     step => Step;
@@ -105,7 +105,7 @@ binary! {
     mul => Mul;
     /// a / b
     div => Div;
-    /// The greater of both; where they are equal, b's derivative counts.
+    /// The greater of both, NaN if one is NaN; where they are equal, b's derivative counts.
     maximum => Maximum;
     /// 1 where a > b, else 0.
     greater => Greater;
