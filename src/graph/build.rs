@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use super::linear_map::LinearMap;
 use super::op::{Binary, Form, Number, Op, Stencil, Unary, Window};
 use super::parameters::Init;
 use crate::{Error, Result};
@@ -387,6 +388,14 @@ impl Graph {
 
     pub(crate) fn convolved(&mut self, form: Form, stencil: &Stencil, a: Id, b: Id, shape: &[usize]) -> Id {
         self.linear(Op::Convolution(form, stencil.clone()), &[a, b], shape)
+    }
+
+    pub(crate) fn applied(&mut self, map: &LinearMap, x: Id) -> Id {
+        let mut shape = self.dims(x).to_vec();
+        if let Some(last) = shape.last_mut() {
+            *last = map.rows();
+        }
+        self.linear(Op::Linear(map.clone()), &[x], &shape)
     }
 
     pub(crate) fn pooled(&mut self, window: &Window, x: Id, shape: &[usize]) -> Id {

@@ -182,6 +182,7 @@ impl Graph {
                     Some(self.convolved(second.0, stencil, second.1, second.2, &sb)),
                 ]
             }
+            Op::Linear(map) => vec![Some(self.applied(&map.transpose(), ct))],
             Op::Unary(function) => {
                 let slope = self.slope(*function, inputs[0], id);
                 vec![slope.map(|slope| self.times(ct, slope))]
@@ -292,6 +293,7 @@ impl Graph {
             Op::ScatterAdd => self.scatter_added(x, inputs[1], shape[0]),
             Op::Matmul => self.product(x, inputs[1]),
             Op::Convolution(form, stencil) => self.convolved(*form, stencil, x, inputs[1], shape),
+            Op::Linear(map) => self.applied(map, x),
             _ => self.fill(0.0, shape),
         }
     }

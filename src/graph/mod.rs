@@ -2,7 +2,8 @@
 //!
 //! A [`Graph`] is built from leaves ([`Graph::input`], [`Graph::parameter`]) by operations that check their
 //! shapes when they are called. [`Graph::gradient`], [`Graph::vjp`] and [`Graph::jvp`] append derivatives, and
-//! compose in any order: a Hessian-vector product is `jvp` of `gradient`.
+//! compose in any order: a Hessian-vector product is `jvp` of `gradient`. [`Graph::apply`] multiplies with a matrix of
+//! the caller's.
 
 mod build;
 pub(crate) mod convolution;
@@ -11,6 +12,7 @@ mod emit;
 pub(crate) mod gathering;
 mod kernels;
 pub mod layers;
+mod linear_map;
 pub mod losses;
 pub(crate) mod matmul;
 mod op;
@@ -26,6 +28,7 @@ mod testing;
 mod view;
 
 pub use build::{Graph, Var};
+pub use linear_map::{LinearMap, Product};
 pub use op::{Binary, Form, Number, Op, Stencil, Unary, Window};
 pub use ops::{ConvolutionOptions, Padding};
 pub use parameters::{Init, Parameters};

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::linear_map::LinearMap;
+
 /// A primitive: what a node does with its inputs. The set is closed under differentiation; see
 /// `derivative.rs` for the adjoint and the tangent of each, and `reference::graph` for its meaning in f64.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -54,6 +56,8 @@ pub enum Op {
     Matmul,
     /// A convolution, or one of its adjoints.
     Convolution(Form, Stencil),
+    /// A product with a matrix of the caller's, along the last axis.
+    Linear(LinearMap),
 
     /// A function of each element.
     Unary(Unary),
@@ -236,6 +240,7 @@ impl fmt::Debug for Op {
                 let Stencil { stride, dilation, padding } = stencil;
                 write!(f, "convolution {form:?} stride {stride:?} dilation {dilation:?} padding {padding:?}")
             }
+            Op::Linear(map) => write!(f, "linear {map:?}"),
             Op::Unary(function) => write!(f, "{}", format!("{function:?}").to_lowercase()),
             Op::Binary(function) => write!(f, "{}", format!("{function:?}").to_lowercase()),
             Op::Max(axes) => write!(f, "max {axes:?}"),

@@ -90,6 +90,8 @@ pub(crate) enum Kind {
     Reduce,
     /// A template: products, convolutions, pooling, rows.
     Template,
+    /// [`Op::Linear`], whose dispatches are not the crate's.
+    Recorded,
 }
 
 /// A value in memory.
@@ -371,11 +373,12 @@ impl Planner<'_> {
         for id in self.needed().filter(|&id| self.root[id as usize]) {
             let kind = match self.op(id) {
                 Op::Sum(_) | Op::Max(_) => Kind::Reduce,
+                Op::Linear(_) => Kind::Recorded,
                 _ if self.is_heavy(id) => Kind::Template,
                 _ => Kind::Pointwise,
             };
             let (mut operands, mut loads) = (Vec::new(), Vec::new());
-            if kind == Kind::Template {
+            if matches!(kind, Kind::Template | Kind::Recorded) {
                 for term in self.terms(id) {
                     for &operand in self.inputs(term) {
                         operands.push(self.operand(term, operand)?);
@@ -461,7 +464,7 @@ impl Planner<'_> {
             candidates.dedup();
             for k in candidates {
                 let fits = kernels[k].stage == kernels[p].stage
-                    && !matches!(self.op(kernels[k].roots[0]), Op::MaxPoolIndices(_))
+                    && !matches!(self.op(kernels[k].roots[0]), Op::MaxPoolIndices(_) | Op::Linear(_))
                     && kernels[k].roots.iter().all(|&root| self.reads_in_place(id, root, true, &mut BTreeSet::new()))
                     && self.elements(kernels[k].roots[0]) == self.elements(id)
                     && !self.cyclic(kernels, &home, p, k);

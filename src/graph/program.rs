@@ -43,7 +43,7 @@ impl Plan {
     pub(crate) fn parts(&self, kernel: &Kernel, cpu: bool) -> Result<u32> {
         let main = kernel.roots[0];
         match kernel.kind {
-            Kind::Pointwise => Ok(1),
+            Kind::Pointwise | Kind::Recorded => Ok(1),
             Kind::Reduce => {
                 let (outputs, length) = kernels::reduction(&self.graph, main);
                 Ok(kernels::cut(cpu, outputs, length).parts)
@@ -275,6 +275,32 @@ impl Recorder<'_> {
                 )?;
                 self.finish(recording)
             }
+            Kind::Recorded => self.products(recording, main),
+        }
+    }
+
+    /// The products of a matrix of the caller's with one vector after another.
+    fn products(&self, recording: &mut Recording, main: Id) -> Result<()> {
+        let (graph, gpu) = (&self.program.plan.graph, &self.program.gpu);
+        let (Op::Linear(map), [operand], [(_, storage)]) = (&graph.node(main).op, &self.kernel.operands[..], &self.kernel.stores[..])
+        else {
+            return Err(ungenerated());
+        };
+        let x = self.located(Buffer::Value(operand.base))?.tensor;
+        let y = self.located(Buffer::Storage(*storage))?.tensor;
+        let elements: usize = graph.dims(main).iter().product();
+        // a dispatch cannot read and write one buffer, and those of the caller's need not know
+        let aside = if y.shares_buffer(&x) { Some(Tensor::zeros(gpu, &[elements], DType::F32)?) } else { None };
+        let to = aside.as_ref().unwrap_or(&y);
+        let part = |tensor: &Tensor, i: usize, n: usize| {
+            Tensor::from_buffer(tensor.buffer(), tensor.offset() + 4 * (i * n) as u64, &[n], DType::F32)
+        };
+        for i in 0..elements / map.rows() {
+            map.record(recording, &part(&x, i, map.columns())?, &part(to, i, map.rows())?)?;
+        }
+        match &aside {
+            Some(aside) => vector::copy(gpu, recording, aside, &part(&y, 0, elements)?),
+            None => Ok(()),
         }
     }
 

@@ -119,6 +119,11 @@ fn apply(op: &Op, inputs: &[(&[f64], &[usize])], shape: &[usize]) -> Result<Vec<
                 *y = factor.get() * x;
             }
         }
+        Op::Linear(map) => {
+            for (y, x) in y.chunks_mut(map.rows()).zip(x.chunks(map.columns())) {
+                y.copy_from_slice(&map.reference(x)?);
+            }
+        }
         Op::Unary(function) => {
             for (y, &x) in y.iter_mut().zip(x) {
                 *y = function.apply(x);
