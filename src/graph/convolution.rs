@@ -64,8 +64,8 @@ pub(crate) fn convolution(form: Form, g: &Geometry, terms: &[[Operand; 2]]) -> T
         Form::Input => (taps, ci * taps, inside, ci * inside),
         Form::Weight => (outside, co * outside, ci * taps, taps),
     };
-    let taken = |step: [u32; 3], d: [u32; 3]| step[2] == 1 && d[2] == 1 && kernel[2] == 3;
-    if form != Form::Weight && taken(stride, dilation) {
+    let divide = form == Form::Input && stride.iter().any(|&stride| stride > 1);
+    if form != Form::Weight && !divide && kernel[2] == 3 && stride[2] == 1 && dilation[2] == 1 {
         let by_rows = Rows { rows, columns: &columns, depth: &depth, start, source, a_row, a_outer, r_row, r_outer };
         if by_rows.pays() {
             return by_rows.template(terms);
@@ -77,7 +77,6 @@ pub(crate) fn convolution(form: Form, g: &Geometry, terms: &[[Operand; 2]]) -> T
     let vectors = terms.iter().all(|term| term[a].vec4 && term[a].offset.is_multiple_of(4))
         && [a_row, a_outer, deep].iter().all(|n| n.is_multiple_of(4))
         && (inner.is_multiple_of(4) || a_outer == inner);
-    let divide = form == Form::Input && stride.iter().any(|&stride| stride > 1);
     // long sums of few elements are cut, so that there is work for a device, and so that loops end
     let tiles = u64::from(rows.div_ceil(16)) * u64::from(wide.div_ceil(64));
     let parts = (256 / tiles).min(u64::from(deep / 512)).max(u64::from(deep).div_ceil(1 << 17)).max(1);
