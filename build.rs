@@ -25,6 +25,7 @@ fn main() {
     println!("cargo::rerun-if-changed=src/gpu/preprocess.rs");
     let mut structs = BTreeMap::new();
     let mut modules: BTreeMap<String, String> = BTreeMap::new();
+    let mut names = Vec::new();
     for folder in folders(&root) {
         // shared snippets are imported, not compiled on their own
         if folder.ends_with("shared") {
@@ -35,9 +36,10 @@ fn main() {
             let name = format!("{module}/{}", file_stem(&file));
             let text = kernel(&root, &name, &mut structs);
             modules.entry(module.clone()).or_default().push_str(&text);
+            names.push(name);
         }
     }
-    let mut out = String::new();
+    let mut out = format!("pub const NAMES: &[&str] = &{names:?};\n");
     for (module, kernels) in &modules {
         write!(out, "pub mod {module} {{\nuse crate::gpu::kernel::{{Access, BindingLayout, KernelSource, Permutation}};\n{kernels}}}\n")
             .unwrap();

@@ -3,6 +3,9 @@
 
 mod common;
 
+use std::collections::HashMap;
+use std::ops::Range;
+
 use common::{bits, gpu, noise, read};
 use gradus::curvature::{Curvature, FiniteDifferenceHessian, Likelihood, Matrix, Model};
 use gradus::gpu::Checks;
@@ -237,21 +240,19 @@ fn drawn_targets_give_the_gauss_newton_matrix() {
     }
 }
 
-/// The classes drawn are those that the cumulative probabilities say, in f64.
-#[test]
-fn classes_are_drawn_by_their_probabilities() {
-    let fixture = fixture(Checks::Checked, 9, true, CATEGORICAL);
-    let v = noise(17, DIM);
-    let found = fixture.product(&fixture.operator(&ALL), &v);
-    // J v and Jᵀ u by the interpreter
-    let mut graph = fixture.graph.clone();
-    let Matrix::MonteCarloFisher { output, .. } = fixture.model.matrix else { panic!() };
-    let wrt = fixture.vars(&ALL);
-    let mut values: std::collections::HashMap<Var, Vec<f64>> =
+/// The product of the Monte-Carlo Fisher matrix of some of the samples, in f64: the classes drawn are those that the
+/// cumulative probabilities say, with uniform numbers of the generator's stream `stream`.
+fn drawn_fisher(fixture: &Fixture, v: &[f32], samples: Range<usize>, stream: u32) -> Vec<f64> {
+    let count = samples.len();
+    let mut graph = Graph::new();
+    let model = model(&mut graph, count, true, CATEGORICAL).unwrap();
+    let Matrix::MonteCarloFisher { output, draws, seed, .. } = model.matrix else { panic!() };
+    let wrt: Vec<Var> = graph.parameters().map(|(_, var)| var).collect();
+    let mut values: HashMap<Var, Vec<f64>> =
         wrt.iter().zip(fixture.parameters.tensors()).map(|(&var, tensor)| (var, read(&fixture.gpu, tensor))).collect();
-    values.insert(fixture.model.inputs[0], read(&fixture.gpu, &fixture.data[0]));
+    values.insert(model.inputs[0], read(&fixture.gpu, &fixture.data[0])[5 * samples.start..5 * samples.end].to_vec());
     let mut tangents = Vec::new();
-    let mut rest = v.as_slice();
+    let mut rest = v;
     for &var in &wrt {
         let shape = graph.shape(var).unwrap().to_vec();
         let tangent = graph.input(&format!("tangent {}", tangents.len()), &shape).unwrap();
@@ -260,18 +261,19 @@ fn classes_are_drawn_by_their_probabilities() {
         tangents.push(tangent);
         rest = later;
     }
+    // J v and Jᵀ u by the interpreter
     let tangent = graph.jvp(&[output], &wrt, &tangents).unwrap()[0];
     let p = graph.softmax(output, 1).unwrap();
-    let cotangent = graph.input("cotangent", &[9, CLASSES]).unwrap();
+    let cotangent = graph.input("cotangent", &[count, CLASSES]).unwrap();
     let pulled = graph.vjp(&[output], &[cotangent], &wrt).unwrap();
     let known = evaluate(&graph, &values, &[p, tangent]).unwrap();
-    let uniform = gradus::reference::random::uniform(7, 0, 27);
-    let mut curved = vec![0.0; 9 * CLASSES];
-    for draw in 0..3 {
-        for n in 0..9 {
+    let uniform = gradus::reference::random::uniform(seed, stream, draws * count);
+    let mut curved = vec![0.0; count * CLASSES];
+    for draw in 0..draws {
+        for n in 0..count {
             let row = |values: &[f64]| values[n * CLASSES..][..CLASSES].to_vec();
             let (p, jv) = (row(&known[0]), row(&known[1]));
-            let u = f64::from(uniform[draw * 9 + n]);
+            let u = f64::from(uniform[draw * count + n]);
             let mut cumulative = 0.0;
             let class = p.iter().position(|p| {
                 cumulative += p;
@@ -280,12 +282,39 @@ fn classes_are_drawn_by_their_probabilities() {
             let d: Vec<f64> = (0..CLASSES).map(|c| p[c] - f64::from(Some(c) == class)).collect();
             let along: f64 = d.iter().zip(&jv).map(|(d, jv)| d * jv).sum();
             for c in 0..CLASSES {
-                curved[n * CLASSES + c] += d[c] * along / 27.0;
+                curved[n * CLASSES + c] += d[c] * along / (draws * count) as f64;
             }
         }
     }
     values.insert(cotangent, curved);
-    assert_close(&found, &evaluate(&graph, &values, &pulled).unwrap().concat(), 2e-5);
+    evaluate(&graph, &values, &pulled).unwrap().concat()
+}
+
+#[test]
+fn classes_are_drawn_by_their_probabilities() {
+    let fixture = fixture(Checks::Checked, 9, true, CATEGORICAL);
+    let v = noise(17, DIM);
+    let found = fixture.product(&fixture.operator(&ALL), &v);
+    assert_close(&found, &drawn_fisher(&fixture, &v, 0..9, 0), 2e-5);
+}
+
+/// Each batch draws from a stream of its own, and the last, of two samples, counts for two.
+#[test]
+fn batches_draw_their_own_classes() {
+    for checks in [Checks::Unchecked, Checks::Checked] {
+        let fixture = fixture(checks, 10, true, CATEGORICAL);
+        let operator = batches(&fixture, 4, true, CATEGORICAL);
+        for seed in [18, 19] {
+            let v = noise(seed, DIM);
+            let mut expected = vec![0.0; DIM];
+            for (stream, samples) in [0..4, 4..8, 8..10].into_iter().enumerate() {
+                let weight = samples.len() as f64 / 10.0;
+                let part = drawn_fisher(&fixture, &v, samples, stream as u32);
+                expected.iter_mut().zip(part).for_each(|(sum, part)| *sum += weight * part);
+            }
+            assert_close(&fixture.product(&operator, &v), &expected, 2e-5);
+        }
+    }
 }
 
 #[test]

@@ -13,8 +13,8 @@ mod common;
 
 use std::collections::HashMap;
 
-use common::{gpu, noise};
-use gradus::gpu::{BindingInfo, Checks};
+use common::{f32s, gpu, gpu_shaped_for, noise};
+use gradus::gpu::{BindingInfo, Checks, KERNELS, Shape};
 use gradus::reference::{random, rounding, vector as reference};
 use gradus::{DType, Error, Gpu, Recording, Result, Tensor, vector};
 
@@ -974,4 +974,19 @@ fn errors_name_what_is_wrong_and_record_nothing() {
         assert_eq!(found, *expected, "row {row}");
         assert!(recording.is_empty(), "row {row}: {recording:?}");
     }
+}
+
+/// A device of its own, so that no other test has made its pipelines.
+#[test]
+fn kernels_are_known_by_their_files() {
+    let gpu = gpu_shaped_for(Shape::Gpu);
+    assert!(gpu.kernels().is_empty());
+    let (x, out) = (f32s(&gpu, &[5]), f32s(&gpu, &[1]));
+    let mut recording = Recording::new();
+    vector::fill(&gpu, &mut recording, 1.0, &x).unwrap();
+    vector::dot(&gpu, &mut recording, &x, &x, &out).unwrap();
+    vector::fill(&gpu, &mut recording, 2.0, &x).unwrap();
+    assert_eq!(gpu.kernels(), ["vector/dot", "vector/fill"]);
+    let file = |name: &&str| std::fs::exists(format!("{}/shaders/{name}.wgsl", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    assert!(KERNELS.iter().all(file) && KERNELS.is_sorted() && KERNELS.len() > 40, "{KERNELS:?}");
 }

@@ -2,7 +2,7 @@
 
 use gradus::curvature::{Curvature, Matrix};
 use gradus::graph::{Graph, Parameters, Plan, Stage, Var, layers, losses};
-use gradus::krylov::{LanczosOptions, lanczos};
+use gradus::krylov::{EigenOptions, LanczosOptions, Ritz, lanczos};
 use gradus::optim::{Adam, Optimizer, Param};
 use gradus::{Gpu, Result, Tensor};
 
@@ -113,22 +113,23 @@ impl Problem {
     }
 }
 
-/// The outermost Ritz values of `4 classes + 30` Lanczos steps, in descending order.
-pub async fn ritz_values(hessian: &Curvature, classes: usize, seed: u64) -> Result<Vec<f64>> {
-    let lanczos = lanczos(hessian, None, &LanczosOptions { steps: 4 * classes + 30, seed }).await?;
-    Ok(lanczos.ritz().values.clone())
+/// The Ritz values of `4 classes + 30` Lanczos steps, in descending order.
+pub async fn ritz(hessian: &Curvature, classes: usize, seed: u64) -> Result<Ritz> {
+    Ok(lanczos(hessian, None, &LanczosOptions { steps: 4 * classes + 30, seed }).await?.ritz().clone())
 }
 
-/// How many of the values, which descend, lie apart from the rest: those before the largest ratio of neighbours. The
-/// ratio of the first and the second does not count, nor do values below a tenth of the first: Ritz values of the
-/// bulk thin out towards zero, where ratios say nothing.
+/// How many eigenvalues lie apart from the rest: those before the largest ratio of neighbours, where that of the first and
+/// the second does not count.
 ///
-/// The tenth was chosen on the seeds that the test runs (for a hundredth most of them fail at three classes, for a
-/// fifth ten classes fail), so their counts do not confirm it.
-pub fn outliers(values: &[f64]) -> usize {
-    let Some(&first) = values.first() else { return 0 };
-    let large = values.iter().take_while(|&&value| value > 0.1 * first).count();
-    let ratio = |i: usize| values[i] / values[i + 1];
-    let candidates = 1..large.saturating_sub(1);
-    candidates.max_by(|&i, &j| ratio(i).total_cmp(&ratio(j))).map_or(large.min(1), |i| i + 1)
+/// Of the Ritz values, in descending order, those before the first that has not converged count, as `eigenpairs` takes
+/// it. Lanczos finds isolated eigenvalues first, so none of these is missed. The others are no eigenvalues but stand
+/// for the bulk. It reaches through zero, and where two Ritz values about zero are neighbours their ratio has no bound:
+/// among all positive ones the largest ratio is nearly always that of the last two.
+pub fn outliers(ritz: &Ritz) -> usize {
+    let Some(&first) = ritz.values.first() else { return 0 };
+    let tolerance = EigenOptions::default().tolerance * first;
+    let converged = ritz.values.iter().zip(&ritz.residuals).take_while(|&(&value, &residual)| value > 0.0 && residual <= tolerance).count();
+    let ratio = |i: usize| ritz.values[i] / ritz.values[i + 1];
+    let candidates = 1..converged.saturating_sub(1);
+    candidates.max_by(|&i, &j| ratio(i).total_cmp(&ratio(j))).map_or(converged.min(1), |i| i + 1)
 }

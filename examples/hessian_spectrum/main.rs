@@ -8,8 +8,8 @@
 //!
 //! `--model clusters` is a network of two hidden layers on k Gaussian clusters in 100 dimensions, `--model cnn` a small
 //! convolutional one on the handwritten digits. Adam trains it on all samples at once until its loss is below 0.1. Lanczos
-//! then takes 4 k + 30 steps, and the outliers are the Ritz values before the largest ratio of two neighbours, the first ratio
-//! apart: of k clusters, k - 1. The digits have no such gap at their number of classes. The picture is the density of all
+//! then takes 4 k + 30 steps, and the outliers are the eigenvalues before the largest ratio of two neighbours that have
+//! converged, the first ratio apart: of k clusters, k - 1. The digits have no such gap at their number of classes. The picture is the density of all
 //! eigenvalues by stochastic Lanczos quadrature, with the outliers marked.
 
 #[path = "../common/cnn.rs"]
@@ -33,7 +33,7 @@ use plotters::prelude::*;
 use plotters::style::full_palette::{BLUE_700, GREY_300, RED_700};
 
 use digits::{CLASSES, Digits, PIXELS};
-use experiment::{Problem, outliers, ritz_values};
+use experiment::{Problem, outliers, ritz};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -101,12 +101,12 @@ async fn run(args: &Args) -> Result<()> {
         };
         let (steps, loss) = problem.train(&gpu, GOAL, MAX_STEPS).await?;
         let hessian = problem.hessian(&gpu)?;
-        let values = ritz_values(&hessian, classes, seed).await?;
-        let count = outliers(&values);
+        let ritz = ritz(&hessian, classes, seed).await?;
+        let (count, values) = (outliers(&ritz), &ritz.values);
         if args.json {
             let line = serde_json::json!({
                 "model": format!("{:?}", args.model).to_lowercase(), "classes": classes, "seed": seed,
-                "parameters": hessian.dim(), "steps": steps, "loss": loss, "outliers": count, "ritz": values,
+                "parameters": hessian.dim(), "steps": steps, "loss": loss, "outliers": count, "ritz": values, "residuals": ritz.residuals,
             });
             writeln!(out, "{line}")?;
         } else {

@@ -7,7 +7,8 @@ use gradus::graph::{ConvolutionOptions, Graph, Op, Padding, Plan, Stage, Var, Wi
 use gradus::reference::graph::evaluate;
 use gradus::{Gpu, Result, Tensor};
 
-use super::{Entry, Report, noise};
+use super::values::{noise, of_norm, worse};
+use super::{Entry, Report};
 
 /// Roundings of sums of a few hundred terms, and the functions of a device, which are not exact.
 const BOUND: f64 = 1e-5;
@@ -73,9 +74,7 @@ fn one(gpu: &Gpu, build: Build, size: &[usize]) -> Result<Entry> {
     let mut error = 0.0;
     for (expected, &output) in evaluate(&graph, &values, &outputs)?.iter().zip(&outputs) {
         let found = pollster::block_on(program.tensor(output)?.read::<f32>(gpu))?;
-        let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>().sqrt();
-        let difference = norm(&mut found.iter().zip(expected).map(|(a, b)| f64::from(*a) - b));
-        error = super::worse(error, difference / norm(&mut expected.iter().copied()).max(1e-9));
+        error = worse(error, of_norm(&found, expected));
     }
     Ok(Entry::new(size, "F32", error, BOUND))
 }

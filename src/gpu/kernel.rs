@@ -86,6 +86,10 @@ impl Key {
         Self { source: ByAddress(source), defines, constants: constants.to_vec(), generated: String::new() }
     }
 
+    pub fn name(&self) -> &'static str {
+        self.source.0.name
+    }
+
     /// The bindings are those that the text declares.
     pub fn completed_by(self, generated: &Generated) -> Self {
         Self { generated: generated.wgsl.clone(), ..self }

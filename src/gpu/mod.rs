@@ -65,6 +65,9 @@ pub fn optional_features() -> wgpu::Features {
     wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::PIPELINE_CACHE
 }
 
+/// All kernels, `module/kernel`, in the order of the alphabet: the files of `shaders/`.
+pub const KERNELS: &[&str] = crate::shaders::NAMES;
+
 /// Whether shaders check the bounds of what they access.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Checks {
@@ -213,6 +216,14 @@ impl Gpu {
     #[must_use]
     pub fn limits(&self) -> &wgpu::Limits {
         &self.inner.limits
+    }
+
+    /// Those of [`KERNELS`] of which pipelines have been made on this device so far, in their order: what a program
+    /// uses.
+    #[must_use]
+    pub fn kernels(&self) -> Vec<&'static str> {
+        let kernels = self.inner.kernels.lock().unwrap_or_else(PoisonError::into_inner);
+        KERNELS.iter().copied().filter(|name| kernels.keys().any(|key| key.name() == *name)).collect()
     }
 
     /// Encodes `recordings` in order and submits them: for programs with no encoder of their own.
