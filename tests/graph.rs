@@ -137,7 +137,8 @@ fn convolution(sizes: &[usize], channels: [usize; 2], taps: &[usize], options: &
     let w = graph.input("w", &[&[channels[1], channels[0]], taps].concat()).unwrap();
     let y = graph.convolution(x, w, options).unwrap();
     let bent = graph.tanh(y).unwrap();
-    let target = graph.constant(0.25, &graph.shape(y).unwrap().to_vec()).unwrap();
+    let shape = graph.shape(y).unwrap().to_vec();
+    let target = graph.constant(0.25, &shape).unwrap();
     let loss = losses::mean_squared_error(&mut graph, bent, target).unwrap();
     let values = [x, w].map(|var| (var, direction(7, graph.shape(var).unwrap().iter().product())));
     Drawn { graph, leaves: vec![x, w], values: values.into(), outputs: vec![y], loss }
@@ -150,7 +151,9 @@ fn convolutions_of_three_taps() {
     let gpus = gpus();
     let same = || ConvolutionOptions { padding: Padding::Same, ..Default::default() };
     let explicit = |padding: &[(usize, usize)]| ConvolutionOptions { padding: Padding::Explicit(padding.to_vec()), ..Default::default() };
-    let cases: [(&[usize], [usize; 2], &[usize], ConvolutionOptions); 8] = [
+    // sizes, channels in and out, taps
+    type Case<'a> = (&'a [usize], [usize; 2], &'a [usize], ConvolutionOptions);
+    let cases: [Case; 8] = [
         (&[32, 32], [4, 16], &[3, 3], same()),
         (&[31, 39], [3, 9], &[3, 3], same()),
         (&[24, 47], [1, 17], &[5, 3], explicit(&[(0, 3), (2, 2)])),

@@ -13,7 +13,7 @@ use crate::{Error, Result, shaders, vector};
 /// solid, and each fluid neighbour is a -1. Rows and columns of other cells are 0.
 ///
 /// A is symmetric and positive semidefinite. It is singular where fluid touches no air: constants on each such
-/// component are its null space.
+/// component are its null space, and [`LinearOperator::record_project`] projects onto its range.
 ///
 /// ```
 /// use gradus::krylov::{Cg, CgOptions, Status};
@@ -74,17 +74,6 @@ impl Laplacian {
             null_space: NullSpace::new(gpu, grid)?,
             own: [blocks::vector(gpu, dim)?, blocks::vector(gpu, dim)?],
         })
-    }
-
-    /// Appends the orthogonal projection of `x` onto the range of A, in place: its mean is taken from each component of
-    /// fluid that touches no air, and cells that are not fluid become 0. A right-hand side needs it for there to be a
-    /// solution; applied to one, it yields that of mean 0.
-    ///
-    /// # Errors
-    /// [`Error::Length`] or [`Error::DType`] if `x` is not an f32 for each cell; what making a dispatch may fail with.
-    pub fn record_project(&self, recording: &mut Recording, x: &Tensor) -> Result<()> {
-        expect_vector("x", x, self.dim)?;
-        self.null_space.record(recording, x)
     }
 
     /// Appends the product, with partial sums of ⟨x, y⟩ where `dot` is set.
@@ -148,6 +137,13 @@ impl LinearOperator for Laplacian {
         let kernel = self.gpu.kernel(&shaders::poisson::LAPLACIAN_DOT, &[], &[])?;
         let bindings = vec![partials, Bind::tensor(&self.gpu, "result", dot).0];
         recording.dispatch_with(&self.gpu, &kernel, 1, &LaplacianDotConstants { partials: count }, bindings)
+    }
+
+    /// Takes its mean from each component of fluid that touches no air, and makes cells that are not fluid 0. A right-hand
+    /// side needs it for there to be a solution; applied to one, it yields that of mean 0.
+    fn record_project(&self, recording: &mut Recording, x: &Tensor) -> Result<()> {
+        expect_vector("x", x, self.dim)?;
+        self.null_space.record(recording, x)
     }
 }
 
