@@ -6,6 +6,7 @@
 //! - [`krylov`]: conjugate gradients, Lanczos and eigenpairs of anything that can be recorded.
 //! - [`optim`]: fused optimizer steps, SGD to AdamP.
 //! - [`curvature`]: traces, diagonals and spectra of matrices known by their products.
+//! - [`poisson`]: the Laplacian of cells that are fluid, solid or air.
 //! - [`mod@reference`]: the same mathematics in plain f64 loops, the oracle of every kernel.
 //!
 //! ```
@@ -37,6 +38,7 @@ pub mod gpu;
 pub mod graph;
 pub mod krylov;
 pub mod optim;
+pub mod poisson;
 pub mod reference;
 pub mod vector;
 

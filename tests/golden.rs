@@ -13,16 +13,17 @@ use common::{gpu, pair, read, step};
 use gradus::curvature::{Curvature, Matrix};
 use gradus::gpu::Checks;
 use gradus::graph::{Graph, Op, Plan, Stage, Var};
-use gradus::krylov::LinearOperator;
+use gradus::krylov::{Cg, CgOptions, LinearOperator, Status};
 use gradus::optim::{Optimizer, Param};
+use gradus::poisson::{Grid, Laplacian};
 use gradus::reference::graph::evaluate;
-use gradus::{Gpu, Recording, Tensor};
+use gradus::reference::poisson::Cells;
+use gradus::{DType, Gpu, Recording, Tensor};
 use safetensors::SafeTensors;
 use safetensors::tensor::Dtype;
 use serde_json::Value;
 
-/// The kinds of case that the format knows. Those without a test here belong to parts of the crate
-/// that are not built yet.
+/// The kinds of case that the format knows.
 const KINDS: [&str; 3] = ["optimizer", "curvature", "poisson"];
 
 struct Case {
@@ -220,12 +221,7 @@ fn curvature_on_device(gpu: &Gpu, case: &curvature::Case, graph: &Graph, path: &
     let leaves: Vec<(Var, Tensor)> =
         wrt.iter().chain([&case.input, &case.target]).map(|var| (*var, upload(var, &case.values[var]))).collect();
     let bindings: Vec<(Var, &Tensor)> = leaves.iter().map(|(var, tensor)| (*var, tensor)).collect();
-    let close = |what: &str, found: &[f64], expected: &[f64], bound: f64| {
-        assert_eq!(found.len(), expected.len(), "{path}: {what}");
-        let norm = |v: &mut dyn Iterator<Item = f64>| v.map(|x| x * x).sum::<f64>().sqrt();
-        let error = norm(&mut found.iter().zip(expected).map(|(a, b)| a - b)) / norm(&mut expected.iter().copied());
-        assert!(error <= bound, "{path}: {what}: relative error {error:e}");
-    };
+    let close = |what: &str, found: &[f64], expected: &[f64], bound: f64| near(found, expected, bound, &format!("{path}: {what}"));
     let program = Plan::new(gpu, graph, &[Stage::new(&[case.output])]).unwrap().compile(gpu, &bindings).unwrap();
     gpu.submit([&program.recording(0).unwrap()]);
     close("output", &read(gpu, program.tensor(case.output).unwrap()), &case.expected["output"], 1e-5);
@@ -248,6 +244,51 @@ fn curvature_on_device(gpu: &Gpu, case: &curvature::Case, graph: &Graph, path: &
             close(what, &read(gpu, &y), &expected.concat(), 2e-5);
         }
     }
+}
+
+/// Products and solutions on flagged cells, walls around.
+#[test]
+fn poisson() {
+    for case in cases("poisson") {
+        let file = SafeTensors::deserialize(&case.bytes).unwrap();
+        let path = case.path.display();
+        let flags = file.tensor("flags").unwrap();
+        let (sizes, flags) = (flags.shape(), flags.data());
+        let open = vec![[false; 2]; sizes.len()];
+        let cells = Cells { sizes, flags, open: &open };
+        assert_eq!(cells.singular_components().len().to_string(), case.metadata["singular_components"], "{path}");
+        let [probe, apply, rhs, solution] = ["probe", "expect.apply", "rhs", "expect.solution"].map(|name| tensor(&file, name).1);
+        compare(&cells.apply(&probe), &apply, 1e-12, 1e-12, &format!("{path}: product"));
+        compare(&cells.apply(&solution), &cells.project(&rhs), 1e-9, 1e-9, &format!("{path}: the reference's solution"));
+
+        let grid = Grid::new(sizes).unwrap().with_flags(flags).unwrap();
+        for gpu in [gpu(Checks::Unchecked), gpu(Checks::Checked)] {
+            let laplacian = Laplacian::new(&gpu, &grid).unwrap();
+            let [probe, b] = [&probe, &rhs].map(|values| Tensor::from_slice(&gpu, sizes, &to_f32(values)).unwrap());
+            let (y, x) = (Tensor::zeros(&gpu, sizes, DType::F32).unwrap(), Tensor::zeros(&gpu, sizes, DType::F32).unwrap());
+            let mut recording = Recording::new();
+            laplacian.record(&mut recording, &probe, &y).unwrap();
+            laplacian.record_project(&mut recording, &b).unwrap();
+            gpu.submit([&recording]);
+            near(&read(&gpu, &y), &apply, 1e-6, &format!("{path}: product"));
+            // in f32 the residual of one case cannot be less than 1.8e-6 of b
+            let mut cg = Cg::new(&laplacian, None, &b, &x, &CgOptions { relative_tolerance: 3e-6, ..Default::default() }).unwrap();
+            let report = pollster::block_on(cg.solve()).unwrap();
+            assert_eq!(report.status, Status::Converged, "{path}: {report:?}");
+            let mut recording = Recording::new();
+            laplacian.record_project(&mut recording, &x).unwrap();
+            gpu.submit([&recording]);
+            near(&read(&gpu, &x), &solution, 1e-4, &format!("{path}: solution"));
+        }
+    }
+}
+
+/// By norm.
+fn near(found: &[f64], expected: &[f64], bound: f64, what: &str) {
+    let norm = |v: &mut dyn Iterator<Item = f64>| v.map(|x| x * x).sum::<f64>().sqrt();
+    assert_eq!(found.len(), expected.len(), "{what}");
+    let error = norm(&mut found.iter().zip(expected).map(|(a, b)| a - b)) / norm(&mut expected.iter().copied());
+    assert!(error <= bound, "{what}: relative error {error:e}");
 }
 
 fn compare(found: &[f64], expected: &[f64], absolute: f64, relative: f64, what: &str) {

@@ -8,7 +8,7 @@ mod graphs;
 use std::collections::HashMap;
 
 use gradus::gpu::{Checks, GpuOptions, Shape};
-use gradus::graph::{Graph, Plan, Stage, Var};
+use gradus::graph::{ConvolutionOptions, Graph, Padding, Plan, Stage, Var, losses};
 use gradus::reference::graph::evaluate;
 use gradus::reference::random::uniform;
 use gradus::{Gpu, Recording, Tensor};
@@ -154,5 +154,50 @@ fn what_is_not_a_number_stays() {
                 assert!(found.iter().zip(expected).all(same), "output {i} of {n}: {found:?} for {expected:?}");
             }
         }
+    }
+}
+
+/// A convolution of `[batch, channels, sizes]` with kernels of `taps`, and a loss that is not linear in it.
+fn convolution(sizes: &[usize], channels: [usize; 2], taps: &[usize], options: &ConvolutionOptions) -> Drawn {
+    let mut graph = Graph::new();
+    let x = graph.input("x", &[&[2, channels[0]], sizes].concat()).unwrap();
+    let w = graph.input("w", &[&[channels[1], channels[0]], taps].concat()).unwrap();
+    let y = graph.convolution(x, w, options).unwrap();
+    let bent = graph.tanh(y).unwrap();
+    let shape = graph.shape(y).unwrap().to_vec();
+    let target = graph.constant(0.25, &shape).unwrap();
+    let loss = losses::mean_squared_error(&mut graph, bent, target).unwrap();
+    let values = [x, w].map(|var| (var, direction(7, graph.shape(var).unwrap().iter().product())));
+    Drawn { graph, leaves: vec![x, w], values: values.into(), outputs: vec![y], loss }
+}
+
+/// Large enough for the kernel of three taps in x, which those drawn at random are not: sizes that fill its patches and
+/// sizes that do not, and whatever may happen along the other axes.
+#[test]
+fn convolutions_of_three_taps() {
+    let gpus = gpus();
+    let same = || ConvolutionOptions { padding: Padding::Same, ..Default::default() };
+    let explicit = |padding: &[(usize, usize)]| ConvolutionOptions { padding: Padding::Explicit(padding.to_vec()), ..Default::default() };
+    // sizes, channels in and out, taps
+    type Case<'a> = (&'a [usize], [usize; 2], &'a [usize], ConvolutionOptions);
+    let cases: [Case; 8] = [
+        (&[32, 32], [4, 16], &[3, 3], same()),
+        (&[31, 39], [3, 9], &[3, 3], same()),
+        (&[24, 47], [1, 17], &[5, 3], explicit(&[(0, 3), (2, 2)])),
+        (&[33, 34], [9, 9], &[2, 3], ConvolutionOptions::default()),
+        (&[48, 40], [4, 9], &[3, 3], ConvolutionOptions { stride: vec![2, 1], dilation: vec![2, 1], ..same() }),
+        (&[6, 15, 16], [4, 8], &[3, 3, 3], same()),
+        (&[9, 11, 23], [2, 5], &[1, 3, 3], explicit(&[(1, 0), (0, 0), (1, 4)])),
+        (&[8, 14, 14], [2, 9], &[2, 2, 3], ConvolutionOptions { stride: vec![2, 1, 1], ..same() }),
+    ];
+    for (i, (sizes, channels, taps, options)) in cases.iter().enumerate() {
+        let drawn = convolution(sizes, *channels, taps, options);
+        let plan = Plan::new(&gpus[0], &drawn.graph, &[Stage::new(&drawn.outputs)]).unwrap();
+        let tensors: Vec<(Var, Tensor)> =
+            drawn.leaves.iter().map(|&leaf| (leaf, tensor(&gpus[0], &drawn.graph, leaf, &drawn.values[&leaf]))).collect();
+        let bindings: Vec<(Var, &Tensor)> = tensors.iter().map(|(leaf, tensor)| (*leaf, tensor)).collect();
+        let recording = plan.compile(&gpus[0], &bindings).unwrap().recording(0).unwrap();
+        assert!(recording.dispatches().all(|dispatch| dispatch.kernel == "gradus.graph.convolution_rows"), "{sizes:?}: {recording:?}");
+        compare(&gpus[i % 4], &drawn).unwrap_or_else(|error| panic!("{sizes:?} {taps:?}: {error:.2000}"));
     }
 }

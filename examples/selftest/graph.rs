@@ -25,7 +25,11 @@ pub fn run(report: &mut Report) {
         ("graph/softmax", softmax, &[&[1, 2], &[33, 10], &[16, 128]]),
         ("graph/matmul", matmul, &[&[1, 1, 1], &[3, 5, 7], &[64, 64, 64], &[128, 96, 80], &[257, 33, 65]]),
         ("graph/matmul batched", batched, &[&[2, 3, 4, 5], &[6, 16, 8, 16], &[5, 7, 9, 3]]),
-        ("graph/convolution", convolution, &[&[1, 1, 1, 5], &[2, 3, 4, 9], &[2, 3, 5, 8, 9], &[1, 16, 16, 16, 16], &[2, 4, 3, 6, 5, 7]]),
+        (
+            "graph/convolution",
+            convolution,
+            &[&[1, 1, 1, 5], &[2, 3, 4, 9], &[2, 3, 5, 8, 9], &[1, 16, 16, 16, 16], &[2, 4, 3, 6, 5, 7], &[2, 3, 17, 31, 39]],
+        ),
         ("graph/convolution strided", strided, &[&[1, 2, 3, 11], &[2, 3, 5, 9, 10], &[1, 2, 2, 7, 6, 8]]),
         ("graph/pool", |g, s| pool(g, s, false), &[&[2, 3, 9], &[2, 3, 8, 8], &[1, 2, 5, 6, 7]]),
         ("graph/max_pool", |g, s| pool(g, s, true), &[&[2, 3, 9], &[2, 3, 8, 8], &[1, 2, 5, 6, 7]]),

@@ -43,6 +43,7 @@
 //! | `krylov/*` | of what the device and the twin have after the same iterations: coefficients by the largest, vectors by their norms. `orthogonality`: the largest of QQᵀ - I | 1e-5, of `orthogonality` 2e-6 |
 //! | `curvature/probe` | elements that are not the twin's | 0 |
 //! | `curvature/*` | of the estimate and its standard error from the same random vectors, by the norm of the matrix | 1e-5 |
+//! | `poisson/*` | of the norm of the result, relative | 1e-6 |
 //! | `global_norm skip` | values that a skipped step should not have changed, or should have | 0 |
 //!
 //! An optimizer takes five steps. The twin takes each from the parameters that the device has, so that
@@ -55,6 +56,7 @@ mod curvature;
 mod graph;
 mod krylov;
 mod optim;
+mod poisson;
 mod values;
 mod vector;
 
@@ -101,6 +103,7 @@ fn main() -> ExitCode {
     graph::run(&mut report);
     krylov::run(&mut report);
     curvature::run(&mut report);
+    poisson::run(&mut report);
     report.coverage();
     report.finish()
 }

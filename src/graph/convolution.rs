@@ -4,7 +4,7 @@ use super::op::Form;
 use super::template::{Operand, Template};
 use crate::gpu::MAX_WORKGROUPS;
 use crate::shaders;
-use crate::shaders::layout::ConvolutionConstants;
+use crate::shaders::layout::{ConvolutionConstants, ConvolutionRowsConstants};
 
 /// The sizes of `T(y, x, w) = Σ y[n,co,o] x[n,ci,o·stride + t·dilation - padding] w[co,ci,t]`: one to three spatial
 /// axes, slowest first. All three tensors are contiguous.
@@ -64,13 +64,19 @@ pub(crate) fn convolution(form: Form, g: &Geometry, terms: &[[Operand; 2]]) -> T
         Form::Input => (taps, ci * taps, inside, ci * inside),
         Form::Weight => (outside, co * outside, ci * taps, taps),
     };
+    let divide = form == Form::Input && stride.iter().any(|&stride| stride > 1);
+    if form != Form::Weight && !divide && kernel[2] == 3 && stride[2] == 1 && dilation[2] == 1 {
+        let by_rows = Rows { rows, columns: &columns, depth: &depth, start, source, a_row, a_outer, r_row, r_outer };
+        if by_rows.pays() {
+            return by_rows.template(terms);
+        }
+    }
     let inner = depth.volume.iter().product::<u32>();
     let (wide, deep) = (columns.outer * columns.volume.iter().product::<u32>(), depth.outer * inner);
     let (a, b) = if gather_first { (1, 0) } else { (0, 1) };
     let vectors = terms.iter().all(|term| term[a].vec4 && term[a].offset.is_multiple_of(4))
         && [a_row, a_outer, deep].iter().all(|n| n.is_multiple_of(4))
         && (inner.is_multiple_of(4) || a_outer == inner);
-    let divide = form == Form::Input && stride.iter().any(|&stride| stride > 1);
     // long sums of few elements are cut, so that there is work for a device, and so that loops end
     let tiles = u64::from(rows.div_ceil(16)) * u64::from(wide.div_ceil(64));
     let parts = (256 / tiles).min(u64::from(deep / 512)).max(u64::from(deep).div_ceil(1 << 17)).max(1);
@@ -122,6 +128,80 @@ pub(crate) fn convolution(form: Form, g: &Geometry, terms: &[[Operand; 2]]) -> T
         uniform: bytemuck::bytes_of(&constants).to_vec(),
         workgroups: all.min(MAX_WORKGROUPS.into()) as u32,
         parts,
+    }
+}
+
+/// A form whose kernel has three taps in x, side by side in the gathered operand.
+struct Rows<'a> {
+    rows: u32,
+    columns: &'a Index,
+    depth: &'a Index,
+    start: [u32; 3],
+    source: [u32; 3],
+    a_row: u32,
+    a_outer: u32,
+    r_row: u32,
+    r_outer: u32,
+}
+
+impl Rows<'_> {
+    /// The workgroups of eight patches of 8 by 2 elements, for eight rows each.
+    fn tiles(&self) -> u64 {
+        let [z, y, x] = self.columns.volume.map(u64::from);
+        let patches = u64::from(self.columns.outer) * z * y.div_ceil(2) * x.div_ceil(8);
+        patches.div_ceil(8) * u64::from(self.rows.div_ceil(8))
+    }
+
+    /// Whether patches are mostly full, there is work for a device, and an invocation's loops end in time.
+    fn pays(&self) -> bool {
+        let [_, y, x] = self.columns.volume;
+        let [kz, ky, _] = self.depth.volume;
+        let full = 10 * x * y >= 7 * x.next_multiple_of(8) * y.next_multiple_of(2);
+        let rounds = u64::from(self.depth.outer) * u64::from(kz) * u64::from(ky) + 8 * 2 * 8 + 25;
+        full && self.tiles() >= 16 && self.tiles().div_ceil(MAX_WORKGROUPS.into()) * rounds < 65_000
+    }
+
+    fn template(&self, terms: &[[Operand; 2]]) -> Template {
+        // the taps in x go from first to last in the gathered operand
+        let flip = self.depth.step[2] != 1;
+        let start_x = if flip { self.start[2].wrapping_sub(2) } else { self.start[2] };
+        let mut overrides = vec![
+            ("ROWS", self.rows),
+            ("BATCH", self.columns.outer),
+            ("OUTER", self.depth.outer),
+            ("A_ROW", self.a_row),
+            ("A_OUTER", self.a_outer),
+            ("START_X", start_x),
+            ("FLIP", flip.into()),
+            ("B_C_OUTER", self.columns.jump),
+            ("B_K_OUTER", self.depth.jump),
+            ("R_ROW", self.r_row),
+            ("R_OUTER", self.r_outer),
+        ];
+        let mut axes = |names: &[&'static str], values: [u32; 3]| overrides.extend(names.iter().copied().zip(values));
+        axes(&["C_Z", "C_Y", "C_X"], self.columns.volume);
+        axes(&["C_STEP_Z", "C_STEP_Y"], self.columns.step);
+        axes(&["START_Z", "START_Y"], self.start);
+        axes(&["K_Z", "K_Y"], self.depth.volume);
+        axes(&["K_STEP_Z", "K_STEP_Y"], self.depth.step);
+        axes(&["B_Z", "B_Y", "B_X"], self.source);
+        let last = &terms[terms.len() - 1];
+        let constants = ConvolutionRowsConstants {
+            offset_a0: terms[0][1].offset,
+            offset_b0: terms[0][0].offset,
+            offset_a1: last[1].offset,
+            offset_b1: last[0].offset,
+            tiles: self.tiles() as u32,
+        };
+        Template {
+            source: &shaders::graph::CONVOLUTION_ROWS,
+            defines: if terms.len() == 2 { vec!["TWO"] } else { Vec::new() },
+            overrides,
+            operands: &["b0", "a0", "b1", "a1"],
+            uniform: bytemuck::bytes_of(&constants).to_vec(),
+            workgroups: self.tiles().min(MAX_WORKGROUPS.into()) as u32,
+            parts: 1,
+        }
     }
 }
 

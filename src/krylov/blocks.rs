@@ -9,18 +9,18 @@ use crate::shaders::layout::BlockConstants;
 use crate::{DType, Result};
 
 /// A vector of `n` elements at the start of a buffer of its own, padded with zeros to whole cells of four.
-pub(super) fn vector(gpu: &Gpu, n: usize) -> Result<Tensor> {
+pub(crate) fn vector(gpu: &Gpu, n: usize) -> Result<Tensor> {
     let padded = Tensor::zeros(gpu, &[n.next_multiple_of(4)], DType::F32)?;
     Tensor::from_buffer(padded.buffer(), 0, &[n], DType::F32)
 }
 
 /// One f32 in a buffer of its own.
-pub(super) fn scalar(gpu: &Gpu) -> Result<Tensor> {
+pub(crate) fn scalar(gpu: &Gpu) -> Result<Tensor> {
     Tensor::zeros(gpu, &[1], DType::F32)
 }
 
 /// How vectors of a length are cut: into ranges that a binding can hold, of whole blocks, one a workgroup.
-pub(super) struct Blocks {
+pub(crate) struct Blocks {
     gpu: Gpu,
     block: u64,
     ranges: Vec<Range<u64>>,
@@ -45,6 +45,11 @@ impl Blocks {
         (Bind::whole("partials", &self.partials), (self.partials.size() / 16) as u32)
     }
 
+    /// Whether a binding holds a whole vector.
+    pub fn in_one_range(&self) -> bool {
+        self.ranges.len() == 1
+    }
+
     /// Appends a kernel over all of `vectors`, which [`vector`] made.
     pub fn record(
         &self,
@@ -54,8 +59,21 @@ impl Blocks {
         vectors: &[(&'static str, &Tensor)],
         others: &[(&'static str, &wgpu::Buffer)],
     ) -> Result<()> {
+        self.record_with(recording, source, defines, &[], vectors, others)
+    }
+
+    /// [`Blocks::record`] with values of the kernel's overrides.
+    pub fn record_with(
+        &self,
+        recording: &mut Recording,
+        source: &'static KernelSource,
+        defines: &[&'static str],
+        overrides: &[(&'static str, u32)],
+        vectors: &[(&'static str, &Tensor)],
+        others: &[(&'static str, &wgpu::Buffer)],
+    ) -> Result<()> {
         let gpu = &self.gpu;
-        let kernel = gpu.kernel(source, defines, &[])?;
+        let kernel = gpu.kernel(source, defines, overrides)?;
         for range in &self.ranges {
             let bytes = 16 * range.start..16 * range.end;
             let vectors = vectors.iter().map(|&(name, tensor)| Bind::range(gpu, name, tensor.buffer(), bytes.clone()).0);
@@ -76,9 +94,22 @@ impl Blocks {
         vectors: &[(&'static str, &Tensor)],
         others: &[(&'static str, &wgpu::Buffer)],
     ) -> Result<()> {
+        self.record_sums_with(recording, source, defines, &[], vectors, others)
+    }
+
+    /// [`Blocks::record_sums`] with values of the kernel's overrides.
+    pub fn record_sums_with(
+        &self,
+        recording: &mut Recording,
+        source: &'static KernelSource,
+        defines: &[&'static str],
+        overrides: &[(&'static str, u32)],
+        vectors: &[(&'static str, &Tensor)],
+        others: &[(&'static str, &wgpu::Buffer)],
+    ) -> Result<()> {
         let mut defines = defines.to_vec();
         defines.extend(self.gpu.is_cpu().then_some("PARTIAL_SUMS"));
         let others: Vec<_> = others.iter().copied().chain([("partials", &self.partials)]).collect();
-        self.record(recording, source, &defines, vectors, &others)
+        self.record_with(recording, source, &defines, overrides, vectors, &others)
     }
 }

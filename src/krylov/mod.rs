@@ -10,12 +10,12 @@
 //! Vectors are of f32. Scalars that are squares or their sums are as well: norms beyond 1.8e19 are
 //! infinite, and below 1e-19 zero. The same problem gives the same bits on every run.
 
-mod blocks;
+pub(crate) mod blocks;
 mod cg;
 mod csr;
 mod eigenpairs;
 mod lanczos;
-mod operator;
+pub(crate) mod operator;
 mod operators;
 mod power;
 mod preconditioner;

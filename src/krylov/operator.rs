@@ -35,6 +35,17 @@ pub trait LinearOperator {
         let flat = [self.dim()];
         vector::dot(self.gpu(), recording, &x.reshape(&flat)?, &y.reshape(&flat)?, dot)
     }
+
+    /// Appends the orthogonal projection of `x`, in place, onto the range of this symmetric operator: takes
+    /// away its part in the null space, which for a Laplacian without a boundary condition is the mean of each
+    /// connected component. Solvers apply it to the right-hand side, to residuals computed afresh and to the
+    /// solution, and take an operator that appends nothing for regular. Default: nothing.
+    ///
+    /// # Errors
+    /// As [`LinearOperator::record`].
+    fn record_project(&self, _recording: &mut Recording, _x: &Tensor) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// Checks that `vector` is `dim` elements of f32.
@@ -72,5 +83,9 @@ impl<T: LinearOperator + ?Sized> LinearOperator for &T {
 
     fn record_dot(&self, recording: &mut Recording, x: &Tensor, y: &Tensor, dot: &Tensor) -> Result<()> {
         (**self).record_dot(recording, x, y, dot)
+    }
+
+    fn record_project(&self, recording: &mut Recording, x: &Tensor) -> Result<()> {
+        (**self).record_project(recording, x)
     }
 }

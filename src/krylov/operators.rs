@@ -233,6 +233,11 @@ impl<A: LinearOperator> LinearOperator for Scaled<'_, A> {
         self.operator.record(recording, x, y)?;
         vector::scale(self.gpu(), recording, self.factor, y)
     }
+
+    /// As of the operator itself: the factor is not 0.
+    fn record_project(&self, recording: &mut Recording, x: &Tensor) -> Result<()> {
+        self.operator.record_project(recording, x)
+    }
 }
 
 /// `A + sigma·I`: damping, or a shift of the spectrum.

@@ -9,6 +9,7 @@
 //! - [`newton`]: steps of the second-order optimizers
 //! - [`optim`]: one step of each optimizer, on one parameter
 //! - [`krylov`]: Lanczos, conjugate gradients, power iteration
+//! - [`poisson`]: the flagged Laplacian
 //! - [`vector`]: the vector operations of the iterative solvers
 //! - [`random`]: the counter-based generator, equal on every device
 //! - [`rounding`]: f32 to f16 and bf16, to nearest and stochastically
@@ -22,6 +23,7 @@ pub mod graph;
 pub mod krylov;
 pub mod newton;
 pub mod optim;
+pub mod poisson;
 pub mod pooling;
 pub mod random;
 pub mod rounding;

@@ -1,0 +1,68 @@
+//! The flagged Laplacian and its null space, on cells of which some are solid and some air.
+
+use gradus::krylov::LinearOperator;
+use gradus::poisson::{Grid, Laplacian};
+use gradus::reference::poisson::Cells;
+use gradus::{DType, Gpu, Recording, Result, Tensor};
+use pollster::block_on;
+
+use super::values::{noise, of_norm, wide, worse};
+use super::{Entry, Report};
+
+/// Of a sum of seven terms, of a mean of thousands.
+const BOUND: f64 = 1e-6;
+
+/// In phase with cells of four and out of it, and more than a workgroup.
+const SIZES: [&[usize]; 5] = [&[1, 3], &[16, 20], &[33, 47], &[8, 12, 16], &[21, 30, 31]];
+
+pub fn run(report: &mut Report) {
+    report.case("poisson/laplacian", |gpu| SIZES.into_iter().map(|sizes| product(gpu, sizes)).collect());
+    report.case("poisson/laplacian_dot", |gpu| SIZES.into_iter().map(|sizes| dot(gpu, sizes)).collect());
+    report.case("poisson/project", |gpu| SIZES.into_iter().map(|sizes| project(gpu, sizes)).collect());
+}
+
+/// A third of the cells are solid, so that there are closed components.
+fn flags(n: usize) -> Vec<u8> {
+    noise(7, n).into_iter().map(|u| if u < -0.3 { 1 } else { 2 * u8::from(u > 0.97) }).collect()
+}
+
+fn laplacian(gpu: &Gpu, sizes: &[usize], flags: &[u8]) -> Result<Laplacian> {
+    Laplacian::new(gpu, &Grid::new(sizes)?.with_flags(flags)?)
+}
+
+/// Runs `record` with the cells' noise as its x.
+fn run_on(gpu: &Gpu, n: usize, record: impl FnOnce(&mut Recording, &Tensor) -> Result<()>) -> Result<(Vec<f32>, Tensor)> {
+    let values = noise(8, n);
+    let x = Tensor::from_slice(gpu, &[n], &values)?;
+    let mut recording = Recording::new();
+    record(&mut recording, &x)?;
+    gpu.submit([&recording]);
+    Ok((values, x))
+}
+
+fn product(gpu: &Gpu, sizes: &[usize]) -> Result<Entry> {
+    let flags = flags(sizes.iter().product());
+    let (laplacian, y) = (laplacian(gpu, sizes, &flags)?, Tensor::zeros(gpu, &[flags.len()], DType::F32)?);
+    let (x, _) = run_on(gpu, flags.len(), |recording, x| laplacian.record(recording, x, &y))?;
+    let expected = Cells { sizes, flags: &flags, open: &vec![[false; 2]; sizes.len()] }.apply(&wide(&x));
+    Ok(Entry::new(sizes, DType::F32, of_norm(&block_on(y.read(gpu))?, &expected), BOUND))
+}
+
+fn dot(gpu: &Gpu, sizes: &[usize]) -> Result<Entry> {
+    let flags = flags(sizes.iter().product());
+    let (laplacian, y, dot) =
+        (laplacian(gpu, sizes, &flags)?, Tensor::zeros(gpu, &[flags.len()], DType::F32)?, Tensor::zeros(gpu, &[1], DType::F32)?);
+    let (x, _) = run_on(gpu, flags.len(), |recording, x| laplacian.record_dot(recording, x, &y, &dot))?;
+    let expected = Cells { sizes, flags: &flags, open: &vec![[false; 2]; sizes.len()] }.apply(&wide(&x));
+    let expected_dot: f64 = x.iter().zip(&expected).map(|(&x, y)| f64::from(x) * y).sum();
+    let error = of_norm(&block_on(dot.read(gpu))?, &[expected_dot]);
+    Ok(Entry::new(sizes, DType::F32, worse(error, of_norm(&block_on(y.read(gpu))?, &expected)), BOUND))
+}
+
+fn project(gpu: &Gpu, sizes: &[usize]) -> Result<Entry> {
+    let flags = flags(sizes.iter().product());
+    let laplacian = laplacian(gpu, sizes, &flags)?;
+    let (values, x) = run_on(gpu, flags.len(), |recording, x| laplacian.record_project(recording, x))?;
+    let expected = Cells { sizes, flags: &flags, open: &vec![[false; 2]; sizes.len()] }.project(&wide(&values));
+    Ok(Entry::new(sizes, DType::F32, of_norm(&block_on(x.read(gpu))?, &expected), BOUND))
+}

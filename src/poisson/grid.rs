@@ -1,0 +1,121 @@
+use crate::{Error, Result};
+
+/// What a cell of a [`Grid`] holds, as the numbers that [`Grid::with_flags`] takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Cell {
+    /// 0: an unknown of the system.
+    Fluid = 0,
+    /// 1: nothing flows into it (Neumann).
+    Solid = 1,
+    /// 2: its value is 0 (Dirichlet).
+    Air = 2,
+}
+
+/// Cells in two or three dimensions, the slowest axis first, and what is beyond the faces of their domain: solid, or
+/// air where a face is open.
+///
+/// ```
+/// use gradus::poisson::{Cell, Grid};
+///
+/// # fn main() -> gradus::Result<()> {
+/// // 20 rows of 30 cells, an obstacle, and air above the last row
+/// let mut flags = vec![Cell::Fluid as u8; 20 * 30];
+/// flags[5 * 30 + 7] = Cell::Solid as u8;
+/// let grid = Grid::new(&[20, 30])?.with_flags(&flags)?.with_open(&[[false, true], [false, false]])?;
+/// assert_eq!(grid.len(), 600);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grid {
+    sizes: Vec<usize>,
+    cells: Vec<Cell>,
+    /// By axis, at its low and its high end.
+    open: Vec<[bool; 2]>,
+}
+
+impl Grid {
+    /// Fluid everywhere, walls around. `sizes` are the cells by axis, the slowest first.
+    ///
+    /// # Errors
+    /// [`Error::Option`] if there are not two or three axes, an axis is 0, or there are 2³¹ cells or more.
+    pub fn new(sizes: &[usize]) -> Result<Self> {
+        let invalid = |expected: &str| Error::Option { option: "sizes".into(), found: format!("{sizes:?}"), expected: expected.into() };
+        if !(2..=3).contains(&sizes.len()) || sizes.contains(&0) {
+            return Err(invalid("two or three axes of one cell at least"));
+        }
+        let cells = sizes.iter().try_fold(1usize, |n, &size| n.checked_mul(size)).filter(|&n| n < 1 << 31);
+        let cells = cells.ok_or_else(|| invalid("fewer than 2^31 cells"))?;
+        Ok(Self { sizes: sizes.to_vec(), cells: vec![Cell::Fluid; cells], open: vec![[false; 2]; sizes.len()] })
+    }
+
+    /// With a [`Cell`]'s number for each cell, row-major.
+    ///
+    /// # Errors
+    /// [`Error::Length`] for another number of flags than cells, [`Error::Option`] for a flag that is none.
+    pub fn with_flags(mut self, flags: &[u8]) -> Result<Self> {
+        if flags.len() != self.cells.len() {
+            return Err(Error::Length { tensor: "flags".into(), unit: "cells", expected: self.cells.len(), found: flags.len() });
+        }
+        for (i, (cell, &flag)) in self.cells.iter_mut().zip(flags).enumerate() {
+            *cell = match flag {
+                0 => Cell::Fluid,
+                1 => Cell::Solid,
+                2 => Cell::Air,
+                _ => {
+                    let expected = "0 (fluid), 1 (solid) or 2 (air)".into();
+                    return Err(Error::Option { option: format!("flags[{i}]"), found: flag.to_string(), expected });
+                }
+            };
+        }
+        Ok(self)
+    }
+
+    /// Whether there is air beyond the low and the high face of each axis. Default: walls.
+    ///
+    /// # Errors
+    /// [`Error::Length`] for another number of pairs than axes.
+    pub fn with_open(mut self, open: &[[bool; 2]]) -> Result<Self> {
+        if open.len() != self.sizes.len() {
+            return Err(Error::Length { tensor: "open".into(), unit: "axes", expected: self.sizes.len(), found: open.len() });
+        }
+        self.open = open.to_vec();
+        Ok(self)
+    }
+
+    /// The cells by axis, the slowest first.
+    #[must_use]
+    pub fn sizes(&self) -> &[usize] {
+        &self.sizes
+    }
+
+    /// All cells, row-major.
+    #[must_use]
+    pub fn cells(&self) -> &[Cell] {
+        &self.cells
+    }
+
+    /// The number of cells.
+    #[must_use]
+    #[allow(clippy::len_without_is_empty, reason = "a grid has a cell at least")]
+    pub fn len(&self) -> usize {
+        self.cells.len()
+    }
+
+    /// The distance in memory from cell to cell along each axis, the slowest first.
+    pub(super) fn strides(&self) -> Vec<usize> {
+        (0..self.sizes.len()).map(|axis| self.sizes[axis + 1..].iter().product()).collect()
+    }
+
+    /// The neighbours of cell `i`: for each axis, below and above, what is there and, within the domain, where.
+    pub(super) fn neighbours(&self, i: usize) -> impl Iterator<Item = (Cell, Option<usize>)> {
+        let beyond = |open: bool| if open { Cell::Air } else { Cell::Solid };
+        self.strides().into_iter().enumerate().flat_map(move |(axis, stride)| {
+            let at = i / stride % self.sizes[axis];
+            let below = (at > 0).then(|| i - stride);
+            let above = (at + 1 < self.sizes[axis]).then(|| i + stride);
+            [(below, 0), (above, 1)].map(|(j, end)| (j.map_or(beyond(self.open[axis][end]), |j| self.cells[j]), j))
+        })
+    }
+}
