@@ -4,10 +4,11 @@
 // GAMMA: gamma_i = ⟨z, A d_i⟩ / ⟨d_i, A d_i⟩ for the next four directions; 0 for one that is not kept.
 // NUMERATOR: rho = ⟨q, r⟩.
 // STEP: after alpha = rho / ⟨q, A q⟩ and the step, objective -= ½ alpha rho, history_i = (‖r‖, objective), and
-// whether to stop. If there was no step, for ⟨q, A q⟩ is not positive or rho is 0 or something not finite, the
-// directions are dropped and the next one is r itself; if it was r, that is the end.
-// REFRESH: after r = b - A x was computed anew. The solution has stagnated if rounding changed r by more than
-// half of what the steps since the last time moved it.
+// whether to stop. A negative ⟨q, A q⟩ is the end. If there was no step for another reason, for ⟨q, A q⟩ or rho
+// is 0 or something not finite, the directions are dropped and the next one is r itself; if it was r, that is
+// the end.
+// REFRESH: after r = b - A x was computed anew. The solution has stagnated if what rounding has done to r is more
+// than half of what the steps since the last time moved it, or than half of r, which has not halved since then.
 
 #import shared/cg_judge
 #import shared/total
@@ -62,6 +63,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     s.status = 0u;
     s.plain = 0u;
     s.moved = 0.0;
+    s.refreshed = sqrt(sums.x);
     s.threshold = max(c.relative_tolerance * sqrt(square[0]), c.absolute_tolerance);
     s.objective = 0.5 * quadratic[0] - linear[0];
     s = judge(s, sums.x, c.max_iterations);
@@ -85,9 +87,10 @@ fn main(@builtin(local_invocation_index) lane: u32) {
 #ifdef STEP
     if s.status == 0u {
         let alpha = s.rho / curvature[0];
-        s.iteration += 1u;
+        let finite = is_finite(curvature[0]);
         // the same test as in cg_update.wgsl; there a step of 0 is one
-        if curvature[0] > 0.0 && is_finite(curvature[0]) && is_finite(alpha) && alpha != 0.0 {
+        if finite && curvature[0] > 0.0 && is_finite(alpha) && alpha != 0.0 {
+            s.iteration += 1u;
             s.objective -= 0.5 * alpha * s.rho;
             s.moved += abs(alpha) * sqrt(sums.y);
             s.plain = 0u;
@@ -95,11 +98,12 @@ fn main(@builtin(local_invocation_index) lane: u32) {
                 curvatures[c.oldest] = curvature[0];
             }
             s = judge(s, sums.x, c.max_iterations);
+        } else if finite && (curvature[0] < 0.0 || (curvature[0] == 0.0 && s.plain != 0u)) {
+            s.status = 4u;
         } else if s.plain != 0u {
-            // not an iteration: r was the last thing to try
-            s.iteration -= 1u;
-            s.status = select(6u, 4u, is_finite(curvature[0]) && !(curvature[0] > 0.0));
+            s.status = 6u;
         } else {
+            s.iteration += 1u;
             for (var i = 0u; i < c.directions; i++) {
                 curvatures[i] = 0.0;
             }
@@ -114,10 +118,14 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     if s.status <= 1u {
         s.status = 0u;
         s = judge(s, sums.x, c.max_iterations);
-        if s.status == 0u && s.moved > 0.0 && sqrt(sums.y) > 0.5 * s.moved {
+        let gap = sqrt(sums.y);
+        let no_effect = gap > 0.5 * s.moved;
+        let no_progress = gap > 0.5 * s.residual && s.residual > 0.5 * s.refreshed;
+        if s.status == 0u && s.moved > 0.0 && (no_effect || no_progress) {
             s.status = 7u;
         }
         s.moved = 0.0;
+        s.refreshed = s.residual;
         history[s.iteration] = vec2(s.residual, s.objective);
     }
 #endif

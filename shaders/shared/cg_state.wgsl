@@ -19,8 +19,9 @@ struct CgState {
     snapshots: u32,
     row: u32,
     // of flexible ones: 1 if the next direction is to be r, the iterations lost to directions without a
-    // step, and how far r has moved since it was last computed from x
+    // step, the norm of r when it was last computed from x, and how far it has moved since
     plain: u32,
     lost: u32,
+    refreshed: f32,
     moved: f32,
 }

@@ -134,11 +134,19 @@ fn map(gpu: &Gpu, staging: &wgpu::Buffer, encoder: wgpu::CommandEncoder) -> Resu
     Ok(Mapping(receiver))
 }
 
+#[cfg(test)]
+thread_local! {
+    /// How often this thread has waited for the device.
+    pub(crate) static WAITS: std::cell::Cell<u32> = const { std::cell::Cell::new(0) };
+}
+
 /// Drives the callbacks of `submission` from a thread of its own.
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) fn wait_in_background(gpu: &Gpu, submission: wgpu::SubmissionIndex, after: impl Fn() + Clone + Send + 'static) {
     let device = gpu.device().clone();
     let wait = move || {
+        #[cfg(test)]
+        WAITS.set(WAITS.get() + 1);
         // an error means that the device is lost, which the callbacks hear as well
         let _ = device.poll(wgpu::PollType::Wait { submission_index: Some(submission), timeout: None });
         after();

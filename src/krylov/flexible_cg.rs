@@ -54,14 +54,14 @@ impl Default for FlexibleCgOptions {
 /// q = M(r);  q -= Σ (⟨q, A d_i⟩ / ⟨d_i, A d_i⟩) d_i;  α = ⟨q, r⟩ / ⟨q, A q⟩;  x += α q;  r -= α A q
 ///
 /// so that φ(x) = ½⟨x, A x⟩ - ⟨b, x⟩ falls in every iteration, whatever the preconditioner says, and whatever the
-/// sign of ⟨q, r⟩. Should q be of no use, for ⟨q, A q⟩ is not positive, ⟨q, r⟩ is 0, or one is not finite, then
-/// the iteration is *lost*: x stays, the directions are dropped, and the next direction is r itself. If that is
-/// of no use either, the solution ends with [`NegativeCurvature`](super::Status::NegativeCurvature) or
+/// sign of ⟨q, r⟩. Should q be of no use, for ⟨q, A q⟩ or ⟨q, r⟩ is 0 or not finite, then the iteration is *lost*: x
+/// stays, the directions are dropped, and the next direction is r itself. If that is of no use either, or
+/// ⟨q, A q⟩ is negative, the solution ends with [`NegativeCurvature`](super::Status::NegativeCurvature) or
 /// [`NonFinite`](super::Status::NonFinite).
 ///
 /// An iteration is the preconditioner, one product with ⟨q, A q⟩, and six dispatches, which move
 /// 4·(2m + 10) bytes an element for m up to 4, which are 56 for 2; with truncation 0 four dispatches and 36 bytes,
-/// and two more for every four further directions. All scalars stay on the device. As [`Cg`](super::Cg) it has vectors of its own, begins at what `x` holds, and may be given a singular A.
+/// and three more for every four further directions. All scalars stay on the device. As [`Cg`](super::Cg) it has vectors of its own, begins at what `x` holds, and may be given a singular A.
 ///
 /// ```
 /// use gradus::krylov::{FlexibleCg, FlexibleCgOptions, Diagonal, FromFn, Status};

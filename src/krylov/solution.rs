@@ -182,10 +182,13 @@ impl<'a> System<'a> {
         self.preconditioner.is_some()
     }
 
-    /// Appends `z = M r`.
+    /// Appends `z = M r`, in the range of the operator: what a preconditioner leaves outside would grow.
     pub fn precondition(&self, recording: &mut Recording) -> Result<()> {
         match self.preconditioner {
-            Some(preconditioner) => preconditioner.record(recording, &self.r, &self.z),
+            Some(preconditioner) => {
+                preconditioner.record(recording, &self.r, &self.z)?;
+                self.operator.record_project(recording, &self.z)
+            }
             None => Ok(()),
         }
     }
@@ -431,5 +434,28 @@ impl Solver {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gpu::WAITS;
+    use crate::krylov::{Cg, CgOptions, Diagonal, FlexibleCg, FlexibleCgOptions};
+
+    /// Of the thread that polls a solution; others may.
+    #[test]
+    fn nothing_waits_for_the_device() {
+        let gpu = pollster::block_on(Gpu::headless()).expect("an adapter; see with-vulkan");
+        let diagonal: Vec<f32> = (1..=1000).map(|d| d as f32).collect();
+        let diagonal = Tensor::from_slice(&gpu, &[1000], &diagonal).unwrap();
+        let operator = Diagonal::new(&gpu, &diagonal).unwrap();
+        let [first, second] = [(); 2].map(|()| Tensor::zeros(&gpu, &[1000], DType::F32).unwrap());
+        let options = CgOptions { check_every: 3, ..Default::default() };
+        let mut cg = Cg::new(&operator, None, &diagonal, &first, &options).unwrap();
+        let mut flexible = FlexibleCg::new(&operator, None, &diagonal, &second, &FlexibleCgOptions::default()).unwrap();
+        let reports = [pollster::block_on(cg.solve()).unwrap(), pollster::block_on(flexible.solve()).unwrap()];
+        assert!(reports.iter().all(|report| report.status == Status::Converged && report.iterations > 10), "{reports:?}");
+        assert_eq!(WAITS.get(), 0);
     }
 }

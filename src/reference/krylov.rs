@@ -198,8 +198,8 @@ pub struct FlexibleCg {
 /// `q = M(r)`, `q -= Σ (⟨q, A d_i⟩ / ⟨d_i, A d_i⟩) d_i`, `α = ⟨q, r⟩ / ⟨q, A q⟩`, `x += α q`, `r -= α A q`, until
 /// `‖r‖ <= tolerance`.
 ///
-/// After every `recompute_every` iterations, if that is not 0, `r = b - A x`. Where `⟨q, A q⟩` is not positive, or
-/// `⟨q, r⟩` is 0, or one is not finite, the directions are dropped, and the next `q` is `r`.
+/// After every `recompute_every` iterations, if that is not 0, `r = b - A x`. Where `⟨q, A q⟩` or `⟨q, r⟩` is 0 or not
+/// finite, the directions are dropped, and the next `q` is `r`.
 pub fn flexible_cg(
     apply: impl Fn(&[f64]) -> Vec<f64>,
     precondition: impl Fn(&[f64]) -> Vec<f64>,
@@ -244,7 +244,7 @@ pub fn flexible_cg(
                 kept.remove(0);
             }
             plain = false;
-        } else if plain {
+        } else if plain || curvature < 0.0 {
             break CgEnd::NegativeCurvature;
         } else {
             kept.clear();
@@ -329,7 +329,9 @@ mod tests {
         for (truncation, recompute) in [(1, 0), (2, 1), (8, 3)] {
             let run = flexible_cg(laplacian, jacobi, &b, truncation, recompute, 1e-9, 20);
             assert_eq!((run.end, run.lost), (plain.end, 0));
-            assert!(run.history.iter().zip(&plain.history).all(|(found, expected)| (found - expected).abs() < 1e-7 * expected));
+            let worst =
+                run.history.iter().zip(&plain.history).map(|(found, expected)| (found - expected).abs() / expected).fold(0.0, f64::max);
+            assert!(worst < 1e-7, "{worst}");
         }
         // steepest descent: each step ends where the next residual is orthogonal to it
         let run = flexible_cg(laplacian, <[f64]>::to_vec, &b, 0, 0, 0.0, 1);
