@@ -1,31 +1,20 @@
 //! Conjugate gradients: against f64, at the edges, and however they are submitted.
 
 mod common;
+#[path = "common/systems.rs"]
+mod systems;
 
 use common::{bits, f32s, gpu, gpu_shaped_for, noise, read};
 use gradus::gpu::{Checks, Shape};
-use gradus::krylov::{Cg, CgOptions, Csr, Dense, Diagonal, FromFn, LinearOperator, Preconditioner, Report, Shifted, Status};
+use gradus::krylov::{
+    Cg, CgOptions, Csr, Dense, Diagonal, FlexibleCg, FlexibleCgOptions, FromFn, LinearOperator, Preconditioner, Report, Shifted, Status,
+};
 use gradus::reference::krylov::{self as reference, CgEnd};
-use gradus::{DType, Error, Gpu, Recording, Tensor, vector};
+use gradus::{DType, Error, Gpu, Recording, Result, Tensor, vector};
+use systems::{distance, norm, upload, wide};
 
 fn gpus() -> [Gpu; 3] {
     [gpu(Checks::Unchecked), gpu(Checks::Checked), gpu_shaped_for(Shape::Gpu)]
-}
-
-fn wide(values: &[f32]) -> Vec<f64> {
-    values.iter().copied().map(f64::from).collect()
-}
-
-fn upload(gpu: &Gpu, values: &[f32]) -> Tensor {
-    Tensor::from_slice(gpu, &[values.len()], values).unwrap()
-}
-
-fn distance(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| (a - b) * (a - b)).sum::<f64>().sqrt()
-}
-
-fn norm(a: &[f64]) -> f64 {
-    distance(a, &vec![0.0; a.len()])
 }
 
 /// The five-point Laplacian of a grid, 4 on the diagonal: Dirichlet all around.
@@ -304,7 +293,7 @@ fn the_same_however_it_is_submitted() {
         let b = upload(&gpu, &noise(6, n));
         let run = |times: u32, iterations: u32, one_encoder: bool| {
             let x = f32s(&gpu, &[n]);
-            let cg = Cg::new(&grid.operator(&gpu), None, &b, &x, &CgOptions { relative_tolerance: 1e-6, ..Default::default() }).unwrap();
+            let cg = Cg::new(&grid.operator(&gpu), None, &b, &x, &CgOptions { relative_tolerance: 1e-5, ..Default::default() }).unwrap();
             let mut encoder = gpu.device().create_command_encoder(&Default::default());
             for _ in 0..times {
                 cg.encode(&mut encoder, iterations);
@@ -326,6 +315,88 @@ fn the_same_however_it_is_submitted() {
         assert_eq!(run(1, 300, true).0, x);
         assert_eq!(run(1, long.iterations, true).0, x);
     }
+}
+
+/// What is encoded is not begun again; the report says what has become of the true residual.
+#[test]
+fn a_report_of_what_was_encoded_is_true() {
+    for gpu in gpus() {
+        let grid = Grid::new(40, 40);
+        let b = noise(9, 1600);
+        for (tolerance, status) in [(1e-4, Status::Converged), (1e-8, Status::Stagnated)] {
+            let x = f32s(&gpu, &[1600]);
+            let options = CgOptions { relative_tolerance: tolerance, ..Default::default() };
+            let cg = Cg::new(&grid.operator(&gpu), None, &upload(&gpu, &b), &x, &options).unwrap();
+            let mut encoder = gpu.device().create_command_encoder(&Default::default());
+            cg.encode(&mut encoder, 400);
+            gpu.queue().submit([encoder.finish()]);
+            let report = pollster::block_on(cg.report()).unwrap();
+            let residual = distance(&grid.apply(&read(&gpu, &x)), &wide(&b));
+            assert_eq!(report.status, status, "{tolerance}: {residual}");
+            assert!((report.residual - residual).abs() <= 0.1 * residual, "{tolerance}: {} for {residual}", report.residual);
+        }
+    }
+}
+
+/// On whose device no other test submits anything.
+fn gpu_of_its_own() -> Gpu {
+    let (device, queue) = common::device(wgpu::Limits::defaults());
+    Gpu::new(&device, &queue).unwrap()
+}
+
+struct Nothing(Gpu);
+
+impl LinearOperator for Nothing {
+    fn gpu(&self) -> &Gpu {
+        &self.0
+    }
+
+    fn dim(&self) -> usize {
+        0
+    }
+
+    fn record(&self, _: &mut Recording, _: &Tensor, _: &Tensor) -> Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_system_without_unknowns() {
+    for gpu in gpus() {
+        let (operator, b, x) = (Nothing(gpu.clone()), f32s(&gpu, &[0]), f32s(&gpu, &[0]));
+        let report = solve(&operator, None, &b, &x, &CgOptions::default());
+        assert_eq!((report.status, report.iterations, report.residual), (Status::Converged, 0, 0.0));
+        let mut flexible = FlexibleCg::new(&operator, None, &b, &x, &FlexibleCgOptions::default()).unwrap();
+        assert_eq!(pollster::block_on(flexible.solve()).unwrap().status, Status::Converged);
+    }
+}
+
+/// The number that wgpu gives to the next submission. Mapping a buffer takes one as well.
+fn next_submission(gpu: &Gpu) -> u64 {
+    let index = format!("{:?}", gpu.queue().submit([]));
+    index.chars().filter(char::is_ascii_digit).collect::<String>().parse::<u64>().unwrap() + 1
+}
+
+/// A batch is a submission with its look, and encoding submits nothing.
+#[test]
+fn few_submissions() {
+    let gpu = gpu_of_its_own();
+    let grid = Grid::new(20, 20);
+    let (b, x) = (upload(&gpu, &noise(2, 400)), f32s(&gpu, &[400]));
+    let options = CgOptions { max_iterations: 24, check_every: 4, relative_tolerance: 0.0, ..Default::default() };
+    let mut cg = Cg::new(&grid.operator(&gpu), None, &b, &x, &options).unwrap();
+    let before = next_submission(&gpu);
+    let report = pollster::block_on(cg.solve()).unwrap();
+    assert_eq!((report.status, report.iterations), (Status::IterationLimit, 24));
+    // the start, six batches and one ahead, and the result, each with a look; loading, the end, and storing
+    let made = next_submission(&gpu) - 1 - before;
+    assert!((12..=21).contains(&made), "{made}");
+
+    let before = next_submission(&gpu);
+    let mut encoder = gpu.device().create_command_encoder(&Default::default());
+    cg.encode(&mut encoder, 3);
+    drop(encoder);
+    assert_eq!(next_submission(&gpu), before + 1);
 }
 
 #[test]

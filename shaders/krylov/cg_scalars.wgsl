@@ -5,8 +5,7 @@
 //   objective_i < 0 and (objective_i - objective_{i-k}) / objective_i < k truncation
 // START: from ⟨b, b⟩, ⟨b, x⟩ and ⟨x, A x⟩. One workgroup.
 
-#import shared/cg_state
-#import shared/finite
+#import shared/cg_judge
 #import shared/total
 
 #permute - | START
@@ -38,20 +37,15 @@ struct CgConstants {
 #endif
 
 // The state after an iteration, of which r and rho are new.
-fn judge(c: CgConstants, before: CgState, rr: f32) -> CgState {
-    var s = before;
-    s.residual = sqrt(rr);
-    if !is_finite(rr) || !is_finite(s.rho) || !is_finite(s.objective) {
-        s.status = 6u;
-    } else if s.residual <= s.threshold {
-        s.status = 1u;
-    } else if s.rho <= 0.0 {
-        s.status = 5u;
-    } else if s.iteration >= c.max_iterations {
-        s.status = 2u;
-    } else {
+fn judge_all(c: CgConstants, before: CgState, rr: f32) -> CgState {
+    var s = judge(before, rr, c.max_iterations);
+    if s.status == 0u {
         let k = max(10u, (s.iteration + 9u) / 10u);
-        if c.truncation > 0.0 && s.iteration > k && s.objective < 0.0 {
+        if !is_finite(s.rho) {
+            s.status = 6u;
+        } else if s.rho <= 0.0 {
+            s.status = 5u;
+        } else if c.truncation > 0.0 && s.iteration > k && s.objective < 0.0 {
             let progress = (s.objective - history[s.iteration - k].y) / s.objective;
             if progress < f32(k) * c.truncation {
                 s.status = 3u;
@@ -82,7 +76,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     s.beta = 0.0;
     s.threshold = max(c.relative_tolerance * sqrt(square[0]), c.absolute_tolerance);
     s.objective = 0.5 * quadratic[0] - linear[0];
-    s = judge(c, s, rr);
+    s = judge_all(c, s, rr);
 #else
     if s.status == 0u {
         let alpha = s.rho / curvature[0];
@@ -97,7 +91,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
             s.objective -= 0.5 * alpha * s.rho;
             s.beta = rho / s.rho;
             s.rho = rho;
-            s = judge(c, s, rr);
+            s = judge_all(c, s, rr);
             if s.iteration == schedule[s.snapshots] {
                 s.row = s.snapshots;
                 s.snapshots += 1u;

@@ -1,18 +1,27 @@
-// Where a solution by conjugate gradients stands.
+// Where a solution by conjugate gradients stands, plain or flexible.
 struct CgState {
+    // of flexible ones: what the next four directions are multiplied by
+    gamma: vec4<f32>,
     // 0: running; 1: converged; 2: iteration limit; 3: truncated; 4: negative curvature; 5: the
-    // preconditioner is indefinite; 6: something is not finite
+    // preconditioner is indefinite; 6: something is not finite; 7: stagnated
     status: u32,
     iteration: u32,
-    // ⟨r, z⟩, and what the last direction is multiplied by in the next one
-    rho: f32,
-    beta: f32,
-    // ‖r‖, and where it is small enough
+    // ‖r‖, where it is small enough, and ‖b - A x‖ as computed anew for a report
     residual: f32,
     threshold: f32,
+    true_residual: f32,
     // ½⟨x, A x⟩ - ⟨b, x⟩
     objective: f32,
+    // ⟨r, z⟩, and what the last direction is multiplied by in the next one; of flexible ones ⟨r, q⟩
+    rho: f32,
+    beta: f32,
     // the snapshots taken, and the row to which x is to be copied now, or 0xffffffff
     snapshots: u32,
     row: u32,
+    // of flexible ones: 1 if the next direction is to be r, the iterations lost to directions without a
+    // step, the norm of r when it was last computed from x, and how far it has moved since
+    plain: u32,
+    lost: u32,
+    refreshed: f32,
+    moved: f32,
 }

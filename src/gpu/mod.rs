@@ -19,7 +19,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub use dtype::{DType, Element};
 pub(crate) use kernel::{BindingLayout, Generated, Kernel, KernelSource};
 pub use measure::measure;
-pub(crate) use readback::read as read_all;
+#[cfg(test)]
+pub(crate) use readback::WAITS;
+pub(crate) use readback::{Reader, read as read_all};
 pub use recording::{Access, BindingInfo, DispatchInfo, Recording};
 pub(crate) use recording::{Bind, binding_alignment};
 pub use tensor::Tensor;

@@ -1,6 +1,8 @@
 //! Reading tensors without blocking anybody.
 
-use futures_intrusive::channel::shared::oneshot_channel;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_intrusive::channel::shared::{OneshotReceiver, oneshot_channel};
 use wgpu::BufferUsages;
 
 use super::{Gpu, Tensor};
@@ -48,9 +50,8 @@ async fn read_at_once(gpu: &Gpu, tensors: &[Tensor]) -> Result<Vec<Vec<u8>>> {
     if end == 0 {
         return Ok(vec![Vec::new(); tensors.len()]);
     }
-    let lost = |reason: String| Error::DeviceLost { reason };
-    map(gpu, &staging, encoder).await.map_err(lost)?;
-    let view = staging.slice(..).get_mapped_range().map_err(|error| lost(error.to_string()))?;
+    map(gpu, &staging, encoder)?.done().await?;
+    let view = view(&staging)?;
     let mut start = 0;
     let part = |tensor: &Tensor| {
         let bytes = view[start..start + tensor.bytes() as usize].to_vec();
@@ -60,7 +61,63 @@ async fn read_at_once(gpu: &Gpu, tensors: &[Tensor]) -> Result<Vec<Vec<u8>>> {
     Ok(tensors.iter().map(part).collect())
 }
 
-async fn map(gpu: &Gpu, staging: &wgpu::Buffer, encoder: wgpu::CommandEncoder) -> Result<(), String> {
+/// A small tensor that is read again and again, with several reads on their way at once.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    gpu: Gpu,
+    source: Tensor,
+    /// Staging buffers that no read uses.
+    free: Arc<Mutex<Vec<wgpu::Buffer>>>,
+}
+
+impl Reader {
+    pub fn new(gpu: &Gpu, source: &Tensor) -> Self {
+        Self { gpu: gpu.clone(), source: source.clone(), free: Arc::default() }
+    }
+
+    /// Submits `encoder` and a copy of the tensor behind it, and returns at once. The future resolves to the
+    /// bytes when the device has got there, whatever was submitted since.
+    pub fn submit(&self, mut encoder: wgpu::CommandEncoder) -> Result<impl Future<Output = Result<Vec<u8>>> + use<>> {
+        let free = || self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        let bytes = self.source.padded_bytes();
+        let unused = free().pop();
+        let staging = match unused {
+            Some(staging) => staging,
+            None => self.gpu.buffer("gradus.look", bytes, BufferUsages::MAP_READ | BufferUsages::COPY_DST)?,
+        };
+        encoder.copy_buffer_to_buffer(self.source.buffer(), self.source.offset(), &staging, 0, bytes);
+        let mapping = map(&self.gpu, &staging, encoder)?;
+        let free = self.free.clone();
+        // if the future is dropped, so is the buffer, which may be about to be mapped
+        Ok(async move {
+            mapping.done().await?;
+            let bytes = view(&staging)?.to_vec();
+            staging.unmap();
+            free.lock().unwrap_or_else(PoisonError::into_inner).push(staging);
+            Ok(bytes)
+        })
+    }
+}
+
+/// A buffer that will be mapped.
+struct Mapping(OneshotReceiver<Result<(), wgpu::BufferAsyncError>>);
+
+impl Mapping {
+    async fn done(self) -> Result<()> {
+        match self.0.receive().await {
+            Some(Ok(())) => Ok(()),
+            Some(Err(error)) => Err(Error::DeviceLost { reason: error.to_string() }),
+            None => Err(Error::DeviceLost { reason: "the mapping was abandoned".into() }),
+        }
+    }
+}
+
+fn view(staging: &wgpu::Buffer) -> Result<wgpu::BufferView> {
+    staging.slice(..).get_mapped_range().map_err(|error| Error::DeviceLost { reason: error.to_string() })
+}
+
+/// Submits `encoder`, and has `staging` mapped after it.
+fn map(gpu: &Gpu, staging: &wgpu::Buffer, encoder: wgpu::CommandEncoder) -> Result<Mapping> {
     let (sender, receiver) = oneshot_channel();
     let (submission, error) = gpu.scoped(&[wgpu::ErrorFilter::Validation], || {
         let submission = gpu.queue().submit([encoder.finish()]);
@@ -71,14 +128,16 @@ async fn map(gpu: &Gpu, staging: &wgpu::Buffer, encoder: wgpu::CommandEncoder) -
         submission
     });
     if let Some(error) = error {
-        return Err(error.to_string());
+        return Err(Error::DeviceLost { reason: error.to_string() });
     }
     wait_in_background(gpu, submission, || ());
-    match receiver.receive().await {
-        Some(Ok(())) => Ok(()),
-        Some(Err(error)) => Err(error.to_string()),
-        None => Err("the mapping was abandoned".into()),
-    }
+    Ok(Mapping(receiver))
+}
+
+#[cfg(test)]
+thread_local! {
+    /// How often this thread has waited for the device.
+    pub(crate) static WAITS: std::cell::Cell<u32> = const { std::cell::Cell::new(0) };
 }
 
 /// Drives the callbacks of `submission` from a thread of its own.
@@ -86,6 +145,8 @@ async fn map(gpu: &Gpu, staging: &wgpu::Buffer, encoder: wgpu::CommandEncoder) -
 pub(crate) fn wait_in_background(gpu: &Gpu, submission: wgpu::SubmissionIndex, after: impl Fn() + Clone + Send + 'static) {
     let device = gpu.device().clone();
     let wait = move || {
+        #[cfg(test)]
+        WAITS.set(WAITS.get() + 1);
         // an error means that the device is lost, which the callbacks hear as well
         let _ = device.poll(wgpu::PollType::Wait { submission_index: Some(submission), timeout: None });
         after();

@@ -197,6 +197,11 @@ impl Recording {
         });
     }
 
+    /// Appends what another recording does.
+    pub(crate) fn append(&mut self, other: &Recording) {
+        self.dispatches.extend_from_slice(&other.dispatches);
+    }
+
     /// Records into the caller's encoder, in a compute pass of its own.
     pub fn encode(&self, encoder: &mut wgpu::CommandEncoder) {
         self.encode_timed(encoder, None);

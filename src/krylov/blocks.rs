@@ -36,7 +36,7 @@ impl Blocks {
         let limit = (gpu.binding_limit() / 16 / block).max(1) * block;
         let ranges = (0..cells).step_by(limit as usize).map(|start| start..(start + limit).min(cells)).collect();
         let sums = cells.div_ceil(block) * if gpu.is_cpu() { 256 } else { 1 };
-        let partials = gpu.buffer("gradus.krylov.partials", 16 * sums, BufferUsages::STORAGE)?;
+        let partials = gpu.buffer("gradus.krylov.partials", 16 * sums.max(1), BufferUsages::STORAGE)?;
         Ok(Self { gpu: gpu.clone(), block, ranges, partials })
     }
 

@@ -3,7 +3,8 @@
 //!
 //! - Operators: [`Dense`], [`Csr`], [`Diagonal`], [`FromFn`] over a caller's own kernels, and [`Sum`],
 //!   [`Scaled`] and [`Shifted`] of others.
-//! - [`Cg`]: linear systems, preconditioned by any [`Preconditioner`].
+//! - [`Cg`]: linear systems, preconditioned by a symmetric [`Preconditioner`]; [`FlexibleCg`]: by any, which
+//!   may be a network.
 //! - [`lanczos`]: the spectrum, by full reorthogonalisation; [`eigenpairs`]: a few of its ends, with
 //!   residuals; [`power_iteration`]: the eigenvalue of greatest magnitude.
 //!
@@ -14,19 +15,23 @@ pub(crate) mod blocks;
 mod cg;
 mod csr;
 mod eigenpairs;
+mod flexible_cg;
 mod lanczos;
 pub(crate) mod operator;
 mod operators;
 mod power;
 mod preconditioner;
+mod solution;
 mod tridiagonal;
 
-pub use cg::{Cg, CgOptions, Report, Snapshot, Status};
+pub use cg::{Cg, CgOptions};
 pub use csr::Csr;
 pub use eigenpairs::{EigenOptions, Eigenpairs, Which, eigenpairs};
+pub use flexible_cg::{FlexibleCg, FlexibleCgOptions};
 pub use lanczos::{Lanczos, LanczosEnd, LanczosOptions, lanczos};
 pub use operator::LinearOperator;
 pub use operators::{Dense, Diagonal, FromFn, Scaled, Shifted, Sum};
 pub use power::{PowerIteration, PowerOptions, power_iteration};
 pub use preconditioner::Preconditioner;
+pub use solution::{Report, Snapshot, Status};
 pub use tridiagonal::Ritz;

@@ -38,8 +38,9 @@ pub trait LinearOperator {
 
     /// Appends the orthogonal projection of `x`, in place, onto the range of this symmetric operator: takes
     /// away its part in the null space, which for a Laplacian without a boundary condition is the mean of each
-    /// connected component. Solvers apply it to the right-hand side, to residuals computed afresh and to the
-    /// solution, and take an operator that appends nothing for regular. Default: nothing.
+    /// connected component. Solvers apply it to the right-hand side, to residuals computed afresh, to what a
+    /// preconditioner returns and to the solution, and take an operator that appends nothing for regular.
+    /// Default: nothing.
     ///
     /// # Errors
     /// As [`LinearOperator::record`].

@@ -176,6 +176,90 @@ pub fn cg(
     Cg { x, end, history, objectives }
 }
 
+/// What [`flexible_cg`] returns.
+#[derive(Clone, Debug)]
+pub struct FlexibleCg {
+    /// The last iterate.
+    pub x: Vec<f64>,
+    /// Why it ended.
+    pub end: CgEnd,
+    /// `‖r‖` before the first iteration and after each, lost ones included.
+    pub history: Vec<f64>,
+    /// `½⟨x, A x⟩ - ⟨b, x⟩` before the first iteration and after each.
+    pub objectives: Vec<f64>,
+    /// How many iterations had a direction of no use.
+    pub lost: usize,
+}
+
+/// Flexible conjugate gradients for `A x = b` from 0, truncated to `truncation` directions (Notay, SIAM J. Sci.
+/// Comput. 22, 2000, algorithm FCG(m); Kaneda et al., ICML 2023, algorithm 1): with the `d_i` of the iterations
+/// before, and their `A d_i`,
+///
+/// `q = M(r)`, `q -= Σ (⟨q, A d_i⟩ / ⟨d_i, A d_i⟩) d_i`, `α = ⟨q, r⟩ / ⟨q, A q⟩`, `x += α q`, `r -= α A q`, until
+/// `‖r‖ <= tolerance`.
+///
+/// After every `recompute_every` iterations, if that is not 0, `r = b - A x`. Where `⟨q, A q⟩` or `⟨q, r⟩` is 0 or not
+/// finite, the directions are dropped, and the next `q` is `r`.
+pub fn flexible_cg(
+    apply: impl Fn(&[f64]) -> Vec<f64>,
+    precondition: impl Fn(&[f64]) -> Vec<f64>,
+    b: &[f64],
+    truncation: usize,
+    recompute_every: usize,
+    tolerance: f64,
+    max_iterations: usize,
+) -> FlexibleCg {
+    let mut x = vec![0.0; b.len()];
+    let residual = |x: &[f64]| {
+        let mut r = b.to_vec();
+        axpy(-1.0, &apply(x), &mut r);
+        r
+    };
+    let phi = |x: &[f64]| 0.5 * dot(x, &apply(x)) - dot(b, x);
+    let mut r = residual(&x);
+    let (mut history, mut objectives) = (vec![norm(&r)], vec![phi(&x)]);
+    let mut kept: Vec<(Vec<f64>, Vec<f64>)> = Vec::new();
+    let (mut plain, mut lost) = (false, 0);
+    let end = loop {
+        let i = history.len() - 1;
+        if history[i] <= tolerance {
+            break CgEnd::Converged;
+        }
+        if i == max_iterations {
+            break CgEnd::IterationLimit;
+        }
+        let z = if plain { r.clone() } else { precondition(&r) };
+        let mut q = z.clone();
+        for (d, image) in &kept {
+            axpy(-dot(&z, image) / dot(d, image), d, &mut q);
+        }
+        let image = apply(&q);
+        let (numerator, curvature) = (dot(&q, &r), dot(&q, &image));
+        if curvature > 0.0 && curvature.is_finite() && numerator.is_finite() && numerator != 0.0 {
+            let alpha = numerator / curvature;
+            axpy(alpha, &q, &mut x);
+            axpy(-alpha, &image, &mut r);
+            kept.push((q, image));
+            if kept.len() > truncation {
+                kept.remove(0);
+            }
+            plain = false;
+        } else if plain || curvature < 0.0 {
+            break CgEnd::NegativeCurvature;
+        } else {
+            kept.clear();
+            plain = true;
+            lost += 1;
+        }
+        if recompute_every > 0 && (i + 1).is_multiple_of(recompute_every) {
+            r = residual(&x);
+        }
+        history.push(norm(&r));
+        objectives.push(phi(&x));
+    };
+    FlexibleCg { x, end, history, objectives, lost }
+}
+
 /// The Rayleigh quotient after each of `iterations` products of power iteration from `start`, the first of the
 /// start itself (Golub and Van Loan 2013, section 8.2.1).
 pub fn power_iteration(apply: impl Fn(&[f64]) -> Vec<f64>, start: &[f64], iterations: usize) -> Vec<f64> {
@@ -234,6 +318,31 @@ mod tests {
         assert!(run.x.iter().zip(&x).all(|(found, x)| (found - x).abs() < 1e-11));
         let indefinite = |x: &[f64]| vec![x[0], -x[1]];
         assert_eq!(cg(indefinite, <[f64]>::to_vec, &[0.1, 1.0], &[0.0; 2], 1e-9, 0.0, 9).end, CgEnd::NegativeCurvature);
+    }
+
+    #[test]
+    fn flexible_conjugate_gradients_are_conjugate_gradients_where_the_preconditioner_is_linear() {
+        let n = 30;
+        let b: Vec<f64> = (0..n).map(|i| ((i * i) as f64).sin()).collect();
+        let jacobi = |r: &[f64]| r.iter().enumerate().map(|(i, r)| r / (1.0 + i as f64)).collect::<Vec<f64>>();
+        let plain = cg(laplacian, jacobi, &b, &vec![0.0; n], 1e-9, 0.0, 20);
+        for (truncation, recompute) in [(1, 0), (2, 1), (8, 3)] {
+            let run = flexible_cg(laplacian, jacobi, &b, truncation, recompute, 1e-9, 20);
+            assert_eq!((run.end, run.lost), (plain.end, 0));
+            let worst =
+                run.history.iter().zip(&plain.history).map(|(found, expected)| (found - expected).abs() / expected).fold(0.0, f64::max);
+            assert!(worst < 1e-7, "{worst}");
+        }
+        // steepest descent: each step ends where the next residual is orthogonal to it
+        let run = flexible_cg(laplacian, <[f64]>::to_vec, &b, 0, 0, 0.0, 1);
+        let mut r = b.clone();
+        axpy(-1.0, &laplacian(&run.x), &mut r);
+        assert!(dot(&r, &b).abs() < 1e-12);
+        // every other direction is of no use
+        let never = |r: &[f64]| vec![0.0; r.len()];
+        let run = flexible_cg(laplacian, never, &b, 2, 0, 0.0, 20);
+        assert_eq!((run.end, run.lost), (CgEnd::IterationLimit, 10));
+        assert!(run.objectives.windows(2).all(|pair| pair[1] <= pair[0]) && run.objectives[20] < run.objectives[0]);
     }
 
     #[test]

@@ -1,0 +1,461 @@
+//! What plain and flexible conjugate gradients have in common: how a solution begins, is submitted, and ends.
+
+use std::collections::VecDeque;
+
+use super::blocks::{self, Blocks};
+use super::operator::{LinearOperator, expect_vector};
+use super::preconditioner::Preconditioner;
+use crate::gpu::{Bind, Gpu, Reader, Recording, read_all};
+use crate::shaders::layout::{CgState, CheckConstants};
+use crate::{DType, Error, Result, Tensor, shaders, vector};
+
+/// How a solution ended. In all cases `x` holds the last iterate with a meaning. As every step minimises
+/// φ(x) = ½⟨x, A x⟩ - ⟨b, x⟩ along its direction, that is the best one by φ, which is the error in the norm of A.
+/// (The norm of the residual need not fall in every iteration.)
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// The iterations encoded so far have not come to an end. Not after `solve`.
+    Running,
+    /// The residual b - A x is within the tolerance; after `encode`, the one that iterations update is, and
+    /// b - A x is within twice the tolerance.
+    Converged,
+    /// `max_iterations` were taken.
+    IterationLimit,
+    /// φ no longer makes progress: see [`CgOptions::truncation`](super::CgOptions::truncation).
+    Truncated,
+    /// The residual that iterations update reached the tolerance, but b - A x did not, or rounding has more
+    /// effect on it than the iterations: after `solve`, it is as small as f32 allows. After `encode`, a further
+    /// solution that begins at x may get on.
+    Stagnated,
+    /// ⟨p, A p⟩ <= 0 for a direction p in the iteration after the last: the operator is not positive definite.
+    NegativeCurvature,
+    /// ⟨r, M r⟩ <= 0 after the last iteration of [`Cg`](super::Cg): the preconditioner is not positive definite.
+    IndefinitePreconditioner,
+    /// Something is infinite or not a number: b, x, a product, or a preconditioned residual. If it was in b or
+    /// x, there were no iterations, and x is as it was.
+    NonFinite,
+}
+
+impl Status {
+    /// As in `shared/cg_state.wgsl`.
+    fn from_word(word: u32) -> Self {
+        match word {
+            0 => Status::Running,
+            1 => Status::Converged,
+            2 => Status::IterationLimit,
+            3 => Status::Truncated,
+            4 => Status::NegativeCurvature,
+            5 => Status::IndefinitePreconditioner,
+            7 => Status::Stagnated,
+            _ => Status::NonFinite,
+        }
+    }
+}
+
+/// An iterate on the way.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// The iteration after which it was taken.
+    pub iteration: u32,
+    /// φ of it.
+    pub objective: f64,
+    /// The iterate, `[dim]`. It is overwritten by the next solution.
+    pub x: Tensor,
+}
+
+/// What became of a solution.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// How it ended.
+    pub status: Status,
+    /// The number of iterations, over restarts.
+    pub iterations: u32,
+    /// ‖b - A x‖ of the x that was stored, computed anew; of the part of b in the range of a singular A.
+    pub residual: f64,
+    /// The norm of the residual before the first iteration and after each.
+    pub history: Vec<f64>,
+    /// φ before the first iteration and after each.
+    pub objectives: Vec<f64>,
+    /// With [`CgOptions::snapshots`](super::CgOptions::snapshots), in the order of the iterations.
+    pub snapshots: Vec<Snapshot>,
+    /// The iterations of [`FlexibleCg`](super::FlexibleCg) whose direction was of no use: see there.
+    pub lost: u32,
+}
+
+/// When a solution ends, and how often the host looks.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    pub relative_tolerance: f64,
+    pub absolute_tolerance: f64,
+    pub max_iterations: u32,
+    pub check_every: u32,
+}
+
+impl Limits {
+    fn validate(&self) -> Result<()> {
+        let invalid =
+            |option: &str, found: String, expected: &str| Err(Error::Option { option: option.into(), found, expected: expected.into() });
+        for (name, value) in [("relative_tolerance", self.relative_tolerance), ("absolute_tolerance", self.absolute_tolerance)] {
+            if !(value >= 0.0 && value.is_finite()) {
+                return invalid(name, value.to_string(), "a number of at least 0");
+            }
+        }
+        match self.check_every {
+            0 => invalid("check_every", "0".into(), "at least 1"),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The vectors and scalars of a solution, for recording its parts.
+pub(super) struct System<'a> {
+    pub operator: &'a dyn LinearOperator,
+    preconditioner: Option<&'a dyn Preconditioner>,
+    limits: Limits,
+    /// The caller's vectors, flat.
+    caller_b: Tensor,
+    caller_x: Tensor,
+    pub over: Blocks,
+    /// Copies of both, in the range of the operator.
+    b: Tensor,
+    pub x: Tensor,
+    pub r: Tensor,
+    /// The preconditioned residual; the residual itself where there is no preconditioner.
+    pub z: Tensor,
+    /// For products between iterations.
+    pub product: Tensor,
+    pub state: Tensor,
+    /// The norm of the residual and φ, of each iteration.
+    pub history: Tensor,
+    /// ⟨b, b⟩, ⟨b, x⟩, and ⟨x, A x⟩ or ⟨p, A p⟩.
+    pub square: Tensor,
+    pub linear: Tensor,
+    pub quadratic: Tensor,
+}
+
+impl<'a> System<'a> {
+    pub fn new(
+        operator: &'a dyn LinearOperator,
+        preconditioner: Option<&'a dyn Preconditioner>,
+        b: &Tensor,
+        x: &Tensor,
+        limits: Limits,
+    ) -> Result<Self> {
+        let (gpu, dim) = (operator.gpu(), operator.dim());
+        limits.validate()?;
+        expect_vector("b", b, dim)?;
+        expect_vector("x", x, dim)?;
+        b.expect_apart("b", x, "x")?;
+        if let Some(found) = preconditioner.map(Preconditioner::dim).filter(|&found| found != dim) {
+            return Err(Error::Length { tensor: "preconditioner".into(), unit: "rows", expected: dim, found });
+        }
+        let (caller_b, caller_x) = (b.reshape(&[dim])?, x.reshape(&[dim])?);
+        let [b, x, r, product] = [(); 4].map(|()| blocks::vector(gpu, dim));
+        let r = r?;
+        let z = if preconditioner.is_some() { blocks::vector(gpu, dim)? } else { r.clone() };
+        let [square, linear, quadratic] = [(); 3].map(|()| blocks::scalar(gpu));
+        Ok(Self {
+            operator,
+            preconditioner,
+            limits,
+            caller_b,
+            caller_x,
+            over: Blocks::new(gpu, dim)?,
+            b: b?,
+            x: x?,
+            r,
+            z,
+            product: product?,
+            state: Tensor::zeros(gpu, &[size_of::<CgState>() / 4], DType::F32)?,
+            history: Tensor::zeros(gpu, &[limits.max_iterations as usize + 1, 2], DType::F32)?,
+            square: square?,
+            linear: linear?,
+            quadratic: quadratic?,
+        })
+    }
+
+    pub fn gpu(&self) -> &'a Gpu {
+        self.operator.gpu()
+    }
+
+    pub fn is_preconditioned(&self) -> bool {
+        self.preconditioner.is_some()
+    }
+
+    /// Appends `z = M r`, in the range of the operator: what a preconditioner leaves outside would grow.
+    pub fn precondition(&self, recording: &mut Recording) -> Result<()> {
+        match self.preconditioner {
+            Some(preconditioner) => {
+                preconditioner.record(recording, &self.r, &self.z)?;
+                self.operator.record_project(recording, &self.z)
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Appends `r = b - A x` for a solution that begins, with its sums, and the products of φ.
+    pub fn begin(&self, recording: &mut Recording) -> Result<()> {
+        vector::dot(self.gpu(), recording, &self.b, &self.x, &self.linear)?;
+        self.operator.record_dot(recording, &self.x, &self.product, &self.quadratic)?;
+        self.residual(recording, &[])
+    }
+
+    /// Appends `r = b - A x`, in the same way, for a solution that goes on.
+    pub fn refresh(&self, recording: &mut Recording) -> Result<()> {
+        self.operator.record(recording, &self.x, &self.product)?;
+        self.residual(recording, &["REFRESH"])
+    }
+
+    /// The sums are taken before the projection, which changes the norm by a part in `dim` of the rounding.
+    fn residual(&self, recording: &mut Recording, defines: &[&'static str]) -> Result<()> {
+        let vectors = [("q", &self.product), ("b", &self.b), ("r", &self.r)];
+        self.over.record_sums(recording, &shaders::krylov::CG_RESIDUAL, defines, &vectors, &[("state", self.state.buffer())])?;
+        self.operator.record_project(recording, &self.r)
+    }
+
+    /// Appends a kernel of one workgroup that sees the sums.
+    pub fn scalars<T: bytemuck::Pod>(
+        &self,
+        recording: &mut Recording,
+        source: &'static crate::gpu::KernelSource,
+        defines: &[&'static str],
+        constants: &T,
+        more: &[(&'static str, &Tensor)],
+    ) -> Result<()> {
+        let gpu = self.gpu();
+        let kernel = gpu.kernel(source, defines, &[])?;
+        let own = [
+            ("state", &self.state),
+            ("history", &self.history),
+            ("square", &self.square),
+            ("linear", &self.linear),
+            ("quadratic", &self.quadratic),
+            ("curvature", &self.quadratic),
+        ];
+        let all = own.iter().chain(more).map(|&(name, tensor)| Bind::whole(name, tensor.buffer()));
+        recording.dispatch_with(gpu, &kernel, 1, constants, all.chain([self.over.partials().0]).collect())
+    }
+
+    /// The number of the sums.
+    pub fn partials(&self) -> u32 {
+        self.over.partials().1
+    }
+
+    /// From the caller's vectors, and what operator and preconditioner do before their first product.
+    fn load(&self) -> Result<Recording> {
+        let gpu = self.gpu();
+        let mut load = Recording::new();
+        self.operator.record_prepare(&mut load)?;
+        if let Some(preconditioner) = self.preconditioner {
+            preconditioner.record_prepare(&mut load)?;
+        }
+        vector::copy(gpu, &mut load, &self.caller_x, &self.x)?;
+        vector::copy(gpu, &mut load, &self.caller_b, &self.b)?;
+        let mut projection = Recording::new();
+        self.operator.record_project(&mut projection, &self.b)?;
+        let whole = blocks::scalar(gpu)?;
+        let mut defines: &[&'static str] = &[];
+        if !projection.is_empty() {
+            defines = &["PROJECTED"];
+            vector::dot(gpu, &mut load, &self.b, &self.b, &whole)?;
+            load.append(&projection);
+        }
+        vector::dot(gpu, &mut load, &self.b, &self.b, &self.square)?;
+        let scalars = [("square", self.square.buffer()), ("whole", whole.buffer())];
+        self.over.record(&mut load, &shaders::krylov::CG_START, defines, &[("x", &self.x), ("b", &self.b)], &scalars)?;
+        self.operator.record_project(&mut load, &self.x)?;
+        // zero by its bits
+        vector::fill(gpu, &mut load, 0.0, &self.state)?;
+        Ok(load)
+    }
+
+    /// The solver with what a method records for itself.
+    pub fn solver(self, start: Recording, cycle: Cycle, taken: Taken) -> Result<Solver> {
+        let gpu = self.gpu();
+        let load = self.load()?;
+        let mut finish = Recording::new();
+        self.operator.record_project(&mut finish, &self.x)?;
+        let mut check = Recording::new();
+        self.operator.record(&mut check, &self.x, &self.product)?;
+        let vectors = [("q", &self.product), ("b", &self.b)];
+        self.over.record_sums(&mut check, &shaders::krylov::CG_RESIDUAL, &["MEASURE"], &vectors, &[])?;
+        self.scalars(&mut check, &shaders::krylov::CG_CHECK, &[], &CheckConstants { partials: self.partials() }, &[])?;
+        let mut store = Recording::new();
+        vector::copy(gpu, &mut store, &self.x, &self.caller_x)?;
+        let reader = Reader::new(gpu, &self.state);
+        let (limits, state, history) = (self.limits, self.state, self.history);
+        Ok(Solver { gpu: gpu.clone(), limits, load, start, cycle, finish, check, store, state, history, reader, taken })
+    }
+}
+
+/// The recordings of iterations. Their targets change from one to the next, and return after as many.
+#[derive(Debug)]
+pub(super) struct Cycle {
+    pub iterations: Vec<Recording>,
+    /// What comes after every n-th iteration.
+    pub refresh: Option<(u32, Recording)>,
+}
+
+impl Cycle {
+    /// Iteration number `i`, from 0.
+    fn encode_in_pass(&self, i: u32, pass: &mut wgpu::ComputePass) {
+        self.iterations[i as usize % self.iterations.len()].encode_in_pass(pass);
+        if let Some((every, refresh)) = &self.refresh
+            && (i + 1).is_multiple_of(*every)
+        {
+            refresh.encode_in_pass(pass);
+        }
+    }
+}
+
+/// The iterations after which snapshots are taken, and the snapshots.
+#[derive(Debug, Default)]
+pub(super) struct Taken {
+    pub schedule: Vec<u32>,
+    pub vectors: Vec<Tensor>,
+}
+
+/// Recordings that make up a solution.
+#[derive(Debug)]
+pub(super) struct Solver {
+    gpu: Gpu,
+    limits: Limits,
+    load: Recording,
+    /// The residual of x, and what follows from it.
+    start: Recording,
+    pub cycle: Cycle,
+    /// After the last iteration.
+    finish: Recording,
+    /// ‖b - A x‖ anew, to nothing but a report.
+    check: Recording,
+    /// To the caller's x.
+    store: Recording,
+    state: Tensor,
+    history: Tensor,
+    reader: Reader,
+    taken: Taken,
+}
+
+impl Solver {
+    /// A solution of at most `iterations` iterations, without a look.
+    pub fn encode(&self, encoder: &mut wgpu::CommandEncoder, iterations: u32) {
+        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor { label: Some("gradus.krylov"), timestamp_writes: None });
+        self.load.encode_in_pass(&mut pass);
+        self.start.encode_in_pass(&mut pass);
+        (0..iterations).for_each(|i| self.cycle.encode_in_pass(i, &mut pass));
+        self.finish.encode_in_pass(&mut pass);
+        self.store.encode_in_pass(&mut pass);
+    }
+
+    /// A solution with looks, and restarts while the residual that is updated runs ahead of the true one.
+    pub async fn solve(&self) -> Result<Report> {
+        self.gpu.submit([&self.load]);
+        let mut best = f64::INFINITY;
+        loop {
+            self.run().await?;
+            self.gpu.submit([&self.finish, &self.check]);
+            let (report, threshold) = self.read().await?;
+            // a residual that is not a number is not better than none
+            let better = report.residual < best || best == f64::INFINITY;
+            let untouched = report.status == Status::NonFinite && report.iterations == 0;
+            if better && !untouched {
+                self.gpu.submit([&self.store]);
+            }
+            let residual = if better { report.residual } else { best };
+            let status = match report.status {
+                Status::Converged if report.residual <= threshold => Status::Converged,
+                Status::Converged if report.residual > 0.5 * best => Status::Stagnated,
+                // a residual that is not a number is for the next start to find out
+                Status::Converged => {
+                    best = residual;
+                    continue;
+                }
+                status => status,
+            };
+            return Ok(Report { status, residual, ..report });
+        }
+    }
+
+    /// Of the solution that was last encoded.
+    pub async fn report(&self) -> Result<Report> {
+        self.gpu.submit([&self.check]);
+        let (report, threshold) = self.read().await?;
+        let status = match report.status {
+            // the residual that iterations update is not exact either
+            Status::Converged if report.residual > 2.0 * threshold => Status::Stagnated,
+            status => status,
+        };
+        Ok(Report { status, ..report })
+    }
+
+    /// The state after a check, with the threshold.
+    async fn read(&self) -> Result<(Report, f64)> {
+        let read = read_all(&self.gpu, &[self.state.clone(), self.history.clone()]).await?;
+        let [state, history] = &read[..] else { return Err(Error::DeviceLost { reason: "nothing was read".into() }) };
+        let state: CgState = bytemuck::pod_read_unaligned(state);
+        let pairs: Vec<[f32; 2]> = bytemuck::pod_collect_to_vec(history);
+        let taken = pairs.iter().take(state.iteration as usize + 1);
+        let (history, objectives): (Vec<f64>, Vec<f64>) = taken.map(|&[norm, phi]| (f64::from(norm), f64::from(phi))).unzip();
+        let taken = self.taken.schedule.iter().zip(&self.taken.vectors).take(state.snapshots as usize);
+        let snapshot = |(&iteration, x): (&u32, &Tensor)| Snapshot {
+            iteration,
+            objective: objectives.get(iteration as usize).copied().unwrap_or(f64::NAN),
+            x: x.clone(),
+        };
+        let snapshots = taken.map(snapshot).collect();
+        let (status, residual) = (Status::from_word(state.status), f64::from(state.true_residual));
+        let report = Report { status, iterations: state.iteration, residual, history, objectives, snapshots, lost: state.lost };
+        Ok((report, f64::from(state.threshold)))
+    }
+
+    /// Begins at what x is, and submits batches of iterations until the device says that there is an end. The
+    /// state comes with each batch; while the host waits for the older of two, the device has the other.
+    async fn run(&self) -> Result<()> {
+        let encoder = || self.gpu.device().create_command_encoder(&Default::default());
+        let mut begin = encoder();
+        self.start.encode(&mut begin);
+        let mut looks = VecDeque::from([self.reader.submit(begin)?]);
+        let mut next = 0;
+        loop {
+            // lost iterations count, so that the device ends within this many
+            let end = self.limits.max_iterations.saturating_add(1).min(next + self.limits.check_every);
+            let mut batch = encoder();
+            {
+                let mut pass = batch.begin_compute_pass(&Default::default());
+                (next..end).for_each(|i| self.cycle.encode_in_pass(i, &mut pass));
+            }
+            looks.push_back(self.reader.submit(batch)?);
+            let exhausted = next == end;
+            next = end;
+            if let Some(look) = looks.pop_front() {
+                let state: CgState = bytemuck::pod_read_unaligned(&look.await?);
+                if state.status != 0 || exhausted {
+                    return Ok(());
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gpu::WAITS;
+    use crate::krylov::{Cg, CgOptions, Diagonal, FlexibleCg, FlexibleCgOptions};
+
+    /// Of the thread that polls a solution; others may.
+    #[test]
+    fn nothing_waits_for_the_device() {
+        let gpu = pollster::block_on(Gpu::headless()).expect("an adapter; see with-vulkan");
+        let diagonal: Vec<f32> = (1..=1000).map(|d| d as f32).collect();
+        let diagonal = Tensor::from_slice(&gpu, &[1000], &diagonal).unwrap();
+        let operator = Diagonal::new(&gpu, &diagonal).unwrap();
+        let [first, second] = [(); 2].map(|()| Tensor::zeros(&gpu, &[1000], DType::F32).unwrap());
+        let options = CgOptions { check_every: 3, ..Default::default() };
+        let mut cg = Cg::new(&operator, None, &diagonal, &first, &options).unwrap();
+        let mut flexible = FlexibleCg::new(&operator, None, &diagonal, &second, &FlexibleCgOptions::default()).unwrap();
+        let reports = [pollster::block_on(cg.solve()).unwrap(), pollster::block_on(flexible.solve()).unwrap()];
+        assert!(reports.iter().all(|report| report.status == Status::Converged && report.iterations > 10), "{reports:?}");
+        assert_eq!(WAITS.get(), 0);
+    }
+}

@@ -1,0 +1,136 @@
+//! Linear systems with a null space.
+
+mod common;
+#[path = "common/systems.rs"]
+mod systems;
+
+use common::{f32s, gpu, gpu_shaped_for, noise, read};
+use gradus::Gpu;
+use gradus::gpu::{Checks, Shape};
+use gradus::krylov::{Cg, CgOptions, FlexibleCg, FlexibleCgOptions, Report, Status};
+use gradus::reference::krylov as reference;
+use systems::{Grid, distance, norm, upload, wide};
+
+fn gpus() -> [Gpu; 3] {
+    [gpu(Checks::Unchecked), gpu(Checks::Checked), gpu_shaped_for(Shape::Gpu)]
+}
+
+/// Two closed components, one of which is a lone cell, one open, and one that touches nothing but a corner of
+/// the open one.
+fn several() -> Grid {
+    Grid::new(&["~~~~#....", "....#....", "....##...", "....#.#..", "####.####", "........."])
+}
+
+/// By both methods.
+fn solve(gpu: &Gpu, grid: &Grid, b: &[f32], x: &[f32], tolerance: f64) -> [(Report, Vec<f64>); 2] {
+    let operator = grid.operator(gpu);
+    let (b, first, second) = (upload(gpu, b), upload(gpu, x), upload(gpu, x));
+    let options = CgOptions { relative_tolerance: tolerance, ..Default::default() };
+    let flexible = FlexibleCgOptions { relative_tolerance: tolerance, ..Default::default() };
+    let cg = pollster::block_on(Cg::new(&operator, None, &b, &first, &options).unwrap().solve()).unwrap();
+    let fcg = pollster::block_on(FlexibleCg::new(&operator, None, &b, &second, &flexible).unwrap().solve()).unwrap();
+    [(cg, read(gpu, &first)), (fcg, read(gpu, &second))]
+}
+
+#[test]
+fn what_no_solution_exists_for_is_left_out() {
+    for gpu in gpus() {
+        for (grid, closed) in [(several(), 3), (Grid::closed_box(1, 1), 1), (Grid::closed_box(31, 17), 1), (Grid::open_box(8, 9), 0)] {
+            assert_eq!(grid.closed.len(), closed);
+            // means far from 0, of the right-hand side and of where the iterations begin
+            let b: Vec<f32> = noise(3, grid.n).iter().map(|b| b + 20.0).collect();
+            let start: Vec<f32> = noise(4, grid.n).iter().map(|x| x - 50.0).collect();
+            let consistent = grid.project(&wide(&b));
+            let expected = reference::cg(|x| grid.apply(x), |r| grid.project(r), &consistent, &vec![0.0; grid.n], 1e-12, 0.0, 1000);
+            for (report, x) in solve(&gpu, &grid, &b, &start, 1e-5) {
+                assert_eq!(report.status, Status::Converged, "{report:?}");
+                let residual = distance(&grid.apply(&x), &consistent);
+                // f32 does not know it better than to a few units of ‖A‖ ‖x‖
+                let unknown = 1e-6 * norm(&x) + 1e-6 * norm(&consistent);
+                assert!(residual <= 1e-5 * norm(&consistent) + unknown, "{residual}");
+                assert!((report.residual - residual).abs() <= unknown, "{} for {residual}", report.residual);
+                // of all solutions the one in the range
+                let (outside, size) = (distance(&grid.project(&x), &x), norm(&expected.x));
+                assert!(outside <= 1e-6 * size + 1e-6, "{outside}");
+                assert!(distance(&x, &expected.x) <= 2e-3 * size, "{}", distance(&x, &expected.x) / size);
+            }
+        }
+    }
+}
+
+#[test]
+fn nothing_but_a_null_space() {
+    for gpu in gpus() {
+        for grid in [several(), Grid::closed_box(13, 7), Grid::closed_box(3, 1), Grid::closed_box(1, 1)] {
+            // a constant on each closed component, which f32 does not take away exactly
+            let mut b = vec![0.0; grid.n];
+            for (value, cells) in [1234.567, -0.1, 3e7].into_iter().zip(&grid.closed) {
+                cells.iter().for_each(|&i| b[i] = value);
+            }
+            for (report, x) in solve(&gpu, &grid, &b, &vec![7.0; grid.n], 1e-6) {
+                assert_eq!((report.status, report.iterations, report.residual), (Status::Converged, 0, 0.0));
+                assert_eq!(x, vec![0.0; grid.n]);
+            }
+        }
+    }
+}
+
+/// The iterations are those of f64: rounding does not feed the null space.
+#[test]
+fn as_many_iterations_as_in_f64() {
+    for gpu in [gpu(Checks::Unchecked), gpu_shaped_for(Shape::Gpu)] {
+        for tolerance in [1e-3, 1e-5] {
+            let grid = Grid::closed_box(48, 40);
+            let b = noise(8, grid.n);
+            let consistent = grid.project(&wide(&b));
+            let expected = reference::cg(
+                |x| grid.apply(x),
+                |r| grid.project(r),
+                &consistent,
+                &vec![0.0; grid.n],
+                tolerance * norm(&consistent),
+                0.0,
+                1000,
+            );
+            let iterations = expected.history.len() as f64 - 1.0;
+            for (report, _) in solve(&gpu, &grid, &b, &vec![0.0; grid.n], tolerance) {
+                assert_eq!(report.status, Status::Converged);
+                let found = f64::from(report.iterations);
+                assert!((found - iterations).abs() <= 1.0 + 0.02 * iterations, "{found} for {iterations}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_not_finite_leaves_x_as_it_was() {
+    for gpu in gpus() {
+        let grid = several();
+        for bad in [f32::NAN, f32::INFINITY] {
+            let mut b = noise(1, grid.n);
+            b[2] = bad;
+            for (report, x) in solve(&gpu, &grid, &b, &vec![0.25; grid.n], 1e-5) {
+                assert_eq!((report.status, report.iterations), (Status::NonFinite, 0));
+                assert_eq!(x, vec![0.25; grid.n]);
+            }
+            let mut start = vec![0.25; grid.n];
+            start[2] = bad;
+            for (report, x) in solve(&gpu, &grid, &noise(1, grid.n), &start, 1e-5) {
+                assert_eq!((report.status, report.iterations), (Status::NonFinite, 0));
+                assert!(x.iter().zip(&wide(&start)).all(|(x, start)| x.to_bits() == start.to_bits()));
+            }
+        }
+    }
+}
+
+/// Recordings of a regular operator hold no projection.
+#[test]
+fn a_projection_is_for_singular_operators_alone() {
+    let gpu = gpu(Checks::Unchecked);
+    let dispatches = |grid: &Grid| {
+        let (b, x) = (f32s(&gpu, &[grid.n]), f32s(&gpu, &[grid.n]));
+        Cg::new(&grid.operator(&gpu), None, &b, &x, &CgOptions::default()).unwrap().iteration().len()
+    };
+    // nor does an iteration of a singular one
+    assert_eq!(dispatches(&Grid::closed_box(4, 4)), dispatches(&Grid::open_box(4, 4)));
+}
