@@ -12,15 +12,15 @@
 //! over the faces of a fluid cell; `x_j` is 0 in air, and D is the weight of air within the cell: 0 on the finest level,
 //! where w is 1 between fluid and what is not solid.
 //!
-//! **Coarse operators.** The weight of a coarse face is half the sum of the fine ones in it: for open fluid that of the
-//! differences, with `R = Pᵀ`, in two and three dimensions. Fluid and air, whose cell's centre stays half a cell from
-//! the surface on every level, are held to the distance between centres as far as it is known:
+//! **Coarse operators.** The weight of a coarse face is half the sum of the fine ones in it, which with `R = Pᵀ` is
+//! that of the differences, in two and three dimensions. The surface of air is half a cell of the finest level from
+//! the centre of its air on every level, and so a fine face between fluid and air counts
 //!
-//! - a fine face between fluid and air counts `2(2^l + 1) / (2^(l+1) + 1)` times, from level l to l + 1, if the coarse
-//!   cell beyond has no fluid;
-//! - one between coarse cells that are both fluid adds to D of the cell that has the fluid, once;
-//! - one between children of a cell adds to its D 4 times; and
-//! - D of the children adds to D: all of this halved too.
+//! - `2(2^l + 1) / (2^(l+1) + 1)` times, from level l to l + 1, if it is in a face of a coarse cell without fluid;
+//! - once, in D of the fluid's parent, if it is in a face between coarse cells of fluid; and
+//! - 4 times, in D, if it is within a coarse cell.
+//!
+//! D of a cell is half of these and of D of its children.
 //!
 //! **Transfer.** `(P e)_i = e_I + ¼ Σ (e_J - e_I)` over the axes along which the parent I has an open face, `w_IJ > 0`,
 //! on the child's side, and which are coarsened (Kwak, SIAM J. Sci. Comput. 21, 1999). `R = Pᵀ`.
@@ -193,7 +193,7 @@ impl Level {
         let parent = coarse.index(place.map(|p| p.div_ceil(2)));
         let mut row = [(parent, 1.0); 4];
         for (a, s) in coarse.strides().into_iter().enumerate() {
-            let (face, near) = if place[a] % 2 == 0 { (parent + s, parent + s) } else { (parent, parent - s) };
+            let (face, near) = if place[a].is_multiple_of(2) { (parent + s, parent + s) } else { (parent, parent - s) };
             let open = self.sizes[a] > 1 && coarse.weights[a][face] > 0.0;
             row[a + 1] = (near, if open { 0.25 } else { 0.0 });
             row[0].1 -= row[a + 1].1;
@@ -285,7 +285,7 @@ mod tests {
     use super::*;
     use crate::reference::krylov::{self, CgEnd};
     use crate::reference::random::{normal, uniform};
-    use crate::reference::vector::{axpy, norm};
+    use crate::reference::vector::{axpy, norm, scale};
 
     struct Scene {
         sizes: Vec<usize>,
@@ -337,9 +337,9 @@ mod tests {
         // all that are fluid with a neighbour that is not solid
         let finest = &m.levels[0];
         let diagonals: Vec<f64> = finest.cells().iter().map(|&(_, i)| finest.diagonal[i]).collect();
-        for i in 0..n {
+        for (i, &diagonal) in diagonals.iter().enumerate() {
             let unit: Vec<f64> = (0..n).map(|j| f64::from(u8::from(i == j))).collect();
-            assert_eq!(cells.apply(&unit)[i], diagonals[i]);
+            assert_eq!(cells.apply(&unit)[i], diagonal);
         }
         let unknowns: Vec<usize> = (0..n).filter(|&i| diagonals[i] > 0.0).collect();
         assert!((0..n).all(|i| diagonals[i] > 0.0 || matrix.column(i).amax() == 0.0), "{:?}: not an unknown", scene.sizes);
@@ -383,30 +383,31 @@ mod tests {
         for sizes in [&[24, 24, 24][..], &[64, 64]] {
             let scene = Scene::closed(sizes);
             let (cells, m) = (scene.cells(), Multigrid::new(&scene.cells(), 2, 2));
-            let b = cells.project(&normal(3, 0, scene.flags.len()));
-            let mut x = vec![0.0; b.len()];
-            let mut norms = Vec::new();
-            for _ in 0..16 {
-                let mut r = b.clone();
-                axpy(-1.0, &cells.apply(&x), &mut r);
-                norms.push(norm(&r));
-                axpy(1.0, &m.apply(&cells.project(&r)), &mut x);
-                x = cells.project(&x);
+            let mut r = cells.project(&normal(3, 0, scene.flags.len()));
+            let mut factor = 0.0;
+            for _ in 0..40 {
+                let before = norm(&r);
+                axpy(-1.0, &cells.apply(&m.apply(&r)), &mut r);
+                r = cells.project(&r);
+                factor = norm(&r) / before;
+                scale(1.0 / norm(&r), &mut r);
             }
-            let factor = (norms[14] / norms[9]).powf(0.2);
-            println!("{sizes:?}: {factor}, {norms:?}");
             assert!(factor <= 0.25, "{sizes:?}: {factor}");
         }
     }
 
     #[test]
     fn conjugate_gradients_take_as_many_iterations_on_larger_grids() {
-        let closed = Scene::closed(&[33, 47, 20]).iterations(1);
-        println!("33x47x20: {closed}, {}", Scene::closed(&[8, 12, 5]).iterations(1));
-        assert!(closed <= 9, "{closed}");
+        let (small, closed) = (Scene::closed(&[8, 12, 5]).iterations(1), Scene::closed(&[33, 47, 20]).iterations(1));
+        assert!(closed <= 9 && closed <= small + 2, "{small}, {closed}");
+        // an axis that is not coarsened any more, with air at its end
+        let mut thin = Scene::closed(&[5, 64, 64]);
+        thin.open[0][1] = true;
+        assert!(thin.iterations(1) <= 9);
         for seed in 0..6 {
             let random = |n| Scene::random(seed, &[n, n + 3, n - 2], 0.15, 0.05 * (seed % 3) as f32).iterations(2);
-            println!("{} {}", random(9), random(24));
+            let (small, large) = (random(9), random(24));
+            assert!(large <= 9 && large <= small + 2, "{small}, {large}");
         }
     }
 
