@@ -484,4 +484,27 @@ mod tests {
         // solid between fluid and that air
         assert_eq!([level.weights[1][at(4, 4)], level.weights[2][at(4, 4)]], [0.0, 0.0]);
     }
+
+    #[test]
+    fn corrections_come_from_across_open_faces() {
+        // a wall of one cell, and air beyond the last column and along the axis that is not coarsened
+        let mut scene = Scene::closed(&[1, 12, 12]);
+        scene.flags[5 * 12..6 * 12].fill(SOLID);
+        scene.open = vec![[true, true], [false, false], [false, true]];
+        let levels = Multigrid::new(&scene.cells(), 1, 1).levels;
+        let at = |row: usize, column: usize| levels[1].index([1, row + 1, column + 1]);
+        for ((row, column), expected) in [
+            ((2, 3), [(at(1, 1), 0.5), (at(0, 1), 0.25), (at(1, 2), 0.25)]),
+            ((0, 3), [(at(0, 1), 0.75), (at(0, 1) - 8, 0.0), (at(0, 2), 0.25)]),
+            ((6, 3), [(at(3, 1), 0.75), (at(2, 1), 0.0), (at(3, 2), 0.25)]),
+            ((8, 11), [(at(4, 5), 0.5), (at(3, 5), 0.25), (at(4, 6), 0.25)]),
+        ] {
+            let [parent, not_coarsened, near_row, near_column] = levels[0].row(&levels[1], [1, row + 1, column + 1]);
+            assert_eq!([parent, near_row, near_column], expected, "{row}, {column}");
+            assert_eq!(not_coarsened.1, 0.0);
+        }
+        let deep = Scene::closed(&[8, 8, 8]);
+        let levels = Multigrid::new(&deep.cells(), 1, 1).levels;
+        assert!(levels[0].row(&levels[1], [3, 4, 5]).iter().all(|&(_, p)| p == 0.25));
+    }
 }
