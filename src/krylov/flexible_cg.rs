@@ -189,7 +189,8 @@ impl FlexibleCg {
     /// and looks at the result of each while the next one runs; nothing blocks.
     ///
     /// When the residual that the iterations update has reached the tolerance, b - A x is computed. If that has
-    /// not, the iterations begin again from it, for as long as this halves it.
+    /// not, and not for the [rounding](super::Report::rounding) of x, the iterations begin again from it, for as long as
+    /// this halves it.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`] or [`Error::DeviceLost`].
@@ -197,8 +198,8 @@ impl FlexibleCg {
         self.solver.solve().await
     }
 
-    /// What became of the solution that was last submitted with [`FlexibleCg::encode`]. Submits a product, for
-    /// the residual.
+    /// What became of the solution that was last submitted with [`FlexibleCg::encode`]. Submits two products, for
+    /// the residual and what rounding does to it.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`] or [`Error::DeviceLost`].
