@@ -56,7 +56,8 @@ impl Default for CgOptions {
 ///
 /// A may be singular if the operator says how vectors are projected onto its range
 /// ([`LinearOperator::record_project`]): then the part of `b` in the range is what the system is solved for, and
-/// `x` is the solution in the range.
+/// `x` is the solution in the range. The projection is applied to r before the preconditioner in each iteration, and
+/// without one after every eighth.
 ///
 /// ```
 /// use gradus::krylov::{Cg, CgOptions, Diagonal, Status};
@@ -143,7 +144,7 @@ impl Cg {
         system.over.record_sums(&mut iterate, &shaders::krylov::CG_UPDATE, &[], &vectors, &others)?;
         finish(&mut iterate, false)?;
 
-        let cycle = Cycle { iterations: vec![iterate], refresh: None };
+        let cycle = Cycle { iterations: vec![iterate], refreshes: system.refreshes()? };
         Ok(Self { solver: system.solver(start, cycle, Taken { schedule, vectors: snapshots })? })
     }
 

@@ -129,6 +129,10 @@ impl FlexibleCg {
             let mut recording = Recording::new();
             let (q, image) = (&directions[oldest], &images[oldest]);
             system.precondition(&mut recording)?;
+            if system.is_preconditioned() {
+                // which may say anything
+                operator.record_project(&mut recording, &system.z)?;
+            }
             let from_oldest: Vec<usize> = (0..m).map(|i| (oldest + i) % m).collect();
             let batches: Vec<&[usize]> = if m == 0 { vec![&[]] } else { from_oldest.chunks(TOGETHER).collect() };
             for (batch, kept) in batches.into_iter().enumerate() {
@@ -160,16 +164,14 @@ impl FlexibleCg {
             Ok(recording)
         };
         let iterations = (0..m.max(1)).map(iteration).collect::<Result<Vec<_>>>()?;
-        let refresh = match options.recompute_every {
-            0 => None,
-            every => {
-                let mut refresh = Recording::new();
-                system.refresh(&mut refresh)?;
-                scalars(&mut refresh, "REFRESH", 0, 0)?;
-                Some((every, refresh))
-            }
-        };
-        let solver = system.solver(start, Cycle { iterations, refresh }, Taken::default())?;
+        let mut refreshes = system.refreshes()?;
+        if options.recompute_every > 0 {
+            let mut refresh = Recording::new();
+            system.refresh(&mut refresh)?;
+            scalars(&mut refresh, "REFRESH", 0, 0)?;
+            refreshes.push((options.recompute_every, refresh));
+        }
+        let solver = system.solver(start, Cycle { iterations, refreshes }, Taken::default())?;
         Ok(Self { solver })
     }
 

@@ -87,6 +87,9 @@ pub struct Report {
     pub lost: u32,
 }
 
+/// How often the residual of a singular system is projected onto the range of the operator.
+const PROJECT_EVERY: u32 = 8;
+
 /// An x to which k steps were added has been rounded k times, each time by 0.4 of [`Report::rounding`] in the mean
 /// square, most of them when it was about as long as in the end. The residual is found to be 0.35 to 0.4 times √k of it
 /// (five and seven points, 9 to 40,000 cells, 9 to 500 iterations), and 2 to 3 after a restart. 400 steps need no restart,
@@ -199,15 +202,26 @@ impl<'a> System<'a> {
         self.preconditioner.is_some()
     }
 
-    /// Appends `z = M r`, in the range of the operator: what a preconditioner leaves outside would grow.
+    /// Appends `z = M r`, with r in the range of the operator: M may magnify what rounding has left outside, and r is
+    /// not rid of it by further steps.
     pub fn precondition(&self, recording: &mut Recording) -> Result<()> {
         match self.preconditioner {
             Some(preconditioner) => {
-                preconditioner.record(recording, &self.r, &self.z)?;
-                self.operator.record_project(recording, &self.z)
+                self.operator.record_project(recording, &self.r)?;
+                preconditioner.record(recording, &self.r, &self.z)
             }
             None => Ok(()),
         }
+    }
+
+    /// What keeps r in the range of a singular operator where no preconditioner asks for it in every iteration. Without
+    /// it, iterations would go astray once r is as small as what rounding has left outside.
+    pub fn refreshes(&self) -> Result<Vec<(u32, Recording)>> {
+        let mut projection = Recording::new();
+        if !self.is_preconditioned() {
+            self.operator.record_project(&mut projection, &self.r)?;
+        }
+        Ok(if projection.is_empty() { Vec::new() } else { vec![(PROJECT_EVERY, projection)] })
     }
 
     /// Appends `r = b - A x` for a solution that begins, with its sums, and the products of φ.
@@ -316,18 +330,15 @@ impl<'a> System<'a> {
 pub(super) struct Cycle {
     pub iterations: Vec<Recording>,
     /// What comes after every n-th iteration.
-    pub refresh: Option<(u32, Recording)>,
+    pub refreshes: Vec<(u32, Recording)>,
 }
 
 impl Cycle {
     /// Iteration number `i`, from 0.
     fn encode_in_pass(&self, i: u32, pass: &mut wgpu::ComputePass) {
         self.iterations[i as usize % self.iterations.len()].encode_in_pass(pass);
-        if let Some((every, refresh)) = &self.refresh
-            && (i + 1).is_multiple_of(*every)
-        {
-            refresh.encode_in_pass(pass);
-        }
+        let due = self.refreshes.iter().filter(|(every, _)| (i + 1).is_multiple_of(*every));
+        due.for_each(|(_, refresh)| refresh.encode_in_pass(pass));
     }
 }
 

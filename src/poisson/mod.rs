@@ -3,6 +3,7 @@
 mod grid;
 mod laplacian;
 mod null_space;
+mod vectors;
 
 pub use grid::{Cell, Grid};
 pub use laplacian::Laplacian;
