@@ -177,6 +177,22 @@ fn bytes_of_a_product() {
     assert!(recording.bytes() <= 10 * n + 256, "{recording:?}");
 }
 
+/// A mean of 5 bytes, and 9 to take it away, where a single component is closed; without one, 9 for what is not fluid.
+#[test]
+fn bytes_of_a_projection() {
+    let gpu = gpu(Checks::Unchecked);
+    let x = f32s(&gpu, &[64, 64, 32]);
+    let n = x.len() as u64;
+    for (open, dispatches, bytes) in [(false, 3, 14), (true, 1, 9)] {
+        let grid = Grid::new(&[64, 64, 32]).unwrap().with_open(&[[open, false], [false; 2], [false; 2]]).unwrap();
+        let mut recording = Recording::new();
+        Laplacian::new(&gpu, &grid).unwrap().record_project(&mut recording, &x).unwrap();
+        assert_eq!(recording.len(), dispatches);
+        let partials = if open { 0 } else { 2 * 16 * 256 * n.div_ceil(4 * 1024) };
+        assert!(recording.bytes() <= bytes * n + partials + 256, "{recording:?}");
+    }
+}
+
 #[test]
 fn what_is_refused() {
     let gpu = gpu(Checks::Unchecked);
