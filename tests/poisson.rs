@@ -280,6 +280,28 @@ fn bytes_of_a_product() {
     assert!(recording.bytes() <= 10 * n + 256, "{recording:?}");
 }
 
+/// 8 of the product and 36 of the solver, and 2 of codes; what is left is partial sums, scalars, and the history.
+#[test]
+fn bytes_of_an_iteration() {
+    let gpu = gpu(Checks::Unchecked);
+    for sizes in [&[64, 64, 32][..], &[512, 256]] {
+        let n = sizes.iter().product::<usize>() as u64;
+        let laplacian = Laplacian::new(&gpu, &Grid::new(sizes).unwrap()).unwrap();
+        let options = CgOptions { max_iterations: 100, ..Default::default() };
+        let cg = Cg::new(&laplacian, None, &f32s(&gpu, sizes), &f32s(&gpu, sizes), &options).unwrap();
+        let vectors = |name: &str| ["x", "y", "p", "q", "r", "z"].contains(&name);
+        let moved = |which: &dyn Fn(&str) -> bool| -> u64 {
+            let bindings = cg.iteration().dispatches().flat_map(|dispatch| dispatch.bindings);
+            bindings.filter(|binding| which(binding.name)).map(|binding| binding.moved()).sum()
+        };
+        assert_eq!(moved(&vectors), 44 * n, "{:?}", cg.iteration());
+        assert_eq!(moved(&|name| name == "codes"), 2 * n);
+        // 256 sums of 16 bytes in each block of 16384 elements at most, written twice and read twice
+        let sums = 4 * 16 * 256 * n.div_ceil(4 * 4096);
+        assert!(cg.iteration().bytes() <= 46 * n + sums + 4096, "{:?}", cg.iteration());
+    }
+}
+
 /// A mean of 5 bytes, and 9 to take it away, where a single component is closed; without one, 9 for what is not fluid.
 #[test]
 fn bytes_of_a_projection() {

@@ -477,7 +477,7 @@ impl Solver {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gpu::WAITS;
+    use crate::gpu::COUNTS;
     use crate::krylov::{Cg, CgOptions, Diagonal, FlexibleCg, FlexibleCgOptions};
 
     /// Of the thread that polls a solution; others may.
@@ -493,6 +493,6 @@ mod tests {
         let mut flexible = FlexibleCg::new(&operator, None, &diagonal, &second, &FlexibleCgOptions::default()).unwrap();
         let reports = [pollster::block_on(cg.solve()).unwrap(), pollster::block_on(flexible.solve()).unwrap()];
         assert!(reports.iter().all(|report| report.status == Status::Converged && report.iterations > 10), "{reports:?}");
-        assert_eq!(WAITS.get(), 0);
+        assert_eq!(COUNTS.get().waits, 0);
     }
 }

@@ -351,9 +351,10 @@ mod tests {
         let n = 30;
         let b: Vec<f64> = (0..n).map(|i| ((i * i) as f64).sin()).collect();
         let jacobi = |r: &[f64]| r.iter().enumerate().map(|(i, r)| r / (1.0 + i as f64)).collect::<Vec<f64>>();
-        let plain = cg(laplacian, jacobi, &b, &vec![0.0; n], 1e-9, 0.0, 20);
+        // no more iterations than rounding lets agree
+        let plain = cg(laplacian, jacobi, &b, &vec![0.0; n], 1e-9, 0.0, 10);
         for (truncation, recompute) in [(1, 0), (2, 1), (8, 3)] {
-            let run = flexible_cg(laplacian, jacobi, &b, truncation, recompute, 1e-9, 20);
+            let run = flexible_cg(laplacian, jacobi, &b, truncation, recompute, 1e-9, 10);
             assert_eq!((run.end, run.lost), (plain.end, 0));
             // later, rounding tells apart how much of their orthogonality the directions have kept
             let ratios = run.history.iter().zip(&plain.history).map(|(found, expected)| (found - expected).abs() / expected);
