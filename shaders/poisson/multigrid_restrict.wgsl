@@ -1,8 +1,9 @@
-// The right-hand side of the next coarser level, B = Pᵀ (b - A x), after a sweep that ended with black cells: the residual
-// is computed where it is needed, and never stored.
+// The right-hand side of the next coarser level, B = Pᵀ (b - A x), after a sweep that ended with black cells. The residual
+// is computed where it is needed, and never stored; FINE: but on the finest level it is, and read here, for to compute it in
+// cells of four and once is worth more than what that moves.
 //
-// Workgroups of 8 by 8, an invocation for a coarse cell. Deterministic. Bytes a cell: FINE 8 and 2 for the code, else 8 and
-// 16 for the weights; and 4 for each coarse cell.
+// Workgroups of 8 by 8, an invocation for a coarse cell. Deterministic. Bytes a cell: 8, and 16 for the weights, FINE 4; and
+// 2 for the code, and 4 for each coarse cell.
 
 #import shared/gate
 #import shared/multigrid_tiles
@@ -16,17 +17,27 @@ struct RestrictConstants {
 }
 
 @group(0) @binding(0) var<uniform> constants: RestrictConstants;
-@group(0) @binding(4) var<storage, read> x: array<f32>;
 #ifdef FINE
-@group(0) @binding(5) var<storage, read> b: array<f32>;
+@group(0) @binding(5) var<storage, read> residuals: array<f32>;
 @group(0) @binding(6) var<storage, read_write> rhs: array<f32>;
+
+fn residual(l: Level, p: vec3<u32>) -> f32 {
+    return residuals[index_of(l, p)];
+}
 #else
+@group(0) @binding(4) var<storage, read> x: array<f32>;
 @group(0) @binding(5) var<storage, read_write> b: array<f32>;
-#endif
 
 fn value(l: Level, p: vec3<u32>) -> f32 {
     return x[l.x + index_of(l, p)];
 }
+
+// Of a red cell.
+fn residual(l: Level, p: vec3<u32>) -> f32 {
+    let i = index_of(l, p);
+    return b[l.b + i] - diagonal(l, p) * x[l.x + i] + around(l, p);
+}
+#endif
 
 @compute @workgroup_size(8, 8)
 fn main(

@@ -29,6 +29,12 @@ fn value(l: Level, p: vec3<u32>) -> f32 {
     return x[l.x + index_of(l, p)];
 }
 
+// Of a red cell.
+fn residual(l: Level, p: vec3<u32>) -> f32 {
+    let i = index_of(l, p);
+    return b[l.b + i] - diagonal(l, p) * x[l.x + i] + around(l, p);
+}
+
 fn coarse_x(c: Level, i: u32) -> f32 {
     return x[c.x + i];
 }

@@ -51,42 +51,14 @@ fn code_of(l: Level, i: u32) -> u32 {
 fn weights_of(l: Level, p: vec3<u32>) -> vec4<f32> {
     return weights[l.weights + (p.z * (l.ny + 1u) + p.y) * (l.nx + 1u) + p.x];
 }
-#endif
 
 fn diagonal(l: Level, p: vec3<u32>) -> f32 {
-#ifdef FINE
-    return f32((code_of(l, index_of(l, p)) >> 6u) & 7u);
-#else
     return weights_of(l, p).w;
-#endif
 }
 
 // Σ w_ij x_j.
 fn around(l: Level, p: vec3<u32>) -> f32 {
     var sum = 0.0;
-#ifdef FINE
-    let code = code_of(l, index_of(l, p));
-    if (code & 16u) != 0u {
-        sum += value(l, vec3(p.x - 1u, p.y, p.z));
-    }
-    if (code & 32u) != 0u {
-        sum += value(l, vec3(p.x + 1u, p.y, p.z));
-    }
-    if (code & 4u) != 0u {
-        sum += value(l, vec3(p.x, p.y - 1u, p.z));
-    }
-    if (code & 8u) != 0u {
-        sum += value(l, vec3(p.x, p.y + 1u, p.z));
-    }
-    if l.nz > 1u {
-        if (code & 1u) != 0u {
-            sum += value(l, vec3(p.x, p.y, p.z - 1u));
-        }
-        if (code & 2u) != 0u {
-            sum += value(l, vec3(p.x, p.y, p.z + 1u));
-        }
-    }
-#else
     let low = weights_of(l, p);
     if p.x > 0u && low.x > 0.0 {
         sum += low.x * value(l, vec3(p.x - 1u, p.y, p.z));
@@ -120,6 +92,6 @@ fn around(l: Level, p: vec3<u32>) -> f32 {
             }
         }
     }
-#endif
     return sum;
 }
+#endif

@@ -1,13 +1,9 @@
 // Restriction of the residual, B = Pᵀ (b - A x), the adjoint of shared/prolongation.wgsl: a coarse cell gathers from its
 // own cells, with what they leave to it, and a quarter from those beyond each face that it is connected through. The
-// residual is 0 on black cells, which were relaxed last: they are not visited.
+// residual is 0 on black cells, which were relaxed last: they are not visited. A kernel says with `residual` what it is at a
+// red cell that is an unknown.
 
 #import shared/multigrid
-
-// The residual of a red cell that is an unknown.
-fn residual(l: Level, p: vec3<u32>) -> f32 {
-    return b[l.b + index_of(l, p)] - diagonal(l, p) * x[l.x + index_of(l, p)] + around(l, p);
-}
 
 fn from_own(l: Level, p: vec3<u32>) -> f32 {
     if p.x >= l.nx || p.y >= l.ny || p.z >= l.nz {

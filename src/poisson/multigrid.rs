@@ -141,6 +141,9 @@ impl Multigrid {
         for k in (0..self.levels.len()).rev() {
             let further = self.levels[k].sweeps - 1;
             cycle.correct(k)?;
+            if k == 0 {
+                cycle.sweep(0, BLACK, [z, &self.other], false)?;
+            }
             cycle.sweep(k, RED, [&self.other, z], dot && further == 0)?;
             cycle.sweeps(k, further, [BLACK, RED], dot)?;
         }
@@ -224,10 +227,15 @@ impl<'a> Cycle<'a> {
     ) -> Result<()> {
         let m = self.multigrid;
         let gpu = m.vectors.gpu();
-        let defines: &[&'static str] = match (k, source.permutations.len()) {
-            (_, 1) => &[],
-            (0, _) => &["FINE"],
-            _ => &["COARSE"],
+        let defines: &[&'static str] = match source.permutations {
+            [only] => only.defines,
+            _ => {
+                if k == 0 {
+                    &["FINE"]
+                } else {
+                    &["COARSE"]
+                }
+            }
         };
         let kernel = gpu.kernel(source, defines, &[])?;
         // what a kernel visits of what all levels share
@@ -239,9 +247,8 @@ impl<'a> Cycle<'a> {
         let bindings = match k {
             0 => vec![
                 Bind::whole("codes", &m.finest_codes),
-                Bind::tensor(gpu, "x", self.z).0,
-                Bind::tensor(gpu, "b", self.r).0,
-                part("y", m.other.buffer(), 2 * cells(&level)),
+                Bind::tensor(gpu, "z", self.z).0,
+                Bind::tensor(gpu, "residuals", &m.other).0,
                 part("solutions", &m.solutions, of_coarse),
                 part("rhs", &m.rhs, of_coarse),
             ],
@@ -292,14 +299,20 @@ impl<'a> Cycle<'a> {
     }
 
     fn restrict(&mut self, k: usize) -> Result<()> {
-        let (level, coarse) = (self.multigrid.levels[k], self.coarser(k));
+        let m = self.multigrid;
+        let (level, coarse) = (m.levels[k], self.coarser(k));
+        if k == 0 {
+            let vectors = [("x", self.z), ("y", &m.other), ("r", self.r)];
+            self.finest(&shaders::MULTIGRID_FINEST_SWEEP, &["RESIDUAL"], &vectors)?;
+        }
         self.tiles(&shaders::MULTIGRID_RESTRICT, k, (&coarse, 1), &RestrictConstants { level, coarse })
     }
 
-    /// And black cells; of the finest level from z to the other.
+    /// Of coarser levels with black cells.
     fn correct(&mut self, k: usize) -> Result<()> {
         let (level, coarse) = (self.multigrid.levels[k], self.coarser(k));
-        self.tiles(&shaders::MULTIGRID_CORRECT, k, (&level, 2), &CorrectConstants { level, coarse })
+        let source = if k == 0 { &shaders::MULTIGRID_FINEST_CORRECT } else { &shaders::MULTIGRID_CORRECT };
+        self.tiles(source, k, (&level, 2), &CorrectConstants { level, coarse })
     }
 
     fn tail(&mut self) -> Result<()> {
