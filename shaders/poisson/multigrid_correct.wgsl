@@ -6,6 +6,7 @@
 // the code and 16 for the weights; and 4 for each coarse cell.
 
 #import shared/gate
+#import shared/multigrid_rows
 #import shared/multigrid_tiles
 #import shared/prolongation
 

@@ -7,8 +7,6 @@
 #import shared/multigrid_tiles
 #import shared/prolongation
 
-#permute FINE
-
 struct CorrectConstants {
     level: Level,
     coarse: Level,

@@ -1,15 +1,13 @@
-// The right-hand side of the next coarser level, B = Pᵀ (b - A x), after a sweep that ended with black cells. The residual
-// is computed where it is needed, and never stored; FINE: but on the finest level it is, and read here, for to compute it in
-// cells of four and once is worth more than what that moves.
+// The right-hand side of the next level, from a coarser one that has had its sweeps: B = Pᵀ (b - A x). The residual is
+// computed where it is needed, and never stored.
 //
-// Workgroups of 8 by 8, an invocation for a coarse cell. Deterministic. Bytes a cell: 8, and 16 for the weights, FINE 4; and
-// 2 for the code, and 4 for each coarse cell.
+// Workgroups of 8 by 8, an invocation for a coarse cell. Deterministic. Bytes a cell: 8, 2 for the code and 16 for the weights;
+// and 4 for each coarse cell.
 
 #import shared/gate
+#import shared/multigrid_rows
 #import shared/multigrid_tiles
 #import shared/restriction
-
-#permute FINE | COARSE
 
 struct RestrictConstants {
     level: Level,
@@ -17,14 +15,6 @@ struct RestrictConstants {
 }
 
 @group(0) @binding(0) var<uniform> constants: RestrictConstants;
-#ifdef FINE
-@group(0) @binding(5) var<storage, read> residuals: array<f32>;
-@group(0) @binding(6) var<storage, read_write> rhs: array<f32>;
-
-fn residual(l: Level, p: vec3<u32>) -> f32 {
-    return residuals[index_of(l, p)];
-}
-#else
 @group(0) @binding(4) var<storage, read> x: array<f32>;
 @group(0) @binding(5) var<storage, read_write> b: array<f32>;
 
@@ -37,7 +27,6 @@ fn residual(l: Level, p: vec3<u32>) -> f32 {
     let i = index_of(l, p);
     return b[l.b + i] - diagonal(l, p) * x[l.x + i] + around(l, p);
 }
-#endif
 
 @compute @workgroup_size(8, 8)
 fn main(
@@ -55,11 +44,6 @@ fn main(
         if p.x >= c.nx || p.y >= c.ny {
             continue;
         }
-        let sum = restricted(constants.level, p);
-#ifdef FINE
-        rhs[c.b + index_of(c, p)] = sum;
-#else
-        b[c.b + index_of(c, p)] = sum;
-#endif
+        b[c.b + index_of(c, p)] = restricted(constants.level, p);
     }
 }

@@ -5,6 +5,7 @@
 // Workgroups of 8 by 8, an invocation for two cells along x. Deterministic. Bytes a cell: 8 and 16 for the weights.
 
 #import shared/gate
+#import shared/multigrid_rows
 #import shared/multigrid_tiles
 
 struct StartConstants {

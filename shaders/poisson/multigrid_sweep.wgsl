@@ -4,6 +4,7 @@
 // for the weights.
 
 #import shared/gate
+#import shared/multigrid_rows
 #import shared/multigrid_tiles
 
 struct SweepConstants {

@@ -5,7 +5,7 @@
 // Deterministic. Bytes a cell of the first level: 8, and the codes and weights of all of them from the cache.
 
 #import shared/gate
-#import shared/multigrid
+#import shared/multigrid_rows
 #import shared/restriction
 #import shared/prolongation
 

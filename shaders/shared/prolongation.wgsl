@@ -7,36 +7,22 @@
 
 #import shared/multigrid
 
+// E of a coarse cell that may not be there.
+fn there(c: Level, p: vec3<u32>) -> f32 {
+    let inside = is_within(c, p);
+    return select(0.0, coarse_x(c, index_of(c, select(vec3(0u), p, inside))), inside);
+}
+
 fn prolongated(l: Level, c: Level, p: vec3<u32>) -> f32 {
     let code = code_of(l, index_of(l, p));
-    if (code & UNKNOWN) == 0u {
-        return 0.0;
-    }
     let own = p / 2u;
     let here = coarse_x(c, index_of(c, own));
-    var sum = here;
     // beyond the face below for an even coordinate, else above; -1 is outside as well
     let near = own + 2u * (p % vec3(2u)) - vec3(1u);
-    if (code & NEAR_X) != 0u {
-        var there = 0.0;
-        if near.x < c.nx {
-            there = coarse_x(c, index_of(c, vec3(near.x, own.y, own.z)));
-        }
-        sum += 0.25 * (there - here);
+    var moved = select(0.0, there(c, vec3(near.x, own.y, own.z)) - here, (code & NEAR_X) != 0u);
+    moved += select(0.0, there(c, vec3(own.x, near.y, own.z)) - here, (code & NEAR_Y) != 0u);
+    if l.nz > 1u {
+        moved += select(0.0, there(c, vec3(own.x, own.y, near.z)) - here, (code & NEAR_Z) != 0u);
     }
-    if (code & NEAR_Y) != 0u {
-        var there = 0.0;
-        if near.y < c.ny {
-            there = coarse_x(c, index_of(c, vec3(own.x, near.y, own.z)));
-        }
-        sum += 0.25 * (there - here);
-    }
-    if (code & NEAR_Z) != 0u {
-        var there = 0.0;
-        if near.z < c.nz {
-            there = coarse_x(c, index_of(c, vec3(own.x, own.y, near.z)));
-        }
-        sum += 0.25 * (there - here);
-    }
-    return sum;
+    return select(0.0, here + 0.25 * moved, (code & UNKNOWN) != 0u);
 }

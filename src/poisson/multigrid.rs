@@ -227,17 +227,7 @@ impl<'a> Cycle<'a> {
     ) -> Result<()> {
         let m = self.multigrid;
         let gpu = m.vectors.gpu();
-        let defines: &[&'static str] = match source.permutations {
-            [only] => only.defines,
-            _ => {
-                if k == 0 {
-                    &["FINE"]
-                } else {
-                    &["COARSE"]
-                }
-            }
-        };
-        let kernel = gpu.kernel(source, defines, &[])?;
+        let kernel = gpu.kernel(source, &[], &[])?;
         // what a kernel visits of what all levels share
         let (level, coarse) = (m.levels[k], self.coarser(k));
         let cells = |level: &Level| u64::from(level.nx) * u64::from(level.ny) * u64::from(level.nz);
@@ -301,11 +291,13 @@ impl<'a> Cycle<'a> {
     fn restrict(&mut self, k: usize) -> Result<()> {
         let m = self.multigrid;
         let (level, coarse) = (m.levels[k], self.coarser(k));
-        if k == 0 {
-            let vectors = [("x", self.z), ("y", &m.other), ("r", self.r)];
-            self.finest(&shaders::MULTIGRID_FINEST_SWEEP, &["RESIDUAL"], &vectors)?;
+        let constants = RestrictConstants { level, coarse };
+        if k > 0 {
+            return self.tiles(&shaders::MULTIGRID_RESTRICT, k, (&coarse, 1), &constants);
         }
-        self.tiles(&shaders::MULTIGRID_RESTRICT, k, (&coarse, 1), &RestrictConstants { level, coarse })
+        let vectors = [("x", self.z), ("y", &m.other), ("r", self.r)];
+        self.finest(&shaders::MULTIGRID_FINEST_SWEEP, &["RESIDUAL"], &vectors)?;
+        self.tiles(&shaders::MULTIGRID_FINEST_RESTRICT, 0, (&coarse, 1), &constants)
     }
 
     /// Of coarser levels with black cells.
