@@ -1,0 +1,24 @@
+//! The solvers of Poisson equations that examples offer by name.
+
+use gradus::krylov::{Cg, CgOptions, Preconditioner};
+use gradus::poisson::{Grid, Laplacian};
+use gradus::{Gpu, Result, Tensor};
+
+/// Conjugate gradients with a preconditioner, or without.
+pub struct Choice {
+    pub name: &'static str,
+    /// [`CgOptions::check_every`]: what comes too late costs an application of the preconditioner.
+    check_every: u32,
+    preconditioner: fn(&Gpu, &Grid) -> Result<Option<Box<dyn Preconditioner>>>,
+}
+
+pub const CHOICES: [Choice; 1] = [Choice { name: "cg", check_every: 16, preconditioner: |_, _| Ok(None) }];
+
+impl Choice {
+    pub fn cg(&self, gpu: &Gpu, grid: &Grid, b: &Tensor, x: &Tensor, tolerance: f64, max_iterations: u32) -> Result<Cg> {
+        let laplacian = Laplacian::new(gpu, grid)?;
+        let preconditioner = (self.preconditioner)(gpu, grid)?;
+        let options = CgOptions { relative_tolerance: tolerance, max_iterations, check_every: self.check_every, ..Default::default() };
+        Cg::new(&laplacian, preconditioner.as_deref(), b, x, &options)
+    }
+}
