@@ -175,6 +175,7 @@ fn collect_structs(kernel: &str, module: &naga::Module, ty: naga::Handle<naga::T
     match &module.types[ty].inner {
         TypeInner::Array { base, .. } => collect_structs(kernel, module, *base, structs),
         TypeInner::Struct { members, span } => {
+            members.iter().for_each(|member| collect_structs(kernel, module, member.ty, structs));
             let name = module.types[ty].name.clone().unwrap_or_default();
             let text = rust_struct(kernel, module, &name, members, *span);
             let known = structs.entry(name.clone()).or_insert_with(|| text.clone());
@@ -195,7 +196,7 @@ fn rust_struct(kernel: &str, module: &naga::Module, name: &str, members: &[naga:
     for member in members {
         pad(&mut fields, end, member.offset);
         let inner = &module.types[member.ty].inner;
-        let ty = rust_type(inner).unwrap_or_else(|| panic!("{kernel}: {name}: a member of type {inner:?}"));
+        let ty = rust_type(&module.types[member.ty]).unwrap_or_else(|| panic!("{kernel}: {name}: a member of type {inner:?}"));
         writeln!(fields, "    pub {}: {ty},", member.name.as_deref().unwrap_or_default()).unwrap();
         end = member.offset + inner.size(module.to_ctx());
     }
@@ -206,14 +207,15 @@ fn rust_struct(kernel: &str, module: &naga::Module, name: &str, members: &[naga:
     )
 }
 
-fn rust_type(inner: &TypeInner) -> Option<String> {
+fn rust_type(ty: &naga::Type) -> Option<String> {
     let scalar = |kind: ScalarKind| match kind {
         ScalarKind::Uint => Some("u32"),
         ScalarKind::Sint => Some("i32"),
         ScalarKind::Float => Some("f32"),
         _ => None,
     };
-    match *inner {
+    match ty.inner {
+        TypeInner::Struct { .. } => ty.name.clone(),
         TypeInner::Scalar(s) => scalar(s.kind).map(str::to_owned),
         TypeInner::Vector { size, scalar: s } => scalar(s.kind).map(|t| format!("[{t}; {}]", size as u8)),
         _ => None,

@@ -90,6 +90,12 @@ impl Grid {
         &self.sizes
     }
 
+    /// Whether there is air beyond the low and the high face of each axis.
+    #[must_use]
+    pub fn open(&self) -> &[[bool; 2]] {
+        &self.open
+    }
+
     /// All cells, row-major.
     #[must_use]
     pub fn cells(&self) -> &[Cell] {

@@ -148,7 +148,7 @@ impl LinearOperator for Laplacian {
 }
 
 /// The code of a cell: see shaders/poisson/laplacian.wgsl.
-fn code(grid: &Grid, i: usize) -> u16 {
+pub(super) fn code(grid: &Grid, i: usize) -> u16 {
     if grid.cells()[i] != Cell::Fluid {
         return 0;
     }

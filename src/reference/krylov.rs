@@ -329,9 +329,10 @@ mod tests {
         for (truncation, recompute) in [(1, 0), (2, 1), (8, 3)] {
             let run = flexible_cg(laplacian, jacobi, &b, truncation, recompute, 1e-9, 20);
             assert_eq!((run.end, run.lost), (plain.end, 0));
-            let worst =
-                run.history.iter().zip(&plain.history).map(|(found, expected)| (found - expected).abs() / expected).fold(0.0, f64::max);
-            assert!(worst < 1e-7, "{worst}");
+            // later, rounding tells apart how much of their orthogonality the directions have kept
+            let ratios = run.history.iter().zip(&plain.history).map(|(found, expected)| (found - expected).abs() / expected);
+            let worst = ratios.take(10).fold(0.0, f64::max);
+            assert!(worst < 1e-9, "{truncation}, {recompute}: {worst}");
         }
         // steepest descent: each step ends where the next residual is orthogonal to it
         let run = flexible_cg(laplacian, <[f64]>::to_vec, &b, 0, 0, 0.0, 1);
