@@ -1,7 +1,7 @@
 //! The solvers of Poisson equations that examples offer by name.
 
 use gradus::krylov::{Cg, CgOptions, Preconditioner};
-use gradus::poisson::{Grid, Laplacian};
+use gradus::poisson::{Grid, Laplacian, Multigrid, MultigridOptions};
 use gradus::{Gpu, Result, Tensor};
 
 /// Conjugate gradients with a preconditioner, or without.
@@ -12,7 +12,18 @@ pub struct Choice {
     preconditioner: fn(&Gpu, &Grid) -> Result<Option<Box<dyn Preconditioner>>>,
 }
 
-pub const CHOICES: [Choice; 1] = [Choice { name: "cg", check_every: 16, preconditioner: |_, _| Ok(None) }];
+pub const CHOICES: [Choice; 2] = [
+    Choice { name: "cg", check_every: 16, preconditioner: |_, _| Ok(None) },
+    Choice {
+        name: "multigrid",
+        check_every: 2,
+        preconditioner: |gpu, grid| boxed(Multigrid::new(gpu, grid, &MultigridOptions::default())),
+    },
+];
+
+fn boxed(preconditioner: Result<impl Preconditioner + 'static>) -> Result<Option<Box<dyn Preconditioner>>> {
+    Ok(Some(Box::new(preconditioner?)))
+}
 
 impl Choice {
     pub fn cg(&self, gpu: &Gpu, grid: &Grid, b: &Tensor, x: &Tensor, tolerance: f64, max_iterations: u32) -> Result<Cg> {

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 use gradus::krylov::{Cg, Status};
 use gradus::poisson::{Cell, Grid};
 use gradus::{DType, Gpu, Recording, Tensor, vector};
-use wgpu::PollType;
 
 use crate::Result;
 use crate::solvers::Choice;
@@ -134,7 +133,6 @@ impl Fluid {
     }
 
     async fn read_norm(&self) -> Result<f32> {
-        self.gpu.device().poll(PollType::wait_indefinitely())?;
         Ok(self.norm.read(&self.gpu).await?.first().copied().unwrap_or(f32::NAN))
     }
 }
@@ -191,7 +189,7 @@ impl Kernels {
             ("NX", x),
             ("NY", y),
             ("NZ", z),
-            ("BUOYANCY", 1.6 / z),
+            ("BUOYANCY", 10.0 / z),
             ("SOURCE_RADIUS", 0.08 * z),
             // the lowest cell at least
             ("SOURCE_HEIGHT", (0.06 * z).max(1.0)),
