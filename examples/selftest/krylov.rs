@@ -5,6 +5,7 @@ use gradus::krylov::{
     Cg, CgOptions, Csr, Diagonal, EigenOptions, LanczosOptions, LinearOperator, PowerOptions, Preconditioner, Which, eigenpairs, lanczos,
     power_iteration,
 };
+use gradus::reference::random::rademacher;
 use gradus::reference::{krylov as twin, vector as blas};
 use gradus::{DType, Gpu, Recording, Result, Tensor};
 use pollster::block_on;
@@ -157,7 +158,11 @@ fn cg(gpu: &Gpu, n: usize, preconditioned: bool) -> Result<Entry> {
     let tolerance = TOLERANCE * blas::norm(&wide(&b));
     let solve = |iterations: usize| twin::cg(|x| matrix.apply(x), precondition, &wide(&b), &wide(&start), tolerance, 0.0, iterations);
     let expected = solve(ITERATIONS as usize);
-    let mut error = of_norm(&read(gpu, &x)?, &expected.x);
+    let found = read(gpu, &x)?;
+    let mut error = of_norm(&found, &expected.x);
+    let signed: Vec<f64> = rademacher(0, 0, n).iter().zip(&found).map(|(sign, x)| f64::from(sign * x)).collect();
+    let rounding = blas::norm(&matrix.apply(&signed)) * 2f64.powi(-24);
+    error = worse(error, (report.rounding - rounding).abs() / rounding);
     for (found, expected) in [(&report.history, &expected.history), (&report.objectives, &expected.objectives)] {
         if found.len() != expected.len() {
             error = f64::INFINITY;

@@ -21,7 +21,7 @@
 //! greater error counts. Should a byte around a tensor have changed, its elements count as NaN.
 //!
 //! A case is named after the kernel that it is about, or after the method whose kernels run together, such as
-//! `krylov/cg` for `cg_start`, `cg_update`, `cg_scalars` and `cg_direction`. Without `--filter`, a kernel that no case
+//! `krylov/cg` for `cg_start`, `cg_update`, `cg_scalars`, `cg_direction` and `cg_signs`. Without `--filter`, a kernel that no case
 //! has run is an entry that failed.
 //!
 //! The exit status is 0 if all entries passed, 1 if one failed, and 2 if nothing could be run.

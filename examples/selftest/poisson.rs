@@ -17,7 +17,7 @@ const SIZES: [&[usize]; 5] = [&[1, 3], &[16, 20], &[33, 47], &[8, 12, 16], &[21,
 
 pub fn run(report: &mut Report) {
     report.case("poisson/laplacian", |gpu| SIZES.into_iter().map(|sizes| product(gpu, sizes)).collect());
-    report.case("poisson/laplacian_dot", |gpu| SIZES.into_iter().map(|sizes| dot(gpu, sizes)).collect());
+    report.case("poisson/sum", |gpu| SIZES.into_iter().map(|sizes| dot(gpu, sizes)).collect());
     report.case("poisson/project", |gpu| SIZES.into_iter().map(|sizes| project(gpu, sizes)).collect());
 }
 

@@ -36,7 +36,7 @@ fn main(
     let c = constants.coarse;
     let tiles = tiles_of(c, 1u);
     for (var tile = group.x; tile < tiles.z; tile += groups.x) {
-        let p = place_of(tiles, tile, 1u, lane.xy);
+        let p = place_of(tiles, tile, 1u, lane.xy, 0u);
         if p.x >= c.nx || p.y >= c.ny {
             continue;
         }

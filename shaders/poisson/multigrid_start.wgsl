@@ -1,13 +1,10 @@
-// The first sweep of a level, from x = 0, both colours in one pass:
+// The first sweep of a coarser level, from x = 0, both colours in one pass:
 //
 //     x_red = b / d;  x_black = (b + Σ w x_red) / d;  0 where there is no unknown
 //
-// Workgroups of 8 by 8, an invocation for two cells along x. Deterministic. Bytes a cell: FINE 8 and 2 for the code,
-// else 8 and 16 for the weights.
+// Workgroups of 8 by 8, an invocation for two cells along x. Deterministic. Bytes a cell: 8 and 16 for the weights.
 
 #import shared/multigrid_tiles
-
-#permute FINE | COARSE
 
 struct StartConstants {
     level: Level,
@@ -35,16 +32,14 @@ fn main(
     let l = constants.level;
     let tiles = tiles_of(l, 2u);
     for (var tile = group.x; tile < tiles.z; tile += groups.x) {
-        let first = place_of(tiles, tile, 2u, lane.xy);
-        if first.x >= l.nx || first.y >= l.ny {
+        let red = place_of(tiles, tile, 2u, lane.xy, 0u);
+        if red.y >= l.ny {
             continue;
         }
-        let odd = (first.y + first.z) % 2u;
-        let red = vec3(first.x + odd, first.y, first.z);
         if red.x < l.nx {
             x[l.x + index_of(l, red)] = value(l, red);
         }
-        let black = vec3(first.x + 1u - odd, first.y, first.z);
+        let black = place_of(tiles, tile, 2u, lane.xy, 1u);
         if black.x < l.nx {
             let i = index_of(l, black);
             let d = diagonal(l, black);

@@ -12,8 +12,7 @@ struct TailConstants {
     // the number of levels
     levels: u32,
     // where the first level's b and x begin
-    b: u32,
-    x: u32,
+    at: u32,
 }
 
 @group(0) @binding(0) var<uniform> constants: TailConstants;
@@ -87,7 +86,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     let count = constants.levels;
     let first = levels[0];
     for (var i = lane; i < cells_of(first); i += 256u) {
-        b[first.b + i] = rhs[constants.b + i];
+        b[first.b + i] = rhs[constants.at + i];
     }
     workgroupBarrier();
     for (var k = 0u; k < count; k++) {
@@ -117,6 +116,6 @@ fn main(@builtin(local_invocation_index) lane: u32) {
         }
     }
     for (var i = lane; i < cells_of(first); i += 256u) {
-        solution[constants.x + i] = x[first.x + i];
+        solution[constants.at + i] = x[first.x + i];
     }
 }

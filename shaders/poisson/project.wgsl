@@ -1,27 +1,46 @@
-// x_i = x_i - mean of the component of i, 0 where i is not fluid: the projection onto the range of the Laplacian.
-// Workgroups of 64 over elements. Deterministic. Bytes an element: 12, and the means from the cache.
+// x_i = x_i - mean where i is in the largest component of fluid that touches no air, 0 where i is not fluid: with
+// shaders/poisson/project_components.wgsl for further components the projection onto the range of the Laplacian.
+// MEAN: partial sums of the component, from which shaders/poisson/sum.wgsl makes the mean. TAKE: the subtraction.
+//
+// Workgroups and cells of four elements: shared/blocks.wgsl. Deterministic. Bytes an element: MEAN 5, TAKE 9.
 
-struct ProjectConstants {
-    count: u32,
-    // where x begins
-    x: u32,
+#import shared/blocks
+#ifdef MEAN
+#import shared/block_sums
+#endif
+
+#permute MEAN | TAKE
+
+// four a word, from the lowest byte on; 0: not fluid; 1: fluid; 2: of the largest component
+@group(0) @binding(2) var<storage, read> labels: array<u32>;
+#ifdef MEAN
+@group(0) @binding(3) var<storage, read> x: array<vec4<f32>>;
+#else
+@group(0) @binding(3) var<storage, read_write> x: array<vec4<f32>>;
+@group(0) @binding(4) var<storage, read> mean: array<f32>;
+#endif
+
+fn labels_of(i: u32) -> vec4<u32> {
+    return (vec4(labels[i]) >> vec4(0u, 8u, 16u, 24u)) & vec4(0xffu);
 }
 
-@group(0) @binding(0) var<uniform> constants: ProjectConstants;
-// 0: not fluid; 1: fluid that touches air, whose mean counts as 0; then the components
-@group(0) @binding(1) var<storage, read> labels: array<u32>;
-@group(0) @binding(2) var<storage, read> means: array<f32>;
-@group(0) @binding(3) var<storage, read_write> x: array<f32>;
-
-@compute @workgroup_size(64)
-fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
+@compute @workgroup_size(256)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let c = constants;
-    for (var i = id.x; i < c.count; i += groups.x * 64u) {
-        let label = labels[i];
-        if label == 0u {
-            x[c.x + i] = 0.0;
-        } else {
-            x[c.x + i] -= means[label - 1u];
-        }
+    let own = own_cells(c, group.x, lane);
+#ifdef MEAN
+    var sum = vec4(0.0);
+    for (var i = own.x; i < own.y; i += 8u) {
+        sum += select(vec4(0.0), x[i], labels_of(i) == vec4(2u));
     }
+    leave_sums(c, group.x, lane, vec4(dot(sum, vec4(1.0)), 0.0, 0.0, 0.0));
+#else
+    let middle = mean[0];
+    for (var i = own.x; i < own.y; i += 8u) {
+        let label = labels_of(i);
+        let value = x[i];
+        // not 0 times what may be infinite
+        x[i] = select(vec4(0.0), select(value, value - middle, label == vec4(2u)), label != vec4(0u));
+    }
+#endif
 }

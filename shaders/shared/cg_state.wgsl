@@ -6,10 +6,11 @@ struct CgState {
     // preconditioner is indefinite; 6: something is not finite; 7: stagnated
     status: u32,
     iteration: u32,
-    // ‖r‖, where it is small enough, and ‖b - A x‖ as computed anew for a report
+    // ‖r‖, where it is small enough, and ‖b - A x‖ as computed anew for a report, with what rounding x does to it
     residual: f32,
     threshold: f32,
     true_residual: f32,
+    rounding: f32,
     // ½⟨x, A x⟩ - ⟨b, x⟩
     objective: f32,
     // ⟨r, z⟩, and what the last direction is multiplied by in the next one; of flexible ones ⟨r, q⟩

@@ -22,9 +22,10 @@ struct Level {
     sweeps: u32,
 }
 
-// two cells a word, of 16 bits. Of the finest level, which neighbours are fluid, as in poisson/laplacian.wgsl, from bit 0
-// on (z - 1, z + 1, y - 1, y + 1, x - 1, x + 1), and d from bit 6 on. Of all levels, whether the coarse cell beyond the
-// near face of its own is connected to that, from bit 9 on (x, y, z), and in bit 12 whether the cell is an unknown.
+// two cells a word, of 16 bits. Of the finest level, which neighbours are fluid, and d, as in
+// shared/stencil.wgsl. Of all levels, whether the coarse cell beyond the
+// near face of its own is connected to that, from bit 9 on (x, y, z), in bit 12 whether the cell is an unknown, in bit 13
+// whether it is red.
 @group(0) @binding(2) var<storage, read> codes: array<u32>;
 #ifndef FINE
 // for the cell of the same coordinates, the weights between it and the one below along x, y and z, and d. There is one

@@ -56,7 +56,8 @@ impl Default for CgOptions {
 ///
 /// A may be singular if the operator says how vectors are projected onto its range
 /// ([`LinearOperator::record_project`]): then the part of `b` in the range is what the system is solved for, and
-/// `x` is the solution in the range.
+/// `x` is the solution in the range. The projection is applied to r before the preconditioner in each iteration, and
+/// without one after every eighth.
 ///
 /// ```
 /// use gradus::krylov::{Cg, CgOptions, Diagonal, Status};
@@ -143,7 +144,7 @@ impl Cg {
         system.over.record_sums(&mut iterate, &shaders::krylov::CG_UPDATE, &[], &vectors, &others)?;
         finish(&mut iterate, false)?;
 
-        let cycle = Cycle { iterations: vec![iterate], refresh: None };
+        let cycle = Cycle { iterations: vec![iterate], refreshes: system.refreshes()? };
         Ok(Self { solver: system.solver(start, cycle, Taken { schedule, vectors: snapshots })? })
     }
 
@@ -163,7 +164,8 @@ impl Cg {
     /// and looks at the result of each while the next one runs; nothing blocks.
     ///
     /// When the residual that the iterations update has reached the tolerance, b - A x is computed. If that has
-    /// not, the iterations begin again from it, for as long as this halves it.
+    /// not, and not for the [rounding](super::Report::rounding) of x, the iterations begin again from it, for as long as
+    /// this halves it.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`] or [`Error::DeviceLost`].
@@ -171,8 +173,8 @@ impl Cg {
         self.solver.solve().await
     }
 
-    /// What became of the solution that was last submitted with [`Cg::encode`]. Submits a product, for the
-    /// residual.
+    /// What became of the solution that was last submitted with [`Cg::encode`]. Submits two products, for
+    /// the residual and what rounding does to it.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`] or [`Error::DeviceLost`].

@@ -129,6 +129,10 @@ impl FlexibleCg {
             let mut recording = Recording::new();
             let (q, image) = (&directions[oldest], &images[oldest]);
             system.precondition(&mut recording)?;
+            if system.is_preconditioned() {
+                // which may say anything
+                operator.record_project(&mut recording, &system.z)?;
+            }
             let from_oldest: Vec<usize> = (0..m).map(|i| (oldest + i) % m).collect();
             let batches: Vec<&[usize]> = if m == 0 { vec![&[]] } else { from_oldest.chunks(TOGETHER).collect() };
             for (batch, kept) in batches.into_iter().enumerate() {
@@ -160,16 +164,14 @@ impl FlexibleCg {
             Ok(recording)
         };
         let iterations = (0..m.max(1)).map(iteration).collect::<Result<Vec<_>>>()?;
-        let refresh = match options.recompute_every {
-            0 => None,
-            every => {
-                let mut refresh = Recording::new();
-                system.refresh(&mut refresh)?;
-                scalars(&mut refresh, "REFRESH", 0, 0)?;
-                Some((every, refresh))
-            }
-        };
-        let solver = system.solver(start, Cycle { iterations, refresh }, Taken::default())?;
+        let mut refreshes = system.refreshes()?;
+        if options.recompute_every > 0 {
+            let mut refresh = Recording::new();
+            system.refresh(&mut refresh)?;
+            scalars(&mut refresh, "REFRESH", 0, 0)?;
+            refreshes.push((options.recompute_every, refresh));
+        }
+        let solver = system.solver(start, Cycle { iterations, refreshes }, Taken::default())?;
         Ok(Self { solver })
     }
 
@@ -189,7 +191,8 @@ impl FlexibleCg {
     /// and looks at the result of each while the next one runs; nothing blocks.
     ///
     /// When the residual that the iterations update has reached the tolerance, b - A x is computed. If that has
-    /// not, the iterations begin again from it, for as long as this halves it.
+    /// not, and not for the [rounding](super::Report::rounding) of x, the iterations begin again from it, for as long as
+    /// this halves it.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`] or [`Error::DeviceLost`].
@@ -197,8 +200,8 @@ impl FlexibleCg {
         self.solver.solve().await
     }
 
-    /// What became of the solution that was last submitted with [`FlexibleCg::encode`]. Submits a product, for
-    /// the residual.
+    /// What became of the solution that was last submitted with [`FlexibleCg::encode`]. Submits two products, for
+    /// the residual and what rounding does to it.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`] or [`Error::DeviceLost`].

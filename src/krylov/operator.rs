@@ -38,8 +38,8 @@ pub trait LinearOperator {
 
     /// Appends the orthogonal projection of `x`, in place, onto the range of this symmetric operator: takes
     /// away its part in the null space, which for a Laplacian without a boundary condition is the mean of each
-    /// connected component. Solvers apply it to the right-hand side, to residuals computed afresh, to what a
-    /// preconditioner returns and to the solution, and take an operator that appends nothing for regular.
+    /// connected component. Solvers apply it to the right-hand side, to residuals, before each preconditioner or else
+    /// every few iterations, and to the solution, and take an operator that appends nothing for regular.
     /// Default: nothing.
     ///
     /// # Errors

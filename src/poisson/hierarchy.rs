@@ -11,6 +11,7 @@ const WITHIN: f32 = 4.0;
 /// As in shaders/shared/multigrid.wgsl.
 const NEAR: [u16; 3] = [0x800, 0x400, 0x200];
 const UNKNOWN: u16 = 0x1000;
+const RED: u16 = 0x2000;
 
 /// Cells of three axes, the slowest first; two-dimensional grids have one plane.
 pub(super) struct Level {
@@ -236,6 +237,7 @@ impl Level {
                 Some(operator) => operator.weights[Self::index(self.lattice(), place)][3] > 0.0,
             };
             code |= if unknown { UNKNOWN } else { 0 };
+            code |= if place.iter().sum::<usize>().is_multiple_of(2) { RED } else { 0 };
             if let Some(coarse) = coarse {
                 for axis in (0..3).filter(|&axis| self.sizes[axis] > 1) {
                     let mut near = place.map(|p| p / 2);

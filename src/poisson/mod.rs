@@ -5,6 +5,7 @@ mod hierarchy;
 mod laplacian;
 mod multigrid;
 mod null_space;
+mod vectors;
 
 pub use grid::{Cell, Grid};
 pub use laplacian::Laplacian;

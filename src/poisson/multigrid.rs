@@ -2,11 +2,13 @@ use wgpu::BufferUsages;
 
 use super::grid::Grid;
 use super::hierarchy;
-use crate::gpu::{Bind, Gpu, Recording, Tensor};
+use super::laplacian::strides;
+use super::vectors::Vectors;
+use crate::gpu::{Bind, Gpu, KernelSource, Recording, Tensor};
 use crate::krylov::LinearOperator;
 use crate::krylov::blocks;
 use crate::krylov::operator::{expect_vector, expect_vectors};
-use crate::shaders::layout::{LaplacianDotConstants, Level, RestrictConstants, StartConstants, SweepConstants, TailConstants};
+use crate::shaders::layout::{CorrectConstants, Level, RestrictConstants, StartConstants, SweepConstants, TailConstants};
 use crate::shaders::poisson as shaders;
 use crate::{Error, Result, vector};
 
@@ -43,22 +45,24 @@ impl Default for MultigridOptions {
 /// for each further one. As a solver of its own, two sweeps on all levels do best: an iteration then reduces the error on a
 /// box to a quarter or less.
 pub struct Multigrid {
-    gpu: Gpu,
-    dim: usize,
+    vectors: Vectors,
+    /// From row to row and from plane to plane.
+    strides: [u32; 2],
     /// Those of more cells than the tail's, the finest first.
     levels: Vec<Level>,
     tail: Vec<Level>,
-    /// Where in `solutions` and `rhs` the tail's first level is, if it is not the finest.
+    /// Where in `solutions` and `rhs` the tail's first level is; 0 if it is the finest.
     tail_at: u32,
+    finest_codes: wgpu::Buffer,
+    /// Of all other levels.
     codes: wgpu::Buffer,
     weights: wgpu::Buffer,
     tail_levels: wgpu::Buffer,
-    /// Of all coarser levels that are not within the tail.
+    /// Of all coarser levels down to the tail's first.
     solutions: wgpu::Buffer,
     rhs: wgpu::Buffer,
-    partials: wgpu::Buffer,
-    /// For an r in the same buffer as z.
-    own: Tensor,
+    /// In turn with z.
+    other: Tensor,
 }
 
 impl Multigrid {
@@ -73,15 +77,10 @@ impl Multigrid {
                 return Err(Error::Option { option: option.into(), found: "0".into(), expected: "at least 1".into() });
             }
         }
-        let dim = grid.len();
-        let (needed, found) = (4 * dim as u64 + 256, gpu.binding_limit());
-        if needed > found {
-            let what = format!("multigrid of {:?} cells", grid.sizes());
-            return Err(Error::LimitTooSmall { limit: "max_storage_buffer_binding_size", what, needed, found });
-        }
+        let vectors = Vectors::new(gpu, grid, "multigrid")?;
         let all = hierarchy::levels(grid);
         let first_of_tail = all.iter().take_while(|level| level.len() > TAIL).count();
-        let (mut codes, mut weights) = (Vec::<u16>::new(), Vec::<[f32; 4]>::new());
+        let (mut finest_codes, mut codes, mut weights) = (Vec::<u16>::new(), Vec::<u16>::new(), Vec::<[f32; 4]>::new());
         let (mut levels, mut tail) = (Vec::new(), Vec::new());
         let (mut at, mut at_in_tail, mut tail_at) = (0, 0, 0);
         for (k, level) in all.iter().enumerate() {
@@ -93,71 +92,57 @@ impl Multigrid {
                 0 => options.finest_sweeps,
                 _ => options.coarse_sweeps,
             };
-            let cells = level.len() as u32;
-            let (codes_at, weights_at) = (codes.len() as u32, weights.len() as u32);
+            let codes = if finest { &mut finest_codes } else { &mut codes };
+            let (codes_at, weights_at, cells) = (codes.len() as u32, weights.len() as u32, level.len() as u32);
+            codes.extend(level.codes(all.get(k + 1), finest.then_some(grid)));
+            codes.resize(codes.len().next_multiple_of(4), 0);
             if !finest {
                 weights.extend(level.weights());
             }
-            // the tail's first level has a place outside as well, unless it is the finest
             let place = if in_tail { at_in_tail } else { at };
-            at_in_tail += if in_tail { cells } else { 0 };
-            if k <= first_of_tail && k > 0 {
+            if in_tail {
+                at_in_tail += cells;
+            }
+            // the tail's first level has a place outside as well, unless it is the finest
+            if k > 0 && k <= first_of_tail {
                 tail_at = at;
                 at += cells;
             }
-            codes.extend(level.codes(all.get(k + 1), finest.then_some(grid)));
-            codes.resize(codes.len().next_multiple_of(2), 0);
             let level = Level { nx, ny, nz, x: place, b: place, codes: codes_at, weights: weights_at, sweeps };
             if in_tail { tail.push(level) } else { levels.push(level) }
         }
         let upload = |label: &str, bytes: &[u8]| gpu.buffer_with(label, bytes, BufferUsages::STORAGE);
         let arena = |label: &str| gpu.buffer(label, 4 * u64::from(at.max(1)), BufferUsages::STORAGE);
-        // a finest level without coarser ones of its own size needs none
-        if weights.is_empty() {
-            weights.push([0.0; 4]);
-        }
-        let most_groups = levels.first().map_or(1, |finest| groups(gpu, finest, 2));
         Ok(Self {
-            gpu: gpu.clone(),
-            dim,
+            vectors,
+            strides: strides(grid),
             tail_at,
+            finest_codes: upload("gradus.multigrid.finest_codes", bytemuck::cast_slice(&finest_codes))?,
             codes: upload("gradus.multigrid.codes", bytemuck::cast_slice(&codes))?,
             weights: upload("gradus.multigrid.weights", bytemuck::cast_slice(&weights))?,
             tail_levels: upload("gradus.multigrid.levels", bytemuck::cast_slice(&tail))?,
             solutions: arena("gradus.multigrid.solutions")?,
             rhs: arena("gradus.multigrid.rhs")?,
-            partials: gpu.buffer("gradus.multigrid.partials", 16 * u64::from(most_groups), BufferUsages::STORAGE)?,
-            own: blocks::vector(gpu, dim)?,
+            other: blocks::vector(gpu, if levels.is_empty() { 0 } else { grid.len() })?,
             levels,
             tail,
         })
     }
 
-    /// Appends the cycle; the sum of what it leaves in `partials` is ⟨r, z⟩ if `dot`, unless all is in the tail.
-    fn record_cycle(&self, recording: &mut Recording, r: &Tensor, z: &Tensor, dot: bool) -> Result<()> {
-        let r = match r.shares_buffer(z) {
-            false => r,
-            true => {
-                vector::copy(&self.gpu, recording, &r.reshape(&[self.dim])?, &self.own)?;
-                &self.own
-            }
-        };
+    /// Appends the cycle, from r to z where kernels can take them; with partial sums of ⟨r, z⟩ where `dot` is set.
+    fn cycle(&self, recording: &mut Recording, r: &Tensor, z: &Tensor, dot: bool) -> Result<()> {
         let mut cycle = Cycle { multigrid: self, r, z, recording };
         for k in 0..self.levels.len() {
             cycle.start(k)?;
-            for _ in 1..self.levels[k].sweeps {
-                cycle.sweep(k, RED, None)?;
-                cycle.sweep(k, BLACK, None)?;
-            }
+            cycle.sweeps(k, self.levels[k].sweeps - 1, [RED, BLACK], false)?;
             cycle.restrict(k)?;
         }
         cycle.tail()?;
         for k in (0..self.levels.len()).rev() {
-            let sweeps = self.levels[k].sweeps;
-            for s in 0..sweeps {
-                cycle.sweep(k, BLACK, (s == 0).then_some("CORRECT"))?;
-                cycle.sweep(k, RED, (dot && k == 0 && s + 1 == sweeps).then_some("DOT"))?;
-            }
+            let further = self.levels[k].sweeps - 1;
+            cycle.correct(k)?;
+            cycle.sweep(k, RED, [&self.other, z], dot && further == 0)?;
+            cycle.sweeps(k, further, [BLACK, RED], dot)?;
         }
         Ok(())
     }
@@ -165,47 +150,42 @@ impl Multigrid {
 
 impl LinearOperator for Multigrid {
     fn gpu(&self) -> &Gpu {
-        &self.gpu
+        self.vectors.gpu()
     }
 
     fn dim(&self) -> usize {
-        self.dim
+        self.vectors.dim()
     }
 
     /// Appends `z = M r`.
     fn record(&self, recording: &mut Recording, r: &Tensor, z: &Tensor) -> Result<()> {
-        expect_vectors(r, z, self.dim)?;
-        self.record_cycle(recording, r, z, false)
+        expect_vectors(r, z, self.dim())?;
+        self.vectors.map(recording, r, z, |recording, r, z| self.cycle(recording, r, z, false))
     }
 
     fn record_dot(&self, recording: &mut Recording, r: &Tensor, z: &Tensor, dot: &Tensor) -> Result<()> {
-        expect_vectors(r, z, self.dim)?;
+        expect_vectors(r, z, self.dim())?;
         expect_vector("dot", dot, 1)?;
         for (name, vector) in [("r", r), ("z", z)] {
             dot.expect_apart("dot", vector, name)?;
         }
         if self.levels.is_empty() || dot.offset() != 0 {
-            self.record_cycle(recording, r, z, false)?;
-            let flat = [self.dim];
-            return vector::dot(&self.gpu, recording, &r.reshape(&flat)?, &z.reshape(&flat)?, dot);
+            self.record(recording, r, z)?;
+            let flat = [self.dim()];
+            return vector::dot(self.gpu(), recording, &r.reshape(&flat)?, &z.reshape(&flat)?, dot);
         }
-        self.record_cycle(recording, r, z, true)?;
-        let kernel = self.gpu.kernel(&shaders::LAPLACIAN_DOT, &[], &[])?;
-        let bindings = vec![Bind::whole("partials", &self.partials), Bind::tensor(&self.gpu, "result", dot).0];
-        let constants = LaplacianDotConstants { partials: (self.partials.size() / 16) as u32 };
-        recording.dispatch_with(&self.gpu, &kernel, 1, &constants, bindings)
+        self.vectors.map(recording, r, z, |recording, r, z| self.cycle(recording, r, z, true))?;
+        self.vectors.sum(recording, 1.0, dot)
     }
 }
 
-const RED: u32 = 0;
-const BLACK: u32 = 1;
-
-/// The number of workgroups over a level, of which an invocation takes `wide` cells at a time.
-fn groups(gpu: &Gpu, level: &Level, wide: u32) -> u32 {
-    let tiles = u64::from(level.nx.div_ceil(8 * wide)) * u64::from(level.ny.div_ceil(8)) * u64::from(level.nz);
-    // few that go on for long on a software driver, where what one costs to begin is to be spread
-    tiles.min(if gpu.is_cpu() { 64 } else { 4096 }) as u32
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Colour {
+    Red,
+    Black,
 }
+
+use Colour::{Black as BLACK, Red as RED};
 
 /// A cycle from r to z, dispatch by dispatch.
 struct Cycle<'a> {
@@ -216,66 +196,123 @@ struct Cycle<'a> {
 }
 
 impl<'a> Cycle<'a> {
-    /// A level outside of the tail, and what is bound for kernels on it.
-    fn level(&self, k: usize) -> (Level, &'static str, Vec<Bind<'a>>) {
-        let m = self.multigrid;
-        let mut level = m.levels[k];
-        if k > 0 {
-            let buffers = [("codes", &m.codes), ("weights", &m.weights), ("x", &m.solutions), ("b", &m.rhs)];
-            return (level, "COARSE", buffers.map(|(name, buffer)| Bind::whole(name, buffer)).into());
-        }
-        let (x, before_x) = Bind::tensor(&m.gpu, "x", self.z);
-        let (b, before_b) = Bind::tensor(&m.gpu, "b", self.r);
-        (level.x, level.b) = ((before_x / 4) as u32, (before_b / 4) as u32);
-        let others = [("codes", &m.codes), ("solutions", &m.solutions), ("rhs", &m.rhs), ("partials", &m.partials)];
-        (level, "FINE", others.into_iter().map(|(name, buffer)| Bind::whole(name, buffer)).chain([x, b]).collect())
-    }
-
-    /// The next one, or the first of the tail, at its place outside.
+    /// The next level, or the first of the tail at its place outside.
     fn coarser(&self, k: usize) -> Level {
         let m = self.multigrid;
         let outside = |&level: &Level| Level { x: m.tail_at, b: m.tail_at, ..level };
         m.levels.get(k + 1).copied().or_else(|| m.tail.first().map(outside)).unwrap_or_default()
     }
 
-    fn start(&mut self, k: usize) -> Result<()> {
-        let gpu = &self.multigrid.gpu;
-        let (level, kind, bindings) = self.level(k);
-        let kernel = gpu.kernel(&shaders::MULTIGRID_START, &[kind], &[])?;
-        self.recording.dispatch_with(gpu, &kernel, groups(gpu, &level, 2), &StartConstants { level }, bindings)
+    /// A kernel over the finest level in cells of four.
+    fn finest(&mut self, source: &'static KernelSource, defines: &[&'static str], vectors: &[(&'static str, &Tensor)]) -> Result<()> {
+        let m = self.multigrid;
+        let overrides = [("STRIDE_Y", m.strides[0]), ("STRIDE_Z", m.strides[1])];
+        let (over, others) = (&m.vectors.over, [("codes", &m.finest_codes)]);
+        match defines.contains(&"DOT") {
+            true => over.record_sums_with(self.recording, source, defines, &overrides, vectors, &others),
+            false => over.record_with(self.recording, source, defines, &overrides, vectors, &others),
+        }
     }
 
-    fn sweep(&mut self, k: usize, colour: u32, define: Option<&'static str>) -> Result<()> {
-        let gpu = &self.multigrid.gpu;
-        let (level, kind, bindings) = self.level(k);
-        let defines: Vec<&'static str> = define.into_iter().chain([kind]).collect();
-        let kernel = gpu.kernel(&shaders::MULTIGRID_SWEEP, &defines, &[])?;
-        let constants = SweepConstants { level, coarse: self.coarser(k), colour, ..Default::default() };
-        self.recording.dispatch_with(gpu, &kernel, groups(gpu, &level, 2), &constants, bindings)
+    /// A kernel over tiles of `over`, of which an invocation takes `wide` cells at a time.
+    fn tiles<T: bytemuck::Pod>(
+        &mut self,
+        source: &'static KernelSource,
+        k: usize,
+        (over, wide): (&Level, u32),
+        constants: &T,
+    ) -> Result<()> {
+        let m = self.multigrid;
+        let gpu = m.vectors.gpu();
+        let defines: &[&'static str] = match (k, source.permutations.len()) {
+            (_, 1) => &[],
+            (0, _) => &["FINE"],
+            _ => &["COARSE"],
+        };
+        let kernel = gpu.kernel(source, defines, &[])?;
+        // what a kernel visits of what all levels share
+        let (level, coarse) = (m.levels[k], self.coarser(k));
+        let cells = |level: &Level| u64::from(level.nx) * u64::from(level.ny) * u64::from(level.nz);
+        let lattice = |level: &Level| u64::from(level.nx + 1) * u64::from(level.ny + 1) * u64::from(level.nz + 1);
+        let part = |name, buffer, visited| Bind { visited, ..Bind::whole(name, buffer) };
+        let of_coarse = 4 * cells(&coarse);
+        let bindings = match k {
+            0 => vec![
+                Bind::whole("codes", &m.finest_codes),
+                Bind::tensor(gpu, "x", self.z).0,
+                Bind::tensor(gpu, "b", self.r).0,
+                part("y", m.other.buffer(), 2 * cells(&level)),
+                part("solutions", &m.solutions, of_coarse),
+                part("rhs", &m.rhs, of_coarse),
+            ],
+            _ => vec![
+                part("codes", &m.codes, 2 * cells(&level)),
+                part("weights", &m.weights, 16 * lattice(&level)),
+                part("x", &m.solutions, 4 * cells(&level)),
+                part("b", &m.rhs, 4 * cells(&level)),
+            ],
+        };
+        let tiles = u64::from(over.nx.div_ceil(8 * wide)) * u64::from(over.ny.div_ceil(8)) * u64::from(over.nz);
+        // few that go on for long on a software driver, where what one costs to begin is to be spread
+        let groups = tiles.min(if gpu.is_cpu() { 64 } else { 4096 }) as u32;
+        self.recording.dispatch_with(gpu, &kernel, groups, constants, bindings)
+    }
+
+    fn start(&mut self, k: usize) -> Result<()> {
+        let level = self.multigrid.levels[k];
+        match k {
+            0 => self.finest(&shaders::MULTIGRID_FINEST_START, &[], &[("r", self.r), ("z", self.z)]),
+            _ => self.tiles(&shaders::MULTIGRID_START, k, (&level, 2), &StartConstants { level }),
+        }
+    }
+
+    /// Half a sweep; of the finest level `from` one of z and the other `to` the other one.
+    fn sweep(&mut self, k: usize, colour: Colour, [from, to]: [&Tensor; 2], dot: bool) -> Result<()> {
+        let level = self.multigrid.levels[k];
+        if k > 0 {
+            let constants = SweepConstants { level, colour: u32::from(colour == BLACK), ..Default::default() };
+            return self.tiles(&shaders::MULTIGRID_SWEEP, k, (&level, 2), &constants);
+        }
+        let defines: &[&'static str] = match (colour, dot) {
+            (BLACK, _) => &["BLACK"],
+            (RED, false) => &["RED"],
+            (RED, true) => &["DOT", "RED"],
+        };
+        self.finest(&shaders::MULTIGRID_FINEST_SWEEP, defines, &[("x", from), ("y", to), ("r", self.r)])
+    }
+
+    /// Sweeps of both colours, from z to z.
+    fn sweeps(&mut self, k: usize, sweeps: u32, [first, second]: [Colour; 2], dot: bool) -> Result<()> {
+        let other = &self.multigrid.other;
+        for s in 0..sweeps {
+            self.sweep(k, first, [self.z, other], false)?;
+            self.sweep(k, second, [other, self.z], dot && s + 1 == sweeps)?;
+        }
+        Ok(())
     }
 
     fn restrict(&mut self, k: usize) -> Result<()> {
-        let gpu = &self.multigrid.gpu;
-        let (level, kind, bindings) = self.level(k);
-        let coarse = self.coarser(k);
-        let kernel = gpu.kernel(&shaders::MULTIGRID_RESTRICT, &[kind], &[])?;
-        self.recording.dispatch_with(gpu, &kernel, groups(gpu, &coarse, 1), &RestrictConstants { level, coarse }, bindings)
+        let (level, coarse) = (self.multigrid.levels[k], self.coarser(k));
+        self.tiles(&shaders::MULTIGRID_RESTRICT, k, (&coarse, 1), &RestrictConstants { level, coarse })
+    }
+
+    /// And black cells; of the finest level from z to the other.
+    fn correct(&mut self, k: usize) -> Result<()> {
+        let (level, coarse) = (self.multigrid.levels[k], self.coarser(k));
+        self.tiles(&shaders::MULTIGRID_CORRECT, k, (&level, 2), &CorrectConstants { level, coarse })
     }
 
     fn tail(&mut self) -> Result<()> {
         let m = self.multigrid;
-        let kernel = m.gpu.kernel(&shaders::MULTIGRID_TAIL, &[], &[])?;
-        let ((rhs, b), (solution, x)) = match m.levels.is_empty() {
-            true => {
-                let (rhs, before_b) = Bind::tensor(&m.gpu, "rhs", self.r);
-                let (solution, before_x) = Bind::tensor(&m.gpu, "solution", self.z);
-                ((rhs, (before_b / 4) as u32), (solution, (before_x / 4) as u32))
-            }
-            false => ((Bind::whole("rhs", &m.rhs), m.tail_at), (Bind::whole("solution", &m.solutions), m.tail_at)),
+        let gpu = m.vectors.gpu();
+        let kernel = gpu.kernel(&shaders::MULTIGRID_TAIL, &[], &[])?;
+        let (rhs, solution) = match m.levels.is_empty() {
+            true => (Bind::tensor(gpu, "rhs", self.r).0, Bind::tensor(gpu, "solution", self.z).0),
+            false => (Bind::whole("rhs", &m.rhs), Bind::whole("solution", &m.solutions)),
         };
         let others = [("codes", &m.codes), ("weights", &m.weights), ("levels", &m.tail_levels)];
         let bindings = others.into_iter().map(|(name, buffer)| Bind::whole(name, buffer)).chain([rhs, solution]).collect();
-        let constants = TailConstants { levels: m.tail.len() as u32, b, x };
-        self.recording.dispatch_with(&m.gpu, &kernel, 1, &constants, bindings)
+        let constants = TailConstants { levels: m.tail.len() as u32, at: m.tail_at };
+        self.recording.dispatch_with(gpu, &kernel, 1, &constants, bindings)
     }
 }

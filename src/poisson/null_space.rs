@@ -3,100 +3,87 @@
 use wgpu::BufferUsages;
 
 use super::grid::{Cell, Grid};
+use super::vectors::Vectors;
 use crate::gpu::{Bind, Gpu, MAX_WORKGROUPS, Recording, Tensor};
-use crate::shaders::layout::{ComponentMeansConstants, ProjectConstants};
+use crate::shaders::layout::{ComponentConstants, Segment};
 use crate::{DType, Result, shaders};
 
-/// The most elements that an invocation adds up. The segments of a component are as many as the rest needs: no
-/// more than 65,535 for 2³¹ cells, where an invocation's loops end.
-const SEGMENT: usize = 1 << 15;
-/// What it adds up where the component is small.
+/// The least that an invocation adds up, where a component is not smaller.
 const SMALL_SEGMENT: usize = 512;
 
 /// The components of fluid that touch no air.
 pub(super) struct NullSpace {
-    gpu: Gpu,
     /// See shaders/poisson/project.wgsl.
     labels: wgpu::Buffer,
-    means: Tensor,
-    components: Option<Components>,
+    /// The cells of the largest.
+    largest: usize,
+    mean: Tensor,
+    others: Option<Others>,
 }
 
-/// Their cells, in segments: see shaders/poisson/component_means.wgsl.
-struct Components {
-    indices: wgpu::Buffer,
+/// All but the largest: see shaders/poisson/project_components.wgsl.
+struct Others {
+    cells: wgpu::Buffer,
     segments: wgpu::Buffer,
-    components: wgpu::Buffer,
-    sizes: wgpu::Buffer,
     sums: Tensor,
 }
 
 impl NullSpace {
     pub fn new(gpu: &Gpu, grid: &Grid) -> Result<Self> {
-        let singular = singular_components(grid);
-        let mut labels: Vec<u32> = grid.cells().iter().map(|&cell| u32::from(cell == Cell::Fluid)).collect();
-        let [mut indices, mut segments, mut firsts] = [const { Vec::<u32>::new() }; 3];
-        let mut sizes = Vec::new();
-        for (k, component) in singular.iter().enumerate() {
-            firsts.push(segments.len() as u32);
-            sizes.push(component.len() as f32);
-            let length = (component.len() / (1 << 12)).clamp(SMALL_SEGMENT, SEGMENT);
-            segments.extend((0..component.len()).step_by(length).map(|start| (indices.len() + start) as u32));
-            for &cell in component {
-                labels[cell as usize] = k as u32 + 2;
-            }
-            indices.extend(component);
+        let mut components = singular_components(grid);
+        components.sort_by_key(|component| std::cmp::Reverse(component.len()));
+        let mut labels: Vec<u8> = grid.cells().iter().map(|&cell| u8::from(cell == Cell::Fluid)).collect();
+        labels.resize(grid.len().next_multiple_of(4), 0);
+        let largest = components.first().map_or(0, Vec::len);
+        components.first().into_iter().flatten().for_each(|&cell| labels[cell as usize] = 2);
+        let (mut cells, mut segments) = (Vec::<u32>::new(), Vec::new());
+        for component in components.iter().skip(1) {
+            let (start, first) = (cells.len(), segments.len() as u32);
+            let length = component.len().isqrt().max(SMALL_SEGMENT);
+            let last = first + component.len().div_ceil(length) as u32;
+            cells.extend(component);
+            segments.extend((start..cells.len()).step_by(length).map(|at| {
+                let end = (at + length).min(cells.len()) as u32;
+                Segment { start: at as u32, end, first, last, size: component.len() as f32 }
+            }));
         }
-        firsts.push(segments.len() as u32);
-        segments.push(indices.len() as u32);
         let upload = |label: &str, words: &[u8]| gpu.buffer_with(label, words, BufferUsages::STORAGE);
-        let components = match singular.is_empty() {
+        let others = match segments.is_empty() {
             true => None,
-            false => Some(Components {
-                indices: upload("gradus.null_space.indices", bytemuck::cast_slice(&indices))?,
+            false => Some(Others {
+                cells: upload("gradus.null_space.cells", bytemuck::cast_slice(&cells))?,
                 segments: upload("gradus.null_space.segments", bytemuck::cast_slice(&segments))?,
-                components: upload("gradus.null_space.components", bytemuck::cast_slice(&firsts))?,
-                sizes: upload("gradus.null_space.sizes", bytemuck::cast_slice(&sizes))?,
-                sums: Tensor::zeros(gpu, &[segments.len() - 1], DType::F32)?,
+                sums: Tensor::zeros(gpu, &[segments.len()], DType::F32)?,
             }),
         };
-        Ok(Self {
-            gpu: gpu.clone(),
-            labels: upload("gradus.null_space.labels", bytemuck::cast_slice(&labels))?,
-            means: Tensor::zeros(gpu, &[singular.len() + 1], DType::F32)?,
-            components,
-        })
+        let labels = upload("gradus.null_space.labels", &labels)?;
+        Ok(Self { labels, largest, mean: Tensor::zeros(gpu, &[1], DType::F32)?, others })
     }
 
     /// Appends the projection of `x`, which the caller has checked.
-    pub fn record(&self, recording: &mut Recording, x: &Tensor) -> Result<()> {
-        let gpu = &self.gpu;
-        let workgroups = |count: usize| count.div_ceil(64).clamp(1, MAX_WORKGROUPS as usize) as u32;
-        let bind_x = || Bind::tensor(gpu, "x", x);
-        let at = (bind_x().1 / 4) as u32;
-        if let Some(c) = &self.components {
-            let kernel = gpu.kernel(&shaders::poisson::COMPONENT_MEANS, &["SEGMENTS"], &[])?;
-            let count = c.sums.len();
-            let constants = ComponentMeansConstants { count: count as u32, x: at };
-            let sums = Bind::whole("sums", c.sums.buffer());
-            let bindings = vec![Bind::whole("offsets", &c.segments), Bind::whole("indices", &c.indices), bind_x().0, sums];
-            recording.dispatch_with(gpu, &kernel, workgroups(count), &constants, bindings)?;
-
-            let kernel = gpu.kernel(&shaders::poisson::COMPONENT_MEANS, &["MEANS"], &[])?;
-            let count = self.means.len() - 1;
-            let constants = ComponentMeansConstants { count: count as u32, x: 0 };
-            let bindings = vec![
-                Bind::whole("offsets", &c.components),
-                Bind::whole("sizes", &c.sizes),
-                Bind::whole("sums", c.sums.buffer()),
-                Bind::whole("means", self.means.buffer()),
-            ];
-            recording.dispatch_with(gpu, &kernel, workgroups(count), &constants, bindings)?;
+    pub fn record(&self, recording: &mut Recording, vectors: &Vectors, x: &Tensor) -> Result<()> {
+        let (gpu, over) = (vectors.gpu(), &vectors.over);
+        let source = &shaders::poisson::PROJECT;
+        let labels = ("labels", &self.labels);
+        if self.largest > 0 {
+            over.record_sums(recording, source, &["MEAN"], &[("x", x)], &[labels])?;
+            vectors.sum(recording, 1.0 / self.largest as f32, &self.mean)?;
         }
-        let kernel = gpu.kernel(&shaders::poisson::PROJECT, &[], &[])?;
-        let constants = ProjectConstants { count: x.len() as u32, x: at };
-        let bindings = vec![Bind::whole("labels", &self.labels), Bind::whole("means", self.means.buffer()), bind_x().0];
-        recording.dispatch_with(gpu, &kernel, workgroups(x.len()), &constants, bindings)
+        over.record(recording, source, &["TAKE"], &[("x", x)], &[labels, ("mean", self.mean.buffer())])?;
+        let Some(others) = &self.others else { return Ok(()) };
+        for define in ["SUMS", "TAKE"] {
+            let kernel = gpu.kernel(&shaders::poisson::PROJECT_COMPONENTS, &[define], &[])?;
+            let count = others.sums.len();
+            let bindings = vec![
+                Bind::whole("segments", &others.segments),
+                Bind::whole("cells", &others.cells),
+                Bind::tensor(gpu, "x", x).0,
+                Bind::whole("sums", others.sums.buffer()),
+            ];
+            let workgroups = count.div_ceil(64).min(MAX_WORKGROUPS as usize) as u32;
+            recording.dispatch_with(gpu, &kernel, workgroups, &ComponentConstants { count: count as u32 }, bindings)?;
+        }
+        Ok(())
     }
 }
 

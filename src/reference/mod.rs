@@ -9,7 +9,7 @@
 //! - [`newton`]: steps of the second-order optimizers
 //! - [`optim`]: one step of each optimizer, on one parameter
 //! - [`krylov`]: Lanczos, conjugate gradients, power iteration
-//! - [`poisson`]: the flagged Laplacian
+//! - [`poisson`]: the flagged Laplacian; [`multigrid`]: its V-cycle
 //! - [`vector`]: the vector operations of the iterative solvers
 //! - [`random`]: the counter-based generator, equal on every device
 //! - [`rounding`]: f32 to f16 and bf16, to nearest and stochastically
@@ -21,6 +21,7 @@ pub mod curvature;
 pub mod gathering;
 pub mod graph;
 pub mod krylov;
+pub mod multigrid;
 pub mod newton;
 pub mod optim;
 pub mod poisson;

@@ -1,0 +1,79 @@
+//! Vectors over the cells of a grid, for kernels that go over them in whole cells of four.
+
+use super::grid::Grid;
+use crate::gpu::{Bind, Gpu, Recording, Tensor};
+use crate::krylov::blocks::{self, Blocks};
+use crate::shaders::layout::SumConstants;
+use crate::{Error, Result, shaders, vector};
+
+pub(super) struct Vectors {
+    gpu: Gpu,
+    dim: usize,
+    pub over: Blocks,
+    /// For vectors that kernels cannot take where they are.
+    own: [Tensor; 2],
+}
+
+impl Vectors {
+    /// `what` they are for goes into the error that a binding is too small for one.
+    pub fn new(gpu: &Gpu, grid: &Grid, what: &str) -> Result<Self> {
+        let dim = grid.len();
+        let over = Blocks::new(gpu, dim)?;
+        if !over.in_one_range() {
+            let (needed, found) = (16 * (dim as u64).div_ceil(4), gpu.limits().max_storage_buffer_binding_size);
+            let what = format!("{what} of {:?} cells", grid.sizes());
+            return Err(Error::LimitTooSmall { limit: "max_storage_buffer_binding_size", what, needed, found });
+        }
+        Ok(Self { gpu: gpu.clone(), dim, over, own: [blocks::vector(gpu, dim)?, blocks::vector(gpu, dim)?] })
+    }
+
+    pub fn gpu(&self) -> &Gpu {
+        &self.gpu
+    }
+
+    pub fn dim(&self) -> usize {
+        self.dim
+    }
+
+    /// Appends what `record` does from `x` to `y`, by way of copies if the two cannot be taken where they are.
+    pub fn map(
+        &self,
+        recording: &mut Recording,
+        x: &Tensor,
+        y: &Tensor,
+        record: impl FnOnce(&mut Recording, &Tensor, &Tensor) -> Result<()>,
+    ) -> Result<()> {
+        if self.takes(x) && self.takes(y) && !x.shares_buffer(y) {
+            return record(recording, x, y);
+        }
+        let (flat, [own_x, own_y]) = ([self.dim], &self.own);
+        vector::copy(&self.gpu, recording, &x.reshape(&flat)?, own_x)?;
+        record(recording, own_x, own_y)?;
+        vector::copy(&self.gpu, recording, own_y, &y.reshape(&flat)?)
+    }
+
+    /// [`Vectors::map`] of `x` to itself.
+    pub fn update(&self, recording: &mut Recording, x: &Tensor, record: impl FnOnce(&mut Recording, &Tensor) -> Result<()>) -> Result<()> {
+        if self.takes(x) {
+            return record(recording, x);
+        }
+        let (x, [own, _]) = (x.reshape(&[self.dim])?, &self.own);
+        vector::copy(&self.gpu, recording, &x, own)?;
+        record(recording, own)?;
+        vector::copy(&self.gpu, recording, own, &x)
+    }
+
+    /// Whether whole cells of four of the tensor can be bound, and written without touching anything else.
+    fn takes(&self, tensor: &Tensor) -> bool {
+        let whole = self.dim.is_multiple_of(4) || tensor.buffer().size() == 4 * self.dim.next_multiple_of(4) as u64;
+        tensor.offset() == 0 && whole
+    }
+
+    /// Appends `result = factor · sum` of what a kernel over the blocks has left.
+    pub fn sum(&self, recording: &mut Recording, factor: f32, result: &Tensor) -> Result<()> {
+        let (partials, count) = self.over.partials();
+        let kernel = self.gpu.kernel(&shaders::poisson::SUM, &[], &[])?;
+        let bindings = vec![partials, Bind::tensor(&self.gpu, "result", result).0];
+        recording.dispatch_with(&self.gpu, &kernel, 1, &SumConstants { partials: count, factor }, bindings)
+    }
+}
