@@ -143,7 +143,7 @@ fn ball(sizes: &[usize]) -> Vec<u8> {
     let inside = |mut i: usize| {
         let mut square = 0.0;
         for axis in (0..sizes.len()).rev() {
-            let centre = if axis == 0 { 0.45 } else { 0.5 + 0.04 * axis as f64 };
+            let centre = if axis == 0 { 0.45 } else { 0.52 };
             square += ((i % sizes[axis]) as f64 + 0.5 - centre * n).powi(2);
             i /= sizes[axis];
         }
@@ -190,7 +190,7 @@ impl Kernels {
             ("NY", y),
             ("NZ", z),
             ("BUOYANCY", 10.0 / z),
-            ("SOURCE_RADIUS", 0.08 * z),
+            ("SOURCE_RADIUS", 0.1 * z),
             // the lowest cell at least
             ("SOURCE_HEIGHT", (0.06 * z).max(1.0)),
         ];

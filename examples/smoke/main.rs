@@ -49,7 +49,7 @@ struct Args {
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..))]
     every: u32,
     /// The residual that will do for the pressure, relative to the divergence.
-    #[arg(long, default_value_t = 1e-5)]
+    #[arg(long, default_value_t = 5e-5)]
     tolerance: f64,
     /// Conjugate gradients with the preconditioner of that name, `cg` without. Default: the last one.
     #[arg(long, value_name = "NAME", default_value = CHOICES[CHOICES.len() - 1].name,

@@ -30,7 +30,7 @@ impl Pictures {
     /// A frame: in two dimensions the cells, in three what is seen along the second axis.
     pub fn add(&mut self, grid: &Grid, density: &[f32]) {
         let n = grid.sizes()[0];
-        let (depth, absorption) = if grid.sizes().len() == 2 { (1, 2.0) } else { (n, 8.0 / n as f32) };
+        let (depth, absorption) = if grid.sizes().len() == 2 { (1, 2.0) } else { (n, 16.0 / n as f32) };
         let pixel = |row: usize, column: usize| {
             let mut smoke = 0.0;
             let mut behind = 0;
