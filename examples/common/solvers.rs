@@ -4,12 +4,14 @@ use gradus::krylov::{Cg, CgOptions, Preconditioner};
 use gradus::poisson::{Grid, Laplacian, Multigrid, MultigridOptions};
 use gradus::{Gpu, Result, Tensor};
 
+type Boxed = Option<Box<dyn Preconditioner>>;
+
 /// Conjugate gradients with a preconditioner, or without.
 pub struct Choice {
     pub name: &'static str,
     /// [`CgOptions::check_every`]: what comes too late costs an application of the preconditioner.
     check_every: u32,
-    preconditioner: fn(&Gpu, &Grid) -> Result<Option<Box<dyn Preconditioner>>>,
+    preconditioner: fn(&Gpu, &Grid) -> Result<Boxed>,
 }
 
 pub const CHOICES: [Choice; 2] = [
@@ -21,7 +23,7 @@ pub const CHOICES: [Choice; 2] = [
     },
 ];
 
-fn boxed(preconditioner: Result<impl Preconditioner + 'static>) -> Result<Option<Box<dyn Preconditioner>>> {
+fn boxed(preconditioner: Result<impl Preconditioner + 'static>) -> Result<Boxed> {
     Ok(Some(Box::new(preconditioner?)))
 }
 

@@ -5,8 +5,9 @@
 //! ```
 //!
 //! A table a scene and size: iterations, the time of a solution after one that does not count, with nothing set up in
-//! it, and ‖b - A x‖ / ‖b‖ in f64, of b's part in the range of A where A is singular. The plot is of the norm
-//! that iterations update. `--json` prints a line a solution instead:
+//! it, and ‖b - A x‖ / ‖b‖ in f64, of b's part in the range of A where A is singular. Where x is much larger than b, its
+//! rounding to f32 makes more of that than the tolerance: the column beside it is `Report::rounding`, in the same unit. The
+//! plot is of the norm that iterations update. `--json` prints a line a solution instead:
 //!
 //! ```text
 //! {"iterations":70,"relative_residual":9.7e-7,"scene":"sphere","seconds":0.019,"size":[32,32,32],"solver":"cg","status":"converged"}
@@ -131,11 +132,15 @@ async fn run(args: &Args) -> Result<()> {
                     100.0 * fluid as f64 / size.iter().product::<usize>() as f64,
                     problem.grid.len()
                 )?;
-                writeln!(out, "{:20} {:>10} {:>10} {:>14} {:>10}  status", "solver", "iterations", "seconds", "ms/iteration", "residual")?;
+                writeln!(
+                    out,
+                    "{:20} {:>10} {:>10} {:>14} {:>10} {:>10}  status",
+                    "solver", "iterations", "seconds", "ms/iteration", "residual", "rounding"
+                )?;
             }
             let mut curves = Vec::new();
             for choice in CHOICES.iter().filter(|choice| chosen(choice.name, &args.solver)) {
-                let Solution { iterations, seconds, relative_residual, status, history } = problem.solve(choice, args).await?;
+                let Solution { iterations, seconds, relative_residual, rounding, status, history } = problem.solve(choice, args).await?;
                 let status = words(status);
                 if args.json {
                     let line = json!({
@@ -145,7 +150,11 @@ async fn run(args: &Args) -> Result<()> {
                     writeln!(out, "{line}")?;
                 } else {
                     let each = 1e3 * seconds / f64::from(iterations.max(1));
-                    writeln!(out, "{:20} {iterations:10} {seconds:10.4} {each:14.3} {relative_residual:10.2e}  {status}", choice.name)?;
+                    writeln!(
+                        out,
+                        "{:20} {iterations:10} {seconds:10.4} {each:14.3} {relative_residual:10.2e} {rounding:10.2e}  {status}",
+                        choice.name
+                    )?;
                 }
                 curves.push((choice.name, history));
             }
@@ -177,6 +186,8 @@ struct Solution {
     iterations: u32,
     seconds: f64,
     relative_residual: f64,
+    /// What rounding x to f32 adds to it.
+    rounding: f64,
     status: Status,
     /// Relative, of the norm that iterations update.
     history: Vec<f64>,
@@ -227,6 +238,7 @@ impl<'a> Problem<'a> {
             iterations: report.iterations,
             seconds: times[times.len() / 2].as_secs_f64(),
             relative_residual: relative(residual),
+            rounding: relative(report.rounding),
             status: report.status,
             history: report.history.into_iter().map(relative).collect(),
         })
