@@ -105,7 +105,8 @@ async fn many(gpu: &Gpu, algorithm: &dyn Algorithm, repeats: usize) -> Result<(R
     Ok((row(optimizer.recording(), &copy, total, step_time, copy_time), [ratio(flat), ratio(matrix)]))
 }
 
-fn copy_of(gpu: &Gpu, elements: usize) -> Result<Recording, gradus::Error> {
+/// A copy of as many elements, of numbers that are not 0.
+pub fn copy_of(gpu: &Gpu, elements: usize) -> Result<Recording, gradus::Error> {
     let (x, y) = (noise(gpu, &[&[elements]], 4)?, Tensor::zeros(gpu, &[elements], DType::F32)?);
     let mut recording = Recording::new();
     vector::copy(gpu, &mut recording, &x[0], &y)?;

@@ -2,8 +2,8 @@
 //! twin's.
 
 use gradus::krylov::{
-    Cg, CgOptions, Csr, Diagonal, EigenOptions, LanczosOptions, LinearOperator, PowerOptions, Preconditioner, Which, eigenpairs, lanczos,
-    power_iteration,
+    Cg, CgOptions, Csr, Diagonal, EigenOptions, LanczosOptions, LinearOperator, PowerOptions, Preconditioner, Richardson,
+    RichardsonOptions, Which, eigenpairs, lanczos, power_iteration,
 };
 use gradus::reference::random::rademacher;
 use gradus::reference::{krylov as twin, vector as blas};
@@ -26,6 +26,7 @@ pub fn run(report: &mut Report) {
     report.case("krylov/cg", |gpu| LENGTHS.into_iter().map(|n| cg(gpu, n, false)).collect());
     report.case("krylov/cg preconditioned", |gpu| LENGTHS.into_iter().map(|n| cg(gpu, n, true)).collect());
     report.case("krylov/cg zero", |gpu| LENGTHS.into_iter().map(|n| cg_of_zero(gpu, n)).collect());
+    report.case("krylov/richardson", |gpu| LENGTHS.into_iter().map(|n| richardson(gpu, n)).collect());
     report.case("krylov/lanczos", |gpu| LENGTHS.into_iter().map(|n| lanczos_steps(gpu, n)).collect());
     report.case("krylov/lanczos orthogonality", orthogonality);
     report.case("krylov/lanczos blocks", blocks);
@@ -173,6 +174,23 @@ fn cg(gpu: &Gpu, n: usize, preconditioned: bool) -> Result<Entry> {
     for snapshot in &report.snapshots {
         error = worse(error, of_norm(&read(gpu, &snapshot.x)?, &solve(snapshot.iteration as usize).x));
     }
+    Ok(Entry::new(&[n], DType::F32, error, BOUND))
+}
+
+/// Of x and what was recorded of each iteration, with the eigenvalues of `I - M A` between -3/4 and 3/4.
+fn richardson(gpu: &Gpu, n: usize) -> Result<Entry> {
+    const ITERATIONS: u32 = 9;
+    let matrix = Sparse::line(n);
+    let (b, start) = (noise(1, n), noise(2, n));
+    let (right, x) = (upload(gpu, &b)?, upload(gpu, &start)?);
+    let damped = Diagonal::new(gpu, &upload(gpu, &vec![0.25; n])?)?;
+    let options = RichardsonOptions { relative_tolerance: 0.0, max_iterations: ITERATIONS, ..Default::default() };
+    let report = block_on(Richardson::new(&matrix.operator(gpu)?, &damped, &right, &x, &options)?.solve())?;
+    let precondition = |r: &[f64]| r.iter().map(|r| 0.25 * r).collect();
+    let (expected, history) = twin::richardson(|x| matrix.apply(x), precondition, &wide(&b), &wide(&start), 0.0, ITERATIONS as usize);
+    let error: f64 = if report.history.len() == history.len() { of_norm(&read(gpu, &x)?, &expected) } else { f64::INFINITY };
+    let scale = blas::max_magnitude(&history);
+    let error = report.history.iter().zip(&history).map(|(found, expected)| (found - expected).abs() / scale).fold(error, worse);
     Ok(Entry::new(&[n], DType::F32, error, BOUND))
 }
 

@@ -1,7 +1,7 @@
-//! The flagged Laplacian and its null space, on cells of which some are solid and some air.
+//! The flagged Laplacian, its null space and preconditioners, on cells of which some are solid and some air.
 
 use gradus::krylov::LinearOperator;
-use gradus::poisson::{Grid, Laplacian};
+use gradus::poisson::{Grid, IncompletePoisson, Jacobi, Laplacian};
 use gradus::reference::poisson::Cells;
 use gradus::{DType, Gpu, Recording, Result, Tensor};
 use pollster::block_on;
@@ -18,6 +18,8 @@ const SIZES: [&[usize]; 5] = [&[1, 3], &[16, 20], &[33, 47], &[8, 12, 16], &[21,
 pub fn run(report: &mut Report) {
     report.case("poisson/laplacian", |gpu| SIZES.into_iter().map(|sizes| product(gpu, sizes)).collect());
     report.case("poisson/sum", |gpu| SIZES.into_iter().map(|sizes| dot(gpu, sizes)).collect());
+    report.case("poisson/jacobi", |gpu| SIZES.into_iter().map(|sizes| jacobi(gpu, sizes)).collect());
+    report.case("poisson/incomplete_poisson", |gpu| SIZES.into_iter().map(|sizes| incomplete_poisson(gpu, sizes)).collect());
     report.case("poisson/project", |gpu| SIZES.into_iter().map(|sizes| project(gpu, sizes)).collect());
 }
 
@@ -57,6 +59,31 @@ fn dot(gpu: &Gpu, sizes: &[usize]) -> Result<Entry> {
     let expected_dot: f64 = x.iter().zip(&expected).map(|(&x, y)| f64::from(x) * y).sum();
     let error = of_norm(&block_on(dot.read(gpu))?, &[expected_dot]);
     Ok(Entry::new(sizes, DType::F32, worse(error, of_norm(&block_on(y.read(gpu))?, &expected)), BOUND))
+}
+
+fn jacobi(gpu: &Gpu, sizes: &[usize]) -> Result<Entry> {
+    let flags = flags(sizes.iter().product());
+    let operator = Jacobi::new(gpu, &Grid::new(sizes)?.with_flags(&flags)?)?;
+    preconditioner(gpu, sizes, &flags, &operator, |cells, r| cells.jacobi(r))
+}
+
+fn incomplete_poisson(gpu: &Gpu, sizes: &[usize]) -> Result<Entry> {
+    let flags = flags(sizes.iter().product());
+    let operator = IncompletePoisson::new(gpu, &Grid::new(sizes)?.with_flags(&flags)?)?;
+    preconditioner(gpu, sizes, &flags, &operator, |cells, r| cells.incomplete_poisson(r))
+}
+
+fn preconditioner(
+    gpu: &Gpu,
+    sizes: &[usize],
+    flags: &[u8],
+    operator: &dyn LinearOperator,
+    twin: impl Fn(&Cells, &[f64]) -> Vec<f64>,
+) -> Result<Entry> {
+    let z = Tensor::zeros(gpu, &[flags.len()], DType::F32)?;
+    let (r, _) = run_on(gpu, flags.len(), |recording, r| operator.record(recording, r, &z))?;
+    let expected = twin(&Cells { sizes, flags, open: &vec![[false; 2]; sizes.len()] }, &wide(&r));
+    Ok(Entry::new(sizes, DType::F32, of_norm(&block_on(z.read(gpu))?, &expected), BOUND))
 }
 
 fn project(gpu: &Gpu, sizes: &[usize]) -> Result<Entry> {

@@ -1,4 +1,4 @@
-// Where a solution by conjugate gradients stands, plain or flexible.
+// Where a solution stands, by conjugate gradients, plain or flexible, or by a stationary iteration.
 struct CgState {
     // of flexible ones: what the next four directions are multiplied by
     gamma: vec4<f32>,
@@ -25,4 +25,7 @@ struct CgState {
     lost: u32,
     refreshed: f32,
     moved: f32,
+    // of stationary iterations: the smallest ‖r‖ so far, and how many iterations ago it was
+    best: f32,
+    since: u32,
 }

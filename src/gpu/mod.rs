@@ -20,7 +20,7 @@ pub use dtype::{DType, Element};
 pub(crate) use kernel::{BindingLayout, Generated, Kernel, KernelSource};
 pub use measure::measure;
 #[cfg(test)]
-pub(crate) use readback::WAITS;
+pub(crate) use readback::{COUNTS, Counts};
 pub(crate) use readback::{Reader, read as read_all};
 pub use recording::{Access, BindingInfo, DispatchInfo, Recording};
 pub(crate) use recording::{Bind, binding_alignment};
@@ -234,6 +234,8 @@ impl Gpu {
         for recording in recordings {
             recording.encode(&mut encoder);
         }
+        #[cfg(test)]
+        readback::count(|counts| counts.submissions += 1);
         self.queue().submit([encoder.finish()])
     }
 

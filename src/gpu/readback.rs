@@ -118,6 +118,11 @@ fn view(staging: &wgpu::Buffer) -> Result<wgpu::BufferView> {
 
 /// Submits `encoder`, and has `staging` mapped after it.
 fn map(gpu: &Gpu, staging: &wgpu::Buffer, encoder: wgpu::CommandEncoder) -> Result<Mapping> {
+    #[cfg(test)]
+    count(|counts| {
+        counts.maps += 1;
+        counts.submissions += 1;
+    });
     let (sender, receiver) = oneshot_channel();
     let (submission, error) = gpu.scoped(&[wgpu::ErrorFilter::Validation], || {
         let submission = gpu.queue().submit([encoder.finish()]);
@@ -134,10 +139,25 @@ fn map(gpu: &Gpu, staging: &wgpu::Buffer, encoder: wgpu::CommandEncoder) -> Resu
     Ok(Mapping(receiver))
 }
 
+/// How often this thread has waited for the device, mapped a buffer, and submitted.
+#[cfg(test)]
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Counts {
+    pub waits: u32,
+    pub maps: u32,
+    pub submissions: u32,
+}
+
 #[cfg(test)]
 thread_local! {
-    /// How often this thread has waited for the device.
-    pub(crate) static WAITS: std::cell::Cell<u32> = const { std::cell::Cell::new(0) };
+    pub(crate) static COUNTS: std::cell::Cell<Counts> = const { std::cell::Cell::new(Counts { waits: 0, maps: 0, submissions: 0 }) };
+}
+
+#[cfg(test)]
+pub(crate) fn count(change: impl FnOnce(&mut Counts)) {
+    let mut counts = COUNTS.get();
+    change(&mut counts);
+    COUNTS.set(counts);
 }
 
 /// Drives the callbacks of `submission` from a thread of its own.
@@ -146,7 +166,7 @@ pub(crate) fn wait_in_background(gpu: &Gpu, submission: wgpu::SubmissionIndex, a
     let device = gpu.device().clone();
     let wait = move || {
         #[cfg(test)]
-        WAITS.set(WAITS.get() + 1);
+        count(|counts| counts.waits += 1);
         // an error means that the device is lost, which the callbacks hear as well
         let _ = device.poll(wgpu::PollType::Wait { submission_index: Some(submission), timeout: None });
         after();

@@ -4,7 +4,7 @@
 //! - Operators: [`Dense`], [`Csr`], [`Diagonal`], [`FromFn`] over a caller's own kernels, and [`Sum`],
 //!   [`Scaled`] and [`Shifted`] of others.
 //! - [`Cg`]: linear systems, preconditioned by a symmetric [`Preconditioner`]; [`FlexibleCg`]: by any, which
-//!   may be a network.
+//!   may be a network; [`Richardson`]: by a preconditioner alone.
 //! - [`lanczos`]: the spectrum, by full reorthogonalisation; [`eigenpairs`]: a few of its ends, with
 //!   residuals; [`power_iteration`]: the eigenvalue of greatest magnitude.
 //!
@@ -21,6 +21,7 @@ pub(crate) mod operator;
 mod operators;
 mod power;
 mod preconditioner;
+mod richardson;
 mod solution;
 mod tridiagonal;
 
@@ -33,5 +34,6 @@ pub use operator::LinearOperator;
 pub use operators::{Dense, Diagonal, FromFn, Scaled, Shifted, Sum};
 pub use power::{PowerIteration, PowerOptions, power_iteration};
 pub use preconditioner::Preconditioner;
+pub use richardson::{Richardson, RichardsonOptions};
 pub use solution::{Report, Snapshot, Status};
 pub use tridiagonal::Ritz;

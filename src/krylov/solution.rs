@@ -1,4 +1,4 @@
-//! What plain and flexible conjugate gradients have in common: how a solution begins, is submitted, and ends.
+//! What the solvers of linear systems have in common: how a solution begins, is submitted, and ends.
 
 use std::collections::VecDeque;
 
@@ -9,9 +9,10 @@ use crate::gpu::{Bind, Gpu, Reader, Recording, read_all};
 use crate::shaders::layout::{CgState, CheckConstants};
 use crate::{DType, Error, Result, Tensor, shaders, vector};
 
-/// How a solution ended. In all cases `x` holds the last iterate with a meaning. As every step minimises
-/// φ(x) = ½⟨x, A x⟩ - ⟨b, x⟩ along its direction, that is the best one by φ, which is the error in the norm of A.
-/// (The norm of the residual need not fall in every iteration.)
+/// How a solution ended. In all cases `x` holds the best iterate. As every step of conjugate gradients minimises
+/// φ(x) = ½⟨x, A x⟩ - ⟨b, x⟩ along its direction, that is their last one with a meaning, the best one by φ, which is the
+/// error in the norm of A. (The norm of the residual need not fall in every iteration.) Of
+/// [`Richardson`](super::Richardson) it is the one with the smallest residual.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
     /// The iterations encoded so far have not come to an end. Not after `solve`.
@@ -28,6 +29,7 @@ pub enum Status {
     /// The residual that iterations update reached the tolerance, but b - A x did not, or rounding has more
     /// effect on it than the iterations; and rounding x is not the reason. After `solve`, restarts have not helped
     /// either: the products are less exact than f32. After `encode`, a further solution that begins at x may get on.
+    /// Of [`Richardson`](super::Richardson): the residual no longer falls.
     Stagnated,
     /// ⟨p, A p⟩ <= 0 for a direction p in the iteration after the last: the operator is not positive definite.
     NegativeCurvature,
@@ -137,7 +139,7 @@ pub(super) struct System<'a> {
     caller_x: Tensor,
     pub over: Blocks,
     /// Copies of both, in the range of the operator.
-    b: Tensor,
+    pub b: Tensor,
     pub x: Tensor,
     pub r: Tensor,
     /// The preconditioned residual; the residual itself where there is no preconditioner.
@@ -359,7 +361,7 @@ pub(super) struct Solver {
     start: Recording,
     pub cycle: Cycle,
     /// After the last iteration.
-    finish: Recording,
+    pub finish: Recording,
     /// ‖b - A x‖ anew, and what rounding x does to it, to nothing but a report.
     check: Recording,
     /// To the caller's x.
@@ -475,7 +477,7 @@ impl Solver {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gpu::WAITS;
+    use crate::gpu::COUNTS;
     use crate::krylov::{Cg, CgOptions, Diagonal, FlexibleCg, FlexibleCgOptions};
 
     /// Of the thread that polls a solution; others may.
@@ -491,6 +493,6 @@ mod tests {
         let mut flexible = FlexibleCg::new(&operator, None, &diagonal, &second, &FlexibleCgOptions::default()).unwrap();
         let reports = [pollster::block_on(cg.solve()).unwrap(), pollster::block_on(flexible.solve()).unwrap()];
         assert!(reports.iter().all(|report| report.status == Status::Converged && report.iterations > 10), "{reports:?}");
-        assert_eq!(WAITS.get(), 0);
+        assert_eq!(COUNTS.get().waits, 0);
     }
 }

@@ -132,3 +132,51 @@ pub(super) fn code(grid: &Grid, i: usize) -> u16 {
         Cell::Solid => code,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gpu::{COUNTS, Counts};
+    use crate::krylov::{Cg, CgOptions, FlexibleCg, FlexibleCgOptions, Report, Status};
+    use crate::{DType, reference};
+
+    /// What this thread, which polls the solution, did since then.
+    fn since(before: Counts) -> Counts {
+        let now = COUNTS.get();
+        Counts { waits: now.waits - before.waits, maps: now.maps - before.maps, submissions: now.submissions - before.submissions }
+    }
+
+    /// A submission for loading, one for the start, one for each batch, one ahead, one for the end, one for the report and
+    /// one for storing; each but three is mapped. Nothing waits, and what is encoded is neither submitted nor mapped.
+    #[test]
+    fn solving_waits_for_nothing() {
+        let gpu = pollster::block_on(Gpu::headless()).expect("an adapter; see with-vulkan");
+        let n = 64;
+        let laplacian = Laplacian::new(&gpu, &Grid::new(&[n; 3]).unwrap().with_open(&[[true, false]; 3]).unwrap()).unwrap();
+        let b = Tensor::from_slice(&gpu, &[n; 3], &reference::random::uniform(1, 0, n * n * n)).unwrap();
+        let [first, second] = [(); 2].map(|()| Tensor::zeros(&gpu, &[n; 3], DType::F32).unwrap());
+        let options = CgOptions { relative_tolerance: 1e-2, ..Default::default() };
+        let mut cg = Cg::new(&laplacian, None, &b, &first, &options).unwrap();
+        let flexible_options = FlexibleCgOptions { relative_tolerance: 1e-2, check_every: 16, ..Default::default() };
+        let mut flexible = FlexibleCg::new(&laplacian, None, &b, &second, &flexible_options).unwrap();
+
+        let before = COUNTS.get();
+        let mut encoder = gpu.device().create_command_encoder(&Default::default());
+        cg.encode(&mut encoder, 2);
+        flexible.encode(&mut encoder, 2);
+        drop(encoder);
+        assert_eq!(since(before), Counts { waits: 0, maps: 0, submissions: 0 });
+
+        let check = |solution: &mut dyn FnMut() -> Report| {
+            let before = COUNTS.get();
+            let report = solution();
+            let counts = since(before);
+            assert_eq!(report.status, Status::Converged);
+            assert!(report.iterations > 32, "{}", report.iterations);
+            assert_eq!((counts.waits, counts.submissions), (0, counts.maps + 3));
+            assert!(counts.maps <= report.iterations.div_ceil(16) + 4, "{counts:?} for {}", report.iterations);
+        };
+        check(&mut || pollster::block_on(cg.solve()).unwrap());
+        check(&mut || pollster::block_on(flexible.solve()).unwrap());
+    }
+}

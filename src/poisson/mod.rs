@@ -1,12 +1,17 @@
-//! The Poisson equation on cells that are fluid, solid or air: [`Grid`] says which, [`Laplacian`] is the operator.
+//! The Poisson equation on cells that are fluid, solid or air: [`Grid`] says which, [`Laplacian`] is the operator;
+//! [`Jacobi`], [`IncompletePoisson`] and [`Multigrid`] are preconditioners for it.
 
 mod grid;
 mod hierarchy;
+mod incomplete_poisson;
+mod jacobi;
 mod laplacian;
 mod multigrid;
 mod null_space;
 mod vectors;
 
 pub use grid::{Cell, Grid};
+pub use incomplete_poisson::IncompletePoisson;
+pub use jacobi::Jacobi;
 pub use laplacian::Laplacian;
 pub use multigrid::{Multigrid, MultigridOptions};

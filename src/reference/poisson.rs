@@ -1,4 +1,4 @@
-//! The flagged Laplacian.
+//! The flagged Laplacian, and preconditioners.
 
 /// Cells that are fluid (0), solid (1) or air (2), in two or three dimensions, the slowest axis first.
 #[derive(Clone, Debug)]
@@ -54,6 +54,30 @@ impl Cells<'_> {
             terms.sum()
         };
         (0..self.flags.len()).map(|i| if self.flags[i] == 0 { row(i) } else { 0.0 }).collect()
+    }
+
+    /// The diagonal of A: of each fluid cell the number of neighbours that are not solid, 0 of others.
+    #[must_use]
+    pub fn diagonal(&self) -> Vec<f64> {
+        let count = |i: usize| self.neighbours(i).iter().filter(|(flag, _)| *flag != 1).count() as f64;
+        (0..self.flags.len()).map(|i| if self.flags[i] == 0 { count(i) } else { 0.0 }).collect()
+    }
+
+    /// `D⁻¹ r`, 0 where the diagonal is.
+    #[must_use]
+    pub fn jacobi(&self, r: &[f64]) -> Vec<f64> {
+        r.iter().zip(self.diagonal()).map(|(r, d)| if d == 0.0 { 0.0 } else { r / d }).collect()
+    }
+
+    /// `K Kᵀ r` with `K = I - L D⁻¹`, of the strict lower part and the diagonal of A, 0 where the diagonal is (Ament,
+    /// Knittel, Weiskopf and Straßer, PDP 2010).
+    #[must_use]
+    pub fn incomplete_poisson(&self, r: &[f64]) -> Vec<f64> {
+        let d = self.diagonal();
+        let fluid = |i: usize| self.neighbours(i).into_iter().filter_map(|(flag, j)| if flag == 0 { j } else { None });
+        let all = |row: &dyn Fn(usize) -> f64| -> Vec<f64> { (0..r.len()).map(|i| if d[i] == 0.0 { 0.0 } else { row(i) }).collect() };
+        let y = all(&|i| r[i] + fluid(i).filter(|&j| j > i).map(|j| r[j]).sum::<f64>() / d[i]);
+        all(&|i| y[i] + fluid(i).filter(|&j| j < i).map(|j| y[j] / d[j]).sum::<f64>())
     }
 
     /// The connected components of fluid that touch no air, on each of which A is singular: the constants.

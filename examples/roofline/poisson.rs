@@ -1,0 +1,82 @@
+//! The kernels of a Poisson solver against a copy kernel that moves as many bytes.
+
+use gradus::krylov::{Cg, CgOptions, LinearOperator};
+use gradus::poisson::{Grid, IncompletePoisson, Jacobi, Laplacian};
+use gradus::{Gpu, Recording, Tensor};
+
+use super::steps::copy_of;
+use super::{Arguments, in_turn, noise};
+
+const SIZES: [&[usize]; 2] = [&[128, 128, 128], &[1024, 1024]];
+
+pub async fn run(gpu: &Gpu, arguments: &Arguments) -> Result<(), gradus::Error> {
+    let mut printed = arguments.json;
+    for sizes in SIZES {
+        for (name, recording, _owner) in cases(gpu, sizes)? {
+            if !name.contains(&arguments.filter) {
+                continue;
+            }
+            let cells: usize = sizes.iter().product();
+            let copy = copy_of(gpu, cells)?;
+            let [time, copy_time] = in_turn(gpu, [&recording, &copy], arguments.repeats).await?;
+            let speed = recording.bytes() as f64 / time.as_secs_f64();
+            let ratio = speed / (copy.bytes() as f64 / copy_time.as_secs_f64());
+            let (bytes, seconds) = (recording.bytes() as f64 / cells as f64, time.as_secs_f64());
+            if arguments.json {
+                let line = serde_json::json!({
+                    "kernel": name,
+                    "elements": cells,
+                    "bytes_per_element": bytes,
+                    "seconds": seconds,
+                    "copy_ratio": ratio,
+                });
+                println!("{line}");
+                continue;
+            }
+            if !std::mem::replace(&mut printed, true) {
+                println!("\n{:34} {:>10} {:>12} {:>10} {:>10}", "kernel", "bytes/cell", "seconds", "GB/s", "copy_ratio");
+            }
+            println!("{name:34} {bytes:10.1} {seconds:12.6} {:10.2} {ratio:10.3}", speed / 1e9);
+        }
+    }
+    Ok(())
+}
+
+/// A name, what to measure, and what has to live as long.
+type Case = (String, Recording, Option<Cg>);
+
+fn cases(gpu: &Gpu, sizes: &[usize]) -> Result<Vec<Case>, gradus::Error> {
+    let open = Grid::new(sizes)?.with_open(&vec![[true, false]; sizes.len()])?;
+    let closed = Grid::new(sizes)?;
+    // in buffers of their own, where kernels take them as they are
+    let tensor = |seed| -> Result<Tensor, gradus::Error> { Ok(noise(gpu, &[sizes], seed)?.remove(0)) };
+    let shape = sizes.iter().map(usize::to_string).collect::<Vec<_>>().join("x");
+    let mut all = Vec::new();
+    let products: [(&str, Box<dyn LinearOperator>); 3] = [
+        ("laplacian", Box::new(Laplacian::new(gpu, &open)?)),
+        ("jacobi", Box::new(Jacobi::new(gpu, &open)?)),
+        ("incomplete-poisson", Box::new(IncompletePoisson::new(gpu, &open)?)),
+    ];
+    for (name, operator) in &products {
+        let (x, y, mut recording) = (tensor(3)?, tensor(4)?, Recording::new());
+        operator.record(&mut recording, &x, &y)?;
+        all.push((format!("{name}/{shape}"), recording, None));
+    }
+    let (x, mut recording) = (tensor(3)?, Recording::new());
+    Laplacian::new(gpu, &closed)?.record_project(&mut recording, &x)?;
+    all.push((format!("project/{shape}"), recording, None));
+    for (name, preconditioner) in [("cg-iteration", None), ("cg-incomplete-poisson-iteration", Some(&*products[2].1))] {
+        let (b, x) = (tensor(3)?, tensor(4)?);
+        let laplacian = Laplacian::new(gpu, &open)?;
+        // which does not come to an end, however often an iteration is measured
+        let options = CgOptions { relative_tolerance: 0.0, max_iterations: 2000, ..Default::default() };
+        let preconditioner = preconditioner.map(|operator| operator as &dyn LinearOperator);
+        let owned = preconditioner.as_ref().map(|operator| operator as &dyn gradus::krylov::Preconditioner);
+        let cg = Cg::new(&laplacian, owned, &b, &x, &options)?;
+        let mut encoder = gpu.device().create_command_encoder(&Default::default());
+        cg.encode(&mut encoder, 1);
+        gpu.queue().submit([encoder.finish()]);
+        all.push((format!("{name}/{shape}"), cg.iteration().clone(), Some(cg)));
+    }
+    Ok(all)
+}
