@@ -1,7 +1,7 @@
 //! The solvers of Poisson equations that examples offer by name.
 
 use gradus::krylov::{Cg, CgOptions, Preconditioner};
-use gradus::poisson::{Grid, Laplacian, Multigrid, MultigridOptions};
+use gradus::poisson::{Grid, IncompletePoisson, Jacobi, Laplacian, Multigrid, MultigridOptions};
 use gradus::{Gpu, Result, Tensor};
 
 type Boxed = Option<Box<dyn Preconditioner>>;
@@ -14,8 +14,10 @@ pub struct Choice {
     preconditioner: fn(&Gpu, &Grid) -> Result<Boxed>,
 }
 
-pub const CHOICES: [Choice; 2] = [
+pub const CHOICES: [Choice; 4] = [
     Choice { name: "cg", check_every: 16, preconditioner: |_, _| Ok(None) },
+    Choice { name: "jacobi", check_every: 16, preconditioner: |gpu, grid| boxed(Jacobi::new(gpu, grid)) },
+    Choice { name: "incomplete-poisson", check_every: 16, preconditioner: |gpu, grid| boxed(IncompletePoisson::new(gpu, grid)) },
     Choice {
         name: "multigrid",
         check_every: 2,

@@ -51,8 +51,8 @@ struct Args {
     /// The residual that will do for the pressure, relative to the divergence.
     #[arg(long, default_value_t = 5e-5)]
     tolerance: f64,
-    /// Conjugate gradients with the preconditioner of that name, `cg` without. Default: the last one.
-    #[arg(long, value_name = "NAME", default_value = CHOICES[CHOICES.len() - 1].name,
+    /// Conjugate gradients with the preconditioner of that name, `cg` without.
+    #[arg(long, value_name = "NAME", default_value = "multigrid",
           value_parser = PossibleValuesParser::new(CHOICES.iter().map(|choice| choice.name)))]
     solver: String,
     /// Begin to solve at the pressure of the step before.
