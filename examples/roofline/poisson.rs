@@ -1,7 +1,7 @@
 //! The kernels of a Poisson solver against a copy kernel that moves as many bytes.
 
 use gradus::krylov::{Cg, CgOptions, LinearOperator};
-use gradus::poisson::{Grid, IncompletePoisson, Jacobi, Laplacian};
+use gradus::poisson::{Grid, IncompletePoisson, Jacobi, Laplacian, Multigrid, MultigridOptions};
 use gradus::{Gpu, Recording, Tensor};
 
 use super::steps::copy_of;
@@ -52,10 +52,11 @@ fn cases(gpu: &Gpu, sizes: &[usize]) -> Result<Vec<Case>, gradus::Error> {
     let tensor = |seed| -> Result<Tensor, gradus::Error> { Ok(noise(gpu, &[sizes], seed)?.remove(0)) };
     let shape = sizes.iter().map(usize::to_string).collect::<Vec<_>>().join("x");
     let mut all = Vec::new();
-    let products: [(&str, Box<dyn LinearOperator>); 3] = [
+    let products: [(&str, Box<dyn LinearOperator>); 4] = [
         ("laplacian", Box::new(Laplacian::new(gpu, &open)?)),
         ("jacobi", Box::new(Jacobi::new(gpu, &open)?)),
         ("incomplete-poisson", Box::new(IncompletePoisson::new(gpu, &open)?)),
+        ("v-cycle", Box::new(Multigrid::new(gpu, &open, &MultigridOptions::default())?)),
     ];
     for (name, operator) in &products {
         let (x, y, mut recording) = (tensor(3)?, tensor(4)?, Recording::new());
@@ -65,7 +66,12 @@ fn cases(gpu: &Gpu, sizes: &[usize]) -> Result<Vec<Case>, gradus::Error> {
     let (x, mut recording) = (tensor(3)?, Recording::new());
     Laplacian::new(gpu, &closed)?.record_project(&mut recording, &x)?;
     all.push((format!("project/{shape}"), recording, None));
-    for (name, preconditioner) in [("cg-iteration", None), ("cg-incomplete-poisson-iteration", Some(&*products[2].1))] {
+    let preconditioners = [
+        ("cg-iteration", None),
+        ("cg-incomplete-poisson-iteration", Some(&*products[2].1)),
+        ("cg-multigrid-iteration", Some(&*products[3].1)),
+    ];
+    for (name, preconditioner) in preconditioners {
         let (b, x) = (tensor(3)?, tensor(4)?);
         let laplacian = Laplacian::new(gpu, &open)?;
         // which does not come to an end, however often an iteration is measured

@@ -1,7 +1,8 @@
 //! The flagged Laplacian, its null space and preconditioners, on cells of which some are solid and some air.
 
 use gradus::krylov::LinearOperator;
-use gradus::poisson::{Grid, IncompletePoisson, Jacobi, Laplacian};
+use gradus::poisson::{Grid, IncompletePoisson, Jacobi, Laplacian, Multigrid, MultigridOptions};
+use gradus::reference::multigrid;
 use gradus::reference::poisson::Cells;
 use gradus::{DType, Gpu, Recording, Result, Tensor};
 use pollster::block_on;
@@ -11,6 +12,8 @@ use super::{Entry, Report};
 
 /// Of a sum of seven terms, of a mean of thousands.
 const BOUND: f64 = 1e-6;
+/// Of a few dozen sweeps.
+const CYCLE_BOUND: f64 = 5e-6;
 
 /// In phase with cells of four and out of it, and more than a workgroup.
 const SIZES: [&[usize]; 5] = [&[1, 3], &[16, 20], &[33, 47], &[8, 12, 16], &[21, 30, 31]];
@@ -20,6 +23,7 @@ pub fn run(report: &mut Report) {
     report.case("poisson/sum", |gpu| SIZES.into_iter().map(|sizes| dot(gpu, sizes)).collect());
     report.case("poisson/jacobi", |gpu| SIZES.into_iter().map(|sizes| jacobi(gpu, sizes)).collect());
     report.case("poisson/incomplete_poisson", |gpu| SIZES.into_iter().map(|sizes| incomplete_poisson(gpu, sizes)).collect());
+    report.case("poisson/multigrid", |gpu| SIZES.into_iter().map(|sizes| cycle(gpu, sizes)).collect());
     report.case("poisson/project", |gpu| SIZES.into_iter().map(|sizes| project(gpu, sizes)).collect());
 }
 
@@ -84,6 +88,24 @@ fn preconditioner(
     let (r, _) = run_on(gpu, flags.len(), |recording, r| operator.record(recording, r, &z))?;
     let expected = twin(&Cells { sizes, flags, open: &vec![[false; 2]; sizes.len()] }, &wide(&r));
     Ok(Entry::new(sizes, DType::F32, of_norm(&block_on(z.read(gpu))?, &expected), BOUND))
+}
+
+/// With r in the range of the Laplacian, in which z is compared.
+fn cycle(gpu: &Gpu, sizes: &[usize]) -> Result<Entry> {
+    let flags = flags(sizes.iter().product());
+    let cells = Cells { sizes, flags: &flags, open: &vec![[false; 2]; sizes.len()] };
+    let operator = Multigrid::new(gpu, &Grid::new(sizes)?.with_flags(&flags)?, &MultigridOptions { finest_sweeps: 2, coarse_sweeps: 2 })?;
+    let r: Vec<f32> = cells.project(&wide(&noise(8, flags.len()))).into_iter().map(|r| r as f32).collect();
+    let (b, z, dot) = (Tensor::from_slice(gpu, sizes, &r)?, Tensor::zeros(gpu, sizes, DType::F32)?, Tensor::zeros(gpu, &[1], DType::F32)?);
+    let mut recording = Recording::new();
+    operator.record_dot(&mut recording, &b, &z, &dot)?;
+    gpu.submit([&recording]);
+    let expected = cells.project(&multigrid::Multigrid::new(&cells, 2, 2).apply(&wide(&r)));
+    let expected_dot: f64 = r.iter().zip(&expected).map(|(&r, z)| f64::from(r) * z).sum();
+    let found = cells.project(&wide(&block_on(z.read(gpu))?));
+    let found: Vec<f32> = found.into_iter().map(|z| z as f32).collect();
+    let error = worse(of_norm(&found, &expected), of_norm(&block_on(dot.read(gpu))?, &[expected_dot]));
+    Ok(Entry::new(sizes, DType::F32, error, CYCLE_BOUND))
 }
 
 fn project(gpu: &Gpu, sizes: &[usize]) -> Result<Entry> {

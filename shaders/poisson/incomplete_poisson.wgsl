@@ -7,6 +7,7 @@
 // which is 13 values of r and 4 codes in three dimensions. Codes as in shaders/poisson/laplacian.wgsl; z is 0 where d is.
 // Workgroups and cells of four elements: shared/blocks.wgsl. Deterministic. Bytes an element: 8 and 2 for the code.
 
+#import shared/gate
 #import shared/blocks
 
 // from row to row and from plane to plane, in elements
@@ -89,6 +90,9 @@ fn scaled(i: u32, distance: i32) -> vec4<f32> {
 
 @compute @workgroup_size(256)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    if is_over() {
+        return;
+    }
     let own = own_cells(constants, group.x, lane);
     for (var i = own.x; i < own.y; i += 8u) {
         let code = codes_of(i32(i));

@@ -2,6 +2,7 @@
 // hold; 0 where it is 0. Workgroups and cells of four elements: shared/blocks.wgsl. Deterministic. Bytes an element: 8
 // and 2 for the code.
 
+#import shared/gate
 #import shared/blocks
 
 @group(0) @binding(1) var<storage, read> r: array<vec4<f32>>;
@@ -11,6 +12,9 @@
 
 @compute @workgroup_size(256)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    if is_over() {
+        return;
+    }
     let own = own_cells(constants, group.x, lane);
     for (var i = own.x; i < own.y; i += 8u) {
         let words = codes[i];

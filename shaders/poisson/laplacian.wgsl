@@ -3,6 +3,7 @@
 //
 // Workgroups and cells of four elements: shared/blocks.wgsl. Deterministic. Bytes an element: 8 and 2 for the code.
 
+#import shared/gate
 #import shared/blocks
 #import shared/stencil
 #ifdef DOT
@@ -20,6 +21,9 @@ fn four(i: u32) -> vec4<f32> {
 
 @compute @workgroup_size(256)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    if is_over() {
+        return;
+    }
     let c = constants;
     let own = own_cells(c, group.x, lane);
     var sum = vec4(0.0);

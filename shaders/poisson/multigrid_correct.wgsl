@@ -5,6 +5,7 @@
 // Workgroups of 8 by 8, an invocation for two cells along x, of which it relaxes one. Deterministic. Bytes a cell: 12, FINE 2
 // for the code, else 2 for the code and 16 for the weights; and 4 for each coarse cell.
 
+#import shared/gate
 #import shared/multigrid_tiles
 #import shared/prolongation
 
@@ -43,6 +44,9 @@ fn main(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_id) lane: vec3<u32>,
 ) {
+    if is_over() {
+        return;
+    }
     let l = constants.level;
     let tiles = tiles_of(l, 2u);
     for (var tile = group.x; tile < tiles.z; tile += groups.x) {

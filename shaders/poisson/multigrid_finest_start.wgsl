@@ -5,6 +5,7 @@
 // Workgroups and cells of four elements: shared/blocks.wgsl; rows: shared/stencil.wgsl. Deterministic. Bytes a cell: 8 and 2
 // for the code.
 
+#import shared/gate
 #import shared/blocks
 #import shared/stencil
 
@@ -19,6 +20,9 @@ fn four(i: u32) -> vec4<f32> {
 
 @compute @workgroup_size(256)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    if is_over() {
+        return;
+    }
     let c = constants;
     let own = own_cells(c, group.x, lane);
     for (var i = own.x; i < own.y; i += 8u) {

@@ -4,6 +4,7 @@
 // Workgroups of 8 by 8, an invocation for a coarse cell. Deterministic. Bytes a cell: FINE 8 and 2 for the code, else 8 and
 // 16 for the weights; and 4 for each coarse cell.
 
+#import shared/gate
 #import shared/multigrid_tiles
 #import shared/restriction
 
@@ -33,6 +34,9 @@ fn main(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_id) lane: vec3<u32>,
 ) {
+    if is_over() {
+        return;
+    }
     let c = constants.coarse;
     let tiles = tiles_of(c, 1u);
     for (var tile = group.x; tile < tiles.z; tile += groups.x) {

@@ -4,6 +4,7 @@
 //
 // Workgroups of 8 by 8, an invocation for two cells along x. Deterministic. Bytes a cell: 8 and 16 for the weights.
 
+#import shared/gate
 #import shared/multigrid_tiles
 
 struct StartConstants {
@@ -29,6 +30,9 @@ fn main(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_id) lane: vec3<u32>,
 ) {
+    if is_over() {
+        return;
+    }
     let l = constants.level;
     let tiles = tiles_of(l, 2u);
     for (var tile = group.x; tile < tiles.z; tile += groups.x) {

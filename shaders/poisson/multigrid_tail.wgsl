@@ -4,6 +4,7 @@
 //
 // Deterministic. Bytes a cell of the first level: 8, and the codes and weights of all of them from the cache.
 
+#import shared/gate
 #import shared/multigrid
 #import shared/restriction
 #import shared/prolongation
@@ -83,6 +84,9 @@ fn correct(l: Level, c: Level, lane: u32) {
 
 @compute @workgroup_size(256)
 fn main(@builtin(local_invocation_index) lane: u32) {
+    if is_over() {
+        return;
+    }
     let count = constants.levels;
     let first = levels[0];
     for (var i = lane; i < cells_of(first); i += 256u) {

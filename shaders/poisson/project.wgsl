@@ -4,6 +4,7 @@
 //
 // Workgroups and cells of four elements: shared/blocks.wgsl. Deterministic. Bytes an element: MEAN 5, TAKE 9.
 
+#import shared/gate
 #import shared/blocks
 #ifdef MEAN
 #import shared/block_sums
@@ -26,6 +27,9 @@ fn labels_of(i: u32) -> vec4<u32> {
 
 @compute @workgroup_size(256)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    if is_over() {
+        return;
+    }
     let c = constants;
     let own = own_cells(c, group.x, lane);
 #ifdef MEAN

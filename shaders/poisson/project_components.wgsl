@@ -3,6 +3,8 @@
 // sums of its component's segments, in order, divides, and subtracts. Workgroups of 64. Deterministic.
 // Bytes an element of the lists: SUMS 8, TAKE 12.
 
+#import shared/gate
+
 #permute SUMS | TAKE
 
 struct ComponentConstants {
@@ -35,6 +37,9 @@ struct Segment {
 
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
+    if is_over() {
+        return;
+    }
     for (var k = id.x; k < constants.count; k += groups.x * 64u) {
         let segment = segments[k];
         var sum = 0.0;

@@ -1,14 +1,16 @@
-// Where a solution stands, by conjugate gradients, plain or flexible, or by a stationary iteration.
+// Where a solution stands, by conjugate gradients, plain or flexible, or by a stationary iteration. Its first word is the
+// gate of the iterations (shared/gate.wgsl).
 struct CgState {
-    // of flexible ones: what the next four directions are multiplied by
-    gamma: vec4<f32>,
     // 0: running; 1: converged; 2: iteration limit; 3: truncated; 4: negative curvature; 5: the
     // preconditioner is indefinite; 6: something is not finite; 7: stagnated
     status: u32,
     iteration: u32,
-    // ‖r‖, where it is small enough, and ‖b - A x‖ as computed anew for a report, with what rounding x does to it
+    // ‖r‖, and where it is small enough
     residual: f32,
     threshold: f32,
+    // of flexible ones: what the next four directions are multiplied by
+    gamma: vec4<f32>,
+    // ‖b - A x‖ as computed anew for a report, with what rounding x does to it
     true_residual: f32,
     rounding: f32,
     // ½⟨x, A x⟩ - ⟨b, x⟩

@@ -118,7 +118,7 @@ impl HessianFree {
         expect_within("decay", options.decay, "0 to 1", (0.0..=1.0).contains(&options.decay))?;
         let samples = options.preconditioner_samples;
         expect_within("preconditioner_samples", samples as f64, "0, or 2 to 2^24", samples == 0 || (2..=1 << 24).contains(&samples))?;
-        let gpu = curvature.gpu();
+        let gpu = LinearOperator::gpu(&curvature);
         let descent = Descent::new(&curvature, parameters)?;
         let damping = Tensor::zeros(gpu, &[1], DType::F32)?;
         let jacobi = match samples {
@@ -150,7 +150,7 @@ impl HessianFree {
     /// # Errors
     /// [`Error::OutOfMemory`] or [`Error::DeviceLost`].
     pub async fn step(&mut self) -> Result<StepReport> {
-        let gpu = self.curvature.gpu().clone();
+        let gpu = LinearOperator::gpu(&self.curvature).clone();
         let before = self.descent.begin().await?;
         let mut report = StepReport {
             loss_before: before.loss,
@@ -232,7 +232,7 @@ impl HessianFree {
 
     /// Goes back to where the step began, and forgets the solution.
     fn reject(&mut self, report: StepReport) -> Result<StepReport> {
-        let gpu = self.curvature.gpu();
+        let gpu = LinearOperator::gpu(&self.curvature);
         self.descent.restore();
         let mut forget = Recording::new();
         vector::fill(gpu, &mut forget, 0.0, &self.descent.solution)?;

@@ -14,7 +14,7 @@ mod tensor;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 pub use dtype::{DType, Element};
 pub(crate) use kernel::{BindingLayout, Generated, Kernel, KernelSource};
@@ -121,6 +121,7 @@ struct Inner {
     limits: wgpu::Limits,
     options: GpuOptions,
     kernels: Mutex<HashMap<kernel::Key, Kernel>>,
+    open_gate: OnceLock<wgpu::Buffer>,
 }
 
 impl Gpu {
@@ -157,7 +158,14 @@ impl Gpu {
         match failure {
             Some(error) => Err(error),
             None => Ok(Self {
-                inner: Arc::new(Inner { device: device.clone(), queue: queue.clone(), limits, options, kernels: Mutex::default() }),
+                inner: Arc::new(Inner {
+                    device: device.clone(),
+                    queue: queue.clone(),
+                    limits,
+                    options,
+                    kernels: Mutex::default(),
+                    open_gate: OnceLock::new(),
+                }),
             }),
         }
     }
@@ -295,6 +303,17 @@ impl Gpu {
         // compiled outside the lock; should two threads make the same one, either serves
         let kernel = Kernel::new(self, &key, generated)?;
         Ok(kernels().entry(key).or_insert(kernel).clone())
+    }
+
+    /// A word that is 0, for dispatches that no solver's state stops.
+    pub(crate) fn open_gate(&self) -> Result<wgpu::Buffer> {
+        match self.inner.open_gate.get() {
+            Some(gate) => Ok(gate.clone()),
+            None => {
+                let gate = self.buffer("gradus.open_gate", 4, wgpu::BufferUsages::STORAGE)?;
+                Ok(self.inner.open_gate.get_or_init(|| gate).clone())
+            }
+        }
     }
 
     /// Runs `make` and returns the first error of the kinds in `filters`, if wgpu knows it at once

@@ -16,6 +16,7 @@ use crate::{Error, Result};
 #[derive(Clone, Default)]
 pub struct Recording {
     dispatches: Vec<Dispatch>,
+    gate: Option<wgpu::Buffer>,
 }
 
 #[derive(Clone)]
@@ -129,6 +130,11 @@ impl Recording {
         Self::default()
     }
 
+    /// An empty recording, of which kernels that import `shared/gate` do nothing while the first word of `gate` is not 0.
+    pub(crate) fn gated_by(gate: &wgpu::Buffer) -> Self {
+        Self { gate: Some(gate.clone()), ..Self::default() }
+    }
+
     /// Appends the dispatches of another.
     pub fn extend(&mut self, other: Recording) {
         self.dispatches.extend(other.dispatches);
@@ -139,8 +145,10 @@ impl Recording {
         let failed = |reason: String| Error::Pipeline { kernel: kernel.label().to_owned(), reason };
         let mut entries = Vec::with_capacity(bindings.len());
         let mut infos = Vec::with_capacity(bindings.len());
+        let gate = self.gate.as_ref().map_or_else(|| gpu.open_gate(), |gate| Ok(gate.clone()))?;
+        let gate = Bind { visited: 0, ..Bind::whole("gate", &gate) };
         for layout in kernel.bindings() {
-            let Some(bind) = bindings.iter().find(|bind| bind.name == layout.name) else {
+            let Some(bind) = bindings.iter().chain([&gate]).find(|bind| bind.name == layout.name) else {
                 return Err(failed(format!("`{}` is not bound", layout.name)));
             };
             let limit = gpu.limits().max_storage_buffer_binding_size;

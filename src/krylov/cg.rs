@@ -6,7 +6,7 @@ use super::preconditioner::Preconditioner;
 use super::solution::{Cycle, Limits, Report, Solver, System, Taken};
 use crate::gpu::Recording;
 use crate::shaders::layout::CgConstants;
-use crate::{DType, Error, Result, Tensor, shaders, vector};
+use crate::{DType, Error, Result, Tensor, shaders};
 
 /// The ratio of the iterations of two snapshots.
 const SNAPSHOT_RATIO: f64 = 1.3;
@@ -116,13 +116,10 @@ impl Cg {
 
         // after r: z, the scalars, and the next direction
         let finish = |recording: &mut Recording, start: bool| -> Result<()> {
-            system.precondition(recording)?;
+            system.precondition(recording, Some(&rho))?;
             let mut defines = Vec::new();
             defines.extend(start.then_some("START"));
-            if system.is_preconditioned() {
-                vector::dot(gpu, recording, &system.r, &system.z, &rho)?;
-                defines.push("PRECONDITIONED");
-            }
+            defines.extend(system.is_preconditioned().then_some("PRECONDITIONED"));
             let constants = options.constants(system.partials());
             let more = [("schedule", &padded), ("preconditioned", &rho)];
             system.scalars(recording, &shaders::krylov::CG_SCALARS, &defines, &constants, &more)?;
@@ -137,7 +134,7 @@ impl Cg {
         system.begin(&mut start)?;
         finish(&mut start, true)?;
 
-        let mut iterate = Recording::new();
+        let mut iterate = Recording::gated_by(system.state.buffer());
         operator.record_dot(&mut iterate, &p, q, &system.quadratic)?;
         let vectors = [("q", q), ("r", &system.r), ("p", &p), ("x", &system.x)];
         let others = [("state", system.state.buffer()), ("curvature", system.quadratic.buffer())];

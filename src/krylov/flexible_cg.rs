@@ -126,9 +126,9 @@ impl FlexibleCg {
 
         // the newest direction takes the place of the oldest
         let iteration = |oldest: usize| -> Result<Recording> {
-            let mut recording = Recording::new();
+            let mut recording = Recording::gated_by(system.state.buffer());
             let (q, image) = (&directions[oldest], &images[oldest]);
-            system.precondition(&mut recording)?;
+            system.precondition(&mut recording, None)?;
             if system.is_preconditioned() {
                 // which may say anything
                 operator.record_project(&mut recording, &system.z)?;

@@ -97,8 +97,8 @@ impl Richardson {
         let mut start = Recording::new();
         evaluate(&mut start, &["START"])?;
 
-        let mut iterate = Recording::new();
-        system.precondition(&mut iterate)?;
+        let mut iterate = Recording::gated_by(system.state.buffer());
+        system.precondition(&mut iterate, None)?;
         let vectors = [("x", &system.x), ("best", &best), ("z", &system.z)];
         system.over.record(&mut iterate, &shaders::krylov::RICHARDSON_STEP, &["STEP"], &vectors, &others)?;
         evaluate(&mut iterate, &[])?;

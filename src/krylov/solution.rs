@@ -205,14 +205,13 @@ impl<'a> System<'a> {
     }
 
     /// Appends `z = M r`, with r in the range of the operator: M may magnify what rounding has left outside, and r is
-    /// not rid of it by further steps.
-    pub fn precondition(&self, recording: &mut Recording) -> Result<()> {
-        match self.preconditioner {
-            Some(preconditioner) => {
-                self.operator.record_project(recording, &self.r)?;
-                preconditioner.record(recording, &self.r, &self.z)
-            }
-            None => Ok(()),
+    /// not rid of it by further steps. With `dot`, also ⟨r, z⟩.
+    pub fn precondition(&self, recording: &mut Recording, dot: Option<&Tensor>) -> Result<()> {
+        let Some(preconditioner) = self.preconditioner else { return Ok(()) };
+        self.operator.record_project(recording, &self.r)?;
+        match dot {
+            None => preconditioner.record(recording, &self.r, &self.z),
+            Some(dot) => preconditioner.record_dot(recording, &self.r, &self.z, dot),
         }
     }
 

@@ -316,3 +316,36 @@ impl<'a> Cycle<'a> {
         self.recording.dispatch_with(gpu, &kernel, 1, &constants, bindings)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::DType;
+    use crate::poisson::{Jacobi, Laplacian};
+
+    /// What is recorded for an iteration does nothing once the solver's state says so.
+    #[test]
+    fn a_closed_gate_stops_products_and_cycles() {
+        let gpu = pollster::block_on(Gpu::headless()).expect("an adapter; see with-vulkan");
+        for sizes in [&[20, 20][..], &[40, 41]] {
+            let grid = Grid::new(sizes).unwrap();
+            let n = grid.len();
+            let cycle = Multigrid::new(&gpu, &grid, &MultigridOptions::default()).unwrap();
+            let (laplacian, jacobi) = (Laplacian::new(&gpu, &grid).unwrap(), Jacobi::new(&gpu, &grid).unwrap());
+            let operators: [&dyn LinearOperator; 3] = [&cycle, &laplacian, &jacobi];
+            let r: Vec<f32> = (0..n).map(|i| (i as f32).sin()).collect();
+            let (r, z) = (Tensor::from_slice(&gpu, &[n], &r).unwrap(), Tensor::zeros(&gpu, &[n], DType::F32).unwrap());
+            for operator in operators {
+                for closed in [1u32, 0] {
+                    let gate = gpu.buffer_with("gate", bytemuck::bytes_of(&closed), BufferUsages::STORAGE).unwrap();
+                    let mut recording = Recording::gated_by(&gate);
+                    operator.record(&mut recording, &r, &z).unwrap();
+                    z.write(&gpu, &vec![7.0f32; n]).unwrap();
+                    gpu.submit([&recording]);
+                    let untouched = pollster::block_on(z.read::<f32>(&gpu)).unwrap().iter().all(|&z| z == 7.0);
+                    assert_eq!(untouched, closed == 1);
+                }
+            }
+        }
+    }
+}
