@@ -1,0 +1,258 @@
+//! Solves Poisson equations on grids of fluid, solid and air, and compares the solvers.
+//!
+//! ```text
+//! cargo run --release --example poisson -- --size 64 --scene sphere,rubble
+//! ```
+//!
+//! A table a scene and size: iterations, the time of a solution after one that does not count, with nothing set up in
+//! it, and ‖b - A x‖ / ‖b‖ in f64, of b's part in the range of A where A is singular. Where x is much larger than b, its
+//! rounding to f32 makes more of that than the tolerance: the column beside it is `Report::rounding`, in the same unit. The
+//! plot is of the norm that iterations update. `--json` prints a line a solution instead:
+//!
+//! ```text
+//! {"iterations":70,"relative_residual":9.7e-7,"scene":"sphere","seconds":0.019,"size":[32,32,32],"solver":"cg","status":"converged"}
+//! ```
+//!
+//! A residual that is not a number is `null`.
+
+mod plot;
+#[path = "../common/scenes.rs"]
+mod scenes;
+#[path = "../common/solvers.rs"]
+mod solvers;
+
+use std::error::Error;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+use clap::builder::PossibleValuesParser;
+use gradus::krylov::Status;
+use gradus::poisson::{Cell, Grid};
+use gradus::reference::poisson::Cells;
+use gradus::{DType, Gpu, Tensor};
+use serde_json::json;
+use wgpu::PollType;
+
+use plot::Panel;
+use scenes::{Rhs, Scene};
+use solvers::{CHOICES, Choice};
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+/// Solve Poisson equations, and compare the solvers.
+#[derive(Parser)]
+struct Args {
+    /// Cells an axis: one number, or several such as 33x47x90, the slowest axis, which is up, first.
+    #[arg(long, value_name = "SIZE", value_delimiter = ',', value_parser = parse_size, default_value = "64")]
+    size: Vec<Size>,
+    /// The dimensions, if the size is one number.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(2..=3))]
+    dim: u8,
+    /// Which grids.
+    #[arg(long, value_name = "NAME", value_delimiter = ',', default_value = "all", value_parser = PossibleValuesParser::new(Scene::ALL.map(Scene::name).into_iter().chain(["all"])))]
+    scene: Vec<String>,
+    /// Which solvers: conjugate gradients with the preconditioner of that name, `cg` without.
+    #[arg(long, value_name = "NAME", value_delimiter = ',', default_value = "all",
+          value_parser = PossibleValuesParser::new(CHOICES.iter().map(|choice| choice.name).chain(["all"])))]
+    solver: Vec<String>,
+    /// The residual that will do, relative to the right-hand side.
+    #[arg(long, default_value_t = 1e-6)]
+    tolerance: f64,
+    /// The most iterations.
+    #[arg(long, default_value_t = 10_000)]
+    max_iterations: u32,
+    /// The right-hand side.
+    #[arg(long, value_enum, default_value = "noise")]
+    rhs: Rhs,
+    /// Of the right-hand side and of what is random in the scenes.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Solutions of which the median time counts.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    repeat: u32,
+    /// Where to write the plot of residuals, a PNG.
+    #[arg(long, value_name = "FILE")]
+    plot: Option<PathBuf>,
+    /// A line of JSON for each solution instead of tables.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone)]
+struct Size(Vec<usize>);
+
+fn parse_size(text: &str) -> std::result::Result<Size, String> {
+    let sizes = text.split('x').map(|size| size.parse().ok().filter(|&size| size > 0)).collect::<Option<Vec<usize>>>();
+    let sizes = sizes.filter(|sizes| sizes.len() <= 3);
+    sizes.map(Size).ok_or_else(|| "one to three positive numbers with an x between them were expected".into())
+}
+
+fn main() -> ExitCode {
+    match pollster::block_on(run(&Args::parse())) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(args: &Args) -> Result<()> {
+    // before the solutions, so that a path that cannot be is known at once
+    if let Some(path) = &args.plot {
+        if path.extension().is_none_or(|extension| extension != "png") {
+            return Err(format!("{}: the picture is a PNG, and the name must end in .png", path.display()).into());
+        }
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+        }
+    }
+    let chosen = |name: &str, names: &[String]| names.iter().any(|chosen| chosen == name || chosen == "all");
+    let gpu = Gpu::headless().await?;
+    // println would panic if nobody reads any more
+    let mut out = std::io::stdout();
+    if !args.json {
+        let info = gpu.device().adapter_info();
+        writeln!(out, "{} ({:?}, {})", info.name, info.backend, info.driver_info)?;
+    }
+    let mut panels = Vec::new();
+    for scene in Scene::ALL.into_iter().filter(|scene| chosen(scene.name(), &args.scene)) {
+        for Size(size) in &args.size {
+            let size = if size.len() == 1 { vec![size[0]; args.dim.into()] } else { size.clone() };
+            let problem = Problem::new(&gpu, scene, &size, args)?;
+            let title = format!("{}, {}", scene.name(), size.iter().map(usize::to_string).collect::<Vec<_>>().join("x"));
+            if !args.json {
+                let fluid = problem.grid.cells().iter().filter(|&&cell| cell == Cell::Fluid).count();
+                writeln!(
+                    out,
+                    "\n{title}: {:.1} % of {} cells are fluid",
+                    100.0 * fluid as f64 / size.iter().product::<usize>() as f64,
+                    problem.grid.len()
+                )?;
+                writeln!(
+                    out,
+                    "{:20} {:>10} {:>10} {:>14} {:>10} {:>10}  status",
+                    "solver", "iterations", "seconds", "ms/iteration", "residual", "rounding"
+                )?;
+            }
+            let mut curves = Vec::new();
+            for choice in CHOICES.iter().filter(|choice| chosen(choice.name, &args.solver)) {
+                let Solution { iterations, seconds, relative_residual, rounding, status, history } = problem.solve(choice, args).await?;
+                let status = words(status);
+                if args.json {
+                    let line = json!({
+                        "scene": scene.name(), "size": size, "solver": choice.name, "iterations": iterations, "seconds": seconds,
+                        "relative_residual": relative_residual, "status": status,
+                    });
+                    writeln!(out, "{line}")?;
+                } else {
+                    let each = 1e3 * seconds / f64::from(iterations.max(1));
+                    writeln!(
+                        out,
+                        "{:20} {iterations:10} {seconds:10.4} {each:14.3} {relative_residual:10.2e} {rounding:10.2e}  {status}",
+                        choice.name
+                    )?;
+                }
+                curves.push((choice.name, history));
+            }
+            panels.push(Panel { title, curves });
+        }
+    }
+    if let Some(path) = &args.plot {
+        plot::plot(path, &panels).map_err(|error| format!("{}: {error}", path.display()))?;
+        if !args.json {
+            writeln!(out, "\nwrote {}", path.display())?;
+        }
+    }
+    Ok(())
+}
+
+/// A system on the device.
+struct Problem<'a> {
+    gpu: &'a Gpu,
+    grid: Grid,
+    flags: Vec<u8>,
+    open: Vec<[bool; 2]>,
+    b: Tensor,
+    x: Tensor,
+    /// In the range of the operator.
+    projected: Vec<f64>,
+}
+
+struct Solution {
+    iterations: u32,
+    seconds: f64,
+    relative_residual: f64,
+    /// What rounding x to f32 adds to it.
+    rounding: f64,
+    status: Status,
+    /// Relative, of the norm that iterations update.
+    history: Vec<f64>,
+}
+
+impl<'a> Problem<'a> {
+    fn new(gpu: &'a Gpu, scene: Scene, sizes: &[usize], args: &Args) -> Result<Self> {
+        let grid = scene.grid(sizes, args.seed)?;
+        let values = args.rhs.values(&grid, args.seed);
+        let b = Tensor::from_slice(gpu, sizes, &values)?;
+        let x = Tensor::zeros(gpu, sizes, DType::F32)?;
+        let flags: Vec<u8> = grid.cells().iter().map(|&cell| cell as u8).collect();
+        let mut problem = Self { gpu, grid, flags, open: scene.open(sizes.len()), b, x, projected: Vec::new() };
+        problem.projected = problem.cells().project(&values.into_iter().map(f64::from).collect::<Vec<_>>());
+        Ok(problem)
+    }
+
+    fn cells(&self) -> Cells<'_> {
+        Cells { sizes: self.grid.sizes(), flags: &self.flags, open: &self.open }
+    }
+
+    async fn solve(&self, choice: &Choice, args: &Args) -> Result<Solution> {
+        let mut cg = choice.cg(self.gpu, &self.grid, &self.b, &self.x, args.tolerance, args.max_iterations)?;
+        let zeros = vec![0f32; self.x.len()];
+        let mut times: Vec<Duration> = Vec::new();
+        // drivers compile in the first, which does not count
+        let report = loop {
+            self.x.write(self.gpu, &zeros)?;
+            self.gpu.queue().submit([]);
+            self.gpu.device().poll(PollType::wait_indefinitely())?;
+            let start = Instant::now();
+            let report = cg.solve().await?;
+            times.push(start.elapsed());
+            if times.len() > args.repeat as usize {
+                break report;
+            }
+        };
+        let times = &mut times[1..];
+        times.sort_unstable();
+        let x: Vec<f32> = self.x.read(self.gpu).await?;
+        let product = self.cells().apply(&x.into_iter().map(f64::from).collect::<Vec<_>>());
+        let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>().sqrt();
+        let of_b = norm(&mut self.projected.iter().copied());
+        let residual = norm(&mut self.projected.iter().zip(&product).map(|(b, q)| b - q));
+        // nothing is left of nothing
+        let relative = |norm: f64| if norm == 0.0 { 0.0 } else { norm / of_b };
+        Ok(Solution {
+            iterations: report.iterations,
+            seconds: times[times.len() / 2].as_secs_f64(),
+            relative_residual: relative(residual),
+            rounding: relative(report.rounding),
+            status: report.status,
+            history: report.history.into_iter().map(relative).collect(),
+        })
+    }
+}
+
+/// `IterationLimit` is "iteration limit".
+fn words(status: Status) -> String {
+    let mut words = String::new();
+    for letter in format!("{status:?}").chars() {
+        if letter.is_uppercase() && !words.is_empty() {
+            words.push(' ');
+        }
+        words.extend(letter.to_lowercase());
+    }
+    words
+}
