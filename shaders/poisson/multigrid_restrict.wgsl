@@ -1,13 +1,18 @@
-// The right-hand side of the next level, from a coarser one that has had its sweeps: B = Pᵀ (b - A x). The residual is
-// computed where it is needed, and never stored.
+// The right-hand side of the next level, B = Pᵀ (b - A x), after the sweeps of a level. COMPUTED: the residual is computed
+// where it is needed, six (in three dimensions sixteen) times in eight (sixty-four) cells, which on small levels takes less time
+// than a dispatch. STORED: it was computed before, by multigrid_sweep.wgsl or multigrid_finest_sweep.wgsl.
 //
-// Workgroups of 8 by 8, an invocation for a coarse cell. Deterministic. Bytes a cell: 8, 2 for the code and 16 for the weights;
-// and 4 for each coarse cell.
+// Workgroups of 8 by 8, an invocation for a coarse cell. Deterministic. Bytes a cell: COMPUTED 8 and 16 for the weights, STORED
+// 4; and 2 for the code, and 4 for each coarse cell.
 
 #import shared/gate
-#import shared/multigrid_rows
 #import shared/multigrid_tiles
 #import shared/restriction
+#ifdef COMPUTED
+#import shared/multigrid_rows
+#endif
+
+#permute COMPUTED | STORED
 
 struct RestrictConstants {
     level: Level,
@@ -15,6 +20,7 @@ struct RestrictConstants {
 }
 
 @group(0) @binding(0) var<uniform> constants: RestrictConstants;
+#ifdef COMPUTED
 @group(0) @binding(4) var<storage, read> x: array<f32>;
 @group(0) @binding(5) var<storage, read_write> b: array<f32>;
 
@@ -27,6 +33,14 @@ fn residual(l: Level, p: vec3<u32>) -> f32 {
     let i = index_of(l, p);
     return b[l.b + i] - diagonal(l, p) * x[l.x + i] + around(l, p);
 }
+#else
+@group(0) @binding(4) var<storage, read> residuals: array<f32>;
+@group(0) @binding(5) var<storage, read_write> rhs: array<f32>;
+
+fn residual(l: Level, p: vec3<u32>) -> f32 {
+    return residuals[l.x + index_of(l, p)];
+}
+#endif
 
 @compute @workgroup_size(8, 8)
 fn main(
@@ -44,6 +58,11 @@ fn main(
         if p.x >= c.nx || p.y >= c.ny {
             continue;
         }
-        b[c.b + index_of(c, p)] = restricted(constants.level, p);
+        let sum = restricted(constants.level, p);
+#ifdef COMPUTED
+        b[c.b + index_of(c, p)] = sum;
+#else
+        rhs[c.b + index_of(c, p)] = sum;
+#endif
     }
 }

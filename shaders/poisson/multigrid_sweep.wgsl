@@ -1,4 +1,5 @@
 // Half a sweep of red-black Gauss-Seidel on a coarser level: x_i = (b_i + Σ w_ij x_j) / d_i for the cells of a colour.
+// RESIDUAL: instead, their residual b_i + Σ w_ij x_j - d_i x_i.
 //
 // Workgroups of 8 by 8, an invocation for two cells along x, of which it relaxes one. Deterministic. Bytes a cell: 12 and 16
 // for the weights.
@@ -7,6 +8,8 @@
 #import shared/multigrid_rows
 #import shared/multigrid_tiles
 
+#permute - | RESIDUAL
+
 struct SweepConstants {
     level: Level,
     // 0: red; 1: black
@@ -14,7 +17,12 @@ struct SweepConstants {
 }
 
 @group(0) @binding(0) var<uniform> constants: SweepConstants;
+#ifdef RESIDUAL
+@group(0) @binding(4) var<storage, read> x: array<f32>;
+@group(0) @binding(6) var<storage, read_write> residuals: array<f32>;
+#else
 @group(0) @binding(4) var<storage, read_write> x: array<f32>;
+#endif
 @group(0) @binding(5) var<storage, read> b: array<f32>;
 
 fn value(l: Level, p: vec3<u32>) -> f32 {
@@ -40,7 +48,12 @@ fn main(
         let d = diagonal(l, p);
         if d > 0.0 {
             let i = index_of(l, p);
-            x[l.x + i] = (b[l.b + i] + around(l, p)) / d;
+            let rest = b[l.b + i] + around(l, p);
+#ifdef RESIDUAL
+            residuals[l.x + i] = rest - d * x[l.x + i];
+#else
+            x[l.x + i] = rest / d;
+#endif
         }
     }
 }

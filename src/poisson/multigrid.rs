@@ -8,12 +8,14 @@ use crate::gpu::{Bind, Gpu, KernelSource, Recording, Tensor};
 use crate::krylov::LinearOperator;
 use crate::krylov::blocks;
 use crate::krylov::operator::{expect_vector, expect_vectors};
-use crate::shaders::layout::{CorrectConstants, Level, RestrictConstants, StartConstants, SweepConstants, TailConstants};
+use crate::shaders::layout::{CorrectConstants, Level, ProlongConstants, RestrictConstants, StartConstants, SweepConstants, TailConstants};
 use crate::shaders::poisson as shaders;
 use crate::{Error, Result, vector};
 
 /// The most cells of a level that one workgroup keeps with all coarser ones.
 const TAIL: usize = 512;
+/// On levels of more cells, what a fused kernel computes several times costs more than a dispatch and what it moves.
+const SMALL: u32 = 1 << 15;
 /// On the coarsest level.
 const COARSEST_SWEEPS: u32 = 8;
 
@@ -61,6 +63,7 @@ pub struct Multigrid {
     /// Of all coarser levels down to the tail's first.
     solutions: wgpu::Buffer,
     rhs: wgpu::Buffer,
+    residuals: wgpu::Buffer,
     /// In turn with z.
     other: Tensor,
 }
@@ -123,6 +126,7 @@ impl Multigrid {
             tail_levels: upload("gradus.multigrid.levels", bytemuck::cast_slice(&tail))?,
             solutions: arena("gradus.multigrid.solutions")?,
             rhs: arena("gradus.multigrid.rhs")?,
+            residuals: arena("gradus.multigrid.residuals")?,
             other: blocks::vector(gpu, if levels.is_empty() { 0 } else { grid.len() })?,
             levels,
             tail,
@@ -141,9 +145,6 @@ impl Multigrid {
         for k in (0..self.levels.len()).rev() {
             let further = self.levels[k].sweeps - 1;
             cycle.correct(k)?;
-            if k == 0 {
-                cycle.sweep(0, BLACK, [z, &self.other], false)?;
-            }
             cycle.sweep(k, RED, [&self.other, z], dot && further == 0)?;
             cycle.sweeps(k, further, [BLACK, RED], dot)?;
         }
@@ -190,6 +191,14 @@ enum Colour {
 
 use Colour::{Black as BLACK, Red as RED};
 
+fn cells(level: &Level) -> u64 {
+    u64::from(level.nx) * u64::from(level.ny) * u64::from(level.nz)
+}
+
+fn is_small(level: &Level) -> bool {
+    cells(level) <= u64::from(SMALL)
+}
+
 /// A cycle from r to z, dispatch by dispatch.
 struct Cycle<'a> {
     multigrid: &'a Multigrid,
@@ -220,38 +229,39 @@ impl<'a> Cycle<'a> {
     /// A kernel over tiles of `over`, of which an invocation takes `wide` cells at a time.
     fn tiles<T: bytemuck::Pod>(
         &mut self,
-        source: &'static KernelSource,
+        (source, defines): (&'static KernelSource, &[&'static str]),
         k: usize,
         (over, wide): (&Level, u32),
         constants: &T,
     ) -> Result<()> {
         let m = self.multigrid;
         let gpu = m.vectors.gpu();
-        let kernel = gpu.kernel(source, &[], &[])?;
         // what a kernel visits of what all levels share
         let (level, coarse) = (m.levels[k], self.coarser(k));
-        let cells = |level: &Level| u64::from(level.nx) * u64::from(level.ny) * u64::from(level.nz);
-        let lattice = |level: &Level| u64::from(level.nx + 1) * u64::from(level.ny + 1) * u64::from(level.nz + 1);
+        let lattice = u64::from(level.nx + 1) * u64::from(level.ny + 1) * u64::from(level.nz + 1);
+        let (cells, coarse_cells) = (cells(&level), cells(&coarse));
         let part = |name, buffer, visited| Bind { visited, ..Bind::whole(name, buffer) };
-        let of_coarse = 4 * cells(&coarse);
         let bindings = match k {
             0 => vec![
                 Bind::whole("codes", &m.finest_codes),
-                Bind::tensor(gpu, "z", self.z).0,
+                Bind::tensor(gpu, "x", self.z).0,
                 Bind::tensor(gpu, "residuals", &m.other).0,
-                part("solutions", &m.solutions, of_coarse),
-                part("rhs", &m.rhs, of_coarse),
+                part("solutions", &m.solutions, 4 * coarse_cells),
+                part("rhs", &m.rhs, 4 * coarse_cells),
             ],
             _ => vec![
-                part("codes", &m.codes, 2 * cells(&level)),
-                part("weights", &m.weights, 16 * lattice(&level)),
-                part("x", &m.solutions, 4 * cells(&level)),
-                part("b", &m.rhs, 4 * cells(&level)),
+                part("codes", &m.codes, 2 * cells),
+                part("weights", &m.weights, 16 * lattice),
+                part("x", &m.solutions, 4 * cells),
+                part("b", &m.rhs, 4 * cells),
+                part("residuals", &m.residuals, 4 * cells),
+                part("rhs", &m.rhs, 4 * coarse_cells),
             ],
         };
         let tiles = u64::from(over.nx.div_ceil(8 * wide)) * u64::from(over.ny.div_ceil(8)) * u64::from(over.nz);
         // few that go on for long on a software driver, where what one costs to begin is to be spread
         let groups = tiles.min(if gpu.is_cpu() { 64 } else { 4096 }) as u32;
+        let kernel = gpu.kernel(source, defines, &[])?;
         self.recording.dispatch_with(gpu, &kernel, groups, constants, bindings)
     }
 
@@ -259,7 +269,7 @@ impl<'a> Cycle<'a> {
         let level = self.multigrid.levels[k];
         match k {
             0 => self.finest(&shaders::MULTIGRID_FINEST_START, &[], &[("r", self.r), ("z", self.z)]),
-            _ => self.tiles(&shaders::MULTIGRID_START, k, (&level, 2), &StartConstants { level }),
+            _ => self.tiles((&shaders::MULTIGRID_START, &[]), k, (&level, 2), &StartConstants { level }),
         }
     }
 
@@ -268,7 +278,7 @@ impl<'a> Cycle<'a> {
         let level = self.multigrid.levels[k];
         if k > 0 {
             let constants = SweepConstants { level, colour: u32::from(colour == BLACK), ..Default::default() };
-            return self.tiles(&shaders::MULTIGRID_SWEEP, k, (&level, 2), &constants);
+            return self.tiles((&shaders::MULTIGRID_SWEEP, &[]), k, (&level, 2), &constants);
         }
         let defines: &[&'static str] = match (colour, dot) {
             (BLACK, _) => &["BLACK"],
@@ -291,20 +301,26 @@ impl<'a> Cycle<'a> {
     fn restrict(&mut self, k: usize) -> Result<()> {
         let m = self.multigrid;
         let (level, coarse) = (m.levels[k], self.coarser(k));
-        let constants = RestrictConstants { level, coarse };
-        if k > 0 {
-            return self.tiles(&shaders::MULTIGRID_RESTRICT, k, (&coarse, 1), &constants);
+        if k == 0 {
+            let vectors = [("x", self.z), ("y", &m.other), ("r", self.r)];
+            self.finest(&shaders::MULTIGRID_FINEST_SWEEP, &["RESIDUAL"], &vectors)?;
+        } else if !is_small(&level) {
+            let constants = SweepConstants { level, ..Default::default() };
+            self.tiles((&shaders::MULTIGRID_SWEEP, &["RESIDUAL"]), k, (&level, 2), &constants)?;
         }
-        let vectors = [("x", self.z), ("y", &m.other), ("r", self.r)];
-        self.finest(&shaders::MULTIGRID_FINEST_SWEEP, &["RESIDUAL"], &vectors)?;
-        self.tiles(&shaders::MULTIGRID_FINEST_RESTRICT, 0, (&coarse, 1), &constants)
+        let define = if k > 0 && is_small(&level) { "COMPUTED" } else { "STORED" };
+        self.tiles((&shaders::MULTIGRID_RESTRICT, &[define]), k, (&coarse, 1), &RestrictConstants { level, coarse })
     }
 
-    /// Of coarser levels with black cells.
+    /// The correction and black cells; of the finest level from z to the other.
     fn correct(&mut self, k: usize) -> Result<()> {
         let (level, coarse) = (self.multigrid.levels[k], self.coarser(k));
-        let source = if k == 0 { &shaders::MULTIGRID_FINEST_CORRECT } else { &shaders::MULTIGRID_CORRECT };
-        self.tiles(source, k, (&level, 2), &CorrectConstants { level, coarse })
+        if k > 0 && is_small(&level) {
+            return self.tiles((&shaders::MULTIGRID_CORRECT, &[]), k, (&level, 2), &CorrectConstants { level, coarse });
+        }
+        let define = if k == 0 { "FINEST" } else { "COARSE" };
+        self.tiles((&shaders::MULTIGRID_PROLONG, &[define]), k, (&level, 2), &ProlongConstants { level, coarse })?;
+        self.sweep(k, BLACK, [self.z, &self.multigrid.other], false)
     }
 
     fn tail(&mut self) -> Result<()> {
