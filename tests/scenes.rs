@@ -4,7 +4,7 @@ mod common;
 
 use common::{bits, f32s, gpu, gpu_shaped_for, noise, read};
 use gradus::gpu::{Checks, Shape};
-use gradus::krylov::{Cg, CgOptions, FlexibleCg, FlexibleCgOptions, Preconditioner, Report, Status};
+use gradus::krylov::{Cg, CgOptions, FlexibleCg, FlexibleCgOptions, Preconditioner, Report, Richardson, RichardsonOptions, Status};
 use gradus::poisson::{Grid, IncompletePoisson, Jacobi, Laplacian};
 use gradus::reference::krylov::cg;
 use gradus::reference::poisson::Cells;
@@ -161,6 +161,42 @@ fn every_status_is_true() {
         }
     }
     assert!(closed > 300 && empty > 10, "{closed} closed components, {empty} scenes of nothing");
+}
+
+/// Stationary iterations need not converge, and say so; x is never worse than it was.
+#[test]
+fn stationary_iterations_say_how_far_they_came() {
+    let gpus = gpus();
+    let (mut converged, mut others) = (0, 0);
+    for (i, scene) in scenes().iter().enumerate().step_by(5) {
+        let gpu = &gpus[i % gpus.len()];
+        let (cells, n) = (scene.cells(), scene.flags.len());
+        let (b, start) = (noise(i as u64, n), noise(500 + i as u64, n));
+        let consistent = cells.project(&widen(&b));
+        let from = distance(&cells.apply(&widen(&start)), &consistent);
+        let solvers = Solvers::new(gpu, scene);
+        for (name, preconditioner) in &solvers.preconditioners {
+            let Some(preconditioner) = preconditioner else { continue };
+            let [b, x] = [&b, &start].map(|values| Tensor::from_slice(gpu, &[n], values).unwrap());
+            let options = RichardsonOptions { relative_tolerance: TOLERANCE, max_iterations: 80, check_every: 16, ..Default::default() };
+            let solver = Richardson::new(&solvers.laplacian, &**preconditioner, &b, &x, &options);
+            let report = pollster::block_on(solver.unwrap().solve()).unwrap();
+            let found = read(gpu, &x);
+            let residual = distance(&cells.apply(&found), &consistent);
+            let case = format!("scene {i}, {:?}, {name}: {:?} {} {residual} of {from}", scene.sizes, report.status, report.iterations);
+            let allowed =
+                (TOLERANCE * norm(&consistent)).max(9.0 * rounding(&cells, &found)) + 2f64.powi(-22) * norm(&widen(&noise(i as u64, n)));
+            match report.status {
+                Status::Converged => assert!(residual <= allowed, "{case}"),
+                Status::Stagnated | Status::IterationLimit => {
+                    assert!(residual > TOLERANCE * norm(&consistent) && residual <= 1.001 * from, "{case}")
+                }
+                _ => panic!("{case}"),
+            }
+            *(if report.status == Status::Converged { &mut converged } else { &mut others }) += 1;
+        }
+    }
+    assert!(converged > 20 && others > 20, "{converged} converged, {others} did not");
 }
 
 /// b of 0, or of what does not count: x is 0 where anything is solved for.
