@@ -302,14 +302,18 @@ fn bytes_of_an_iteration() {
     }
 }
 
-/// A mean of 5 bytes, and 9 to take it away, where a single component is closed; without one, 9 for what is not fluid.
+/// A mean of 5 bytes, and 9 to take it away, where a single component is closed; without one, 9 for what is not fluid, or
+/// nothing.
 #[test]
 fn bytes_of_a_projection() {
     let gpu = gpu(Checks::Unchecked);
     let x = f32s(&gpu, &[64, 64, 32]);
     let n = x.len() as u64;
-    for (open, dispatches, bytes) in [(false, 3, 14), (true, 1, 9)] {
-        let grid = Grid::new(&[64, 64, 32]).unwrap().with_open(&[[open, false], [false; 2], [false; 2]]).unwrap();
+    for (open, solid, dispatches, bytes) in [(false, 0, 3, 14), (false, 1, 3, 14), (true, 1, 1, 9), (true, 0, 0, 0)] {
+        let mut flags = vec![0; x.len()];
+        flags[1234] = solid;
+        let grid = Grid::new(&[64, 64, 32]).unwrap().with_flags(&flags).unwrap();
+        let grid = grid.with_open(&[[open, false], [false; 2], [false; 2]]).unwrap();
         let mut recording = Recording::new();
         Laplacian::new(&gpu, &grid).unwrap().record_project(&mut recording, &x).unwrap();
         assert_eq!(recording.len(), dispatches);

@@ -153,20 +153,24 @@ fn rounding_does_not_lead_astray() {
     }
 }
 
-/// A preconditioner whose inverse all but vanishes where the operator's range ends: what rounding leaves of r there is
-/// multiplied by ten thousand.
+/// A preconditioner all but the inverse, by which what rounding leaves of r outside the range is multiplied by hundreds,
+/// and comes back within it: it is not enough to project what a preconditioner returns.
 #[test]
 fn a_preconditioner_that_magnifies_the_null_space() {
     for gpu in [gpu(Checks::Unchecked), gpu_shaped_for(Shape::Gpu)] {
-        let grid = Grid::closed_box(24, 20);
+        let grid = Grid::closed_box(32, 32);
         let n = grid.n;
-        let jacobi = |i: usize| 1.0 / (4.0 + (i % 3) as f64);
-        let matrix: Vec<f32> = (0..n * n).map(|k| (1e4 / n as f64 + if k / n == k % n { jacobi(k % n) } else { 0.0 }) as f32).collect();
-        let magnifying = Dense::new(&gpu, &Tensor::from_slice(&gpu, &[n, n], &matrix).unwrap()).unwrap();
-        let b: Vec<f32> = noise(3, n).iter().enumerate().map(|(i, v)| v + (i as f32 / 77.0).cos()).collect();
+        let b: Vec<f32> = (0..n).map(|i| 1.0 + 0.3 * ((i % 32) as f32 / 10.0).cos() + 0.01 * ((i * i) as f32).sin()).collect();
         let consistent = grid.project(&wide(&b));
-        let precondition = |r: &[f64]| grid.project(&r.iter().enumerate().map(|(i, r)| jacobi(i) * r).collect::<Vec<_>>());
+        // A + a small diagonal that is not constant
+        let shifted = nalgebra::DMatrix::from_fn(n, n, |i, j| if i == j { 0.002 * (j % 3) as f64 } else { 0.0 });
+        let columns = (0..n).map(|j| grid.apply(&(0..n).map(|i| f64::from(u8::from(i == j))).collect::<Vec<_>>()));
+        let a = nalgebra::DMatrix::from_iterator(n, n, columns.flatten());
+        let inverse = (a + shifted).try_inverse().unwrap();
+        let matrix: Vec<f32> = (0..n * n).map(|k| (0.5 * (inverse[(k / n, k % n)] + inverse[(k % n, k / n)])) as f32).collect();
+        let precondition = |r: &[f64]| grid.project((&inverse * nalgebra::DVector::from_column_slice(r)).as_slice());
         let expected = reference::cg(|x| grid.apply(x), precondition, &consistent, &vec![0.0; n], 1e-6 * norm(&consistent), 0.0, 1000);
+        let magnifying = Dense::new(&gpu, &Tensor::from_slice(&gpu, &[n, n], &matrix).unwrap()).unwrap();
         let (operator, b, first, second) = (grid.operator(&gpu), upload(&gpu, &b), f32s(&gpu, &[n]), f32s(&gpu, &[n]));
         let options = CgOptions { relative_tolerance: 1e-6, ..Default::default() };
         let flexible = FlexibleCgOptions { relative_tolerance: 1e-6, ..Default::default() };
@@ -174,8 +178,7 @@ fn a_preconditioner_that_magnifies_the_null_space() {
         let fcg = pollster::block_on(FlexibleCg::new(&operator, Some(&magnifying), &b, &second, &flexible).unwrap().solve()).unwrap();
         for (report, x) in [(cg, &first), (fcg, &second)] {
             assert_eq!(report.status, Status::Converged, "{} {}", report.iterations, report.residual);
-            let iterations = expected.history.len() as f64 - 1.0;
-            assert!(f64::from(report.iterations) <= 1.0 + 1.1 * iterations, "{} for {iterations}", report.iterations);
+            assert!(report.iterations as usize <= expected.history.len() + 1, "{} of {}", report.iterations, expected.history.len());
             assert!(distance(&read(&gpu, x), &grid.project(&expected.x)) <= 1e-5 * norm(&expected.x));
         }
     }

@@ -2,8 +2,8 @@
 //! twin's.
 
 use gradus::krylov::{
-    Cg, CgOptions, Csr, Diagonal, EigenOptions, LanczosOptions, LinearOperator, PowerOptions, Preconditioner, Richardson,
-    RichardsonOptions, Which, eigenpairs, lanczos, power_iteration,
+    Cg, CgOptions, Csr, Diagonal, EigenOptions, FlexibleCg, FlexibleCgOptions, LanczosOptions, LinearOperator, PowerOptions,
+    Preconditioner, Richardson, RichardsonOptions, Which, eigenpairs, lanczos, power_iteration,
 };
 use gradus::reference::random::rademacher;
 use gradus::reference::{krylov as twin, vector as blas};
@@ -26,6 +26,7 @@ pub fn run(report: &mut Report) {
     report.case("krylov/cg", |gpu| LENGTHS.into_iter().map(|n| cg(gpu, n, false)).collect());
     report.case("krylov/cg preconditioned", |gpu| LENGTHS.into_iter().map(|n| cg(gpu, n, true)).collect());
     report.case("krylov/cg zero", |gpu| LENGTHS.into_iter().map(|n| cg_of_zero(gpu, n)).collect());
+    report.case("krylov/flexible_cg", |gpu| LENGTHS.into_iter().map(|n| flexible_cg(gpu, n)).collect());
     report.case("krylov/richardson", |gpu| LENGTHS.into_iter().map(|n| richardson(gpu, n)).collect());
     report.case("krylov/lanczos", |gpu| LENGTHS.into_iter().map(|n| lanczos_steps(gpu, n)).collect());
     report.case("krylov/lanczos orthogonality", orthogonality);
@@ -173,6 +174,32 @@ fn cg(gpu: &Gpu, n: usize, preconditioned: bool) -> Result<Entry> {
     }
     for snapshot in &report.snapshots {
         error = worse(error, of_norm(&read(gpu, &snapshot.x)?, &solve(snapshot.iteration as usize).x));
+    }
+    Ok(Entry::new(&[n], DType::F32, error, BOUND))
+}
+
+/// With three directions, and a residual computed anew after every other iteration.
+fn flexible_cg(gpu: &Gpu, n: usize) -> Result<Entry> {
+    const TOLERANCE: f64 = 1e-3;
+    let matrix = Sparse::line(n);
+    let (b, d) = (noise(1, n), matrix.diagonal());
+    let (right, x) = (upload(gpu, &b)?, Tensor::zeros(gpu, &[n], DType::F32)?);
+    let jacobi = Diagonal::inverse(gpu, &upload(gpu, &d)?)?;
+    let options = FlexibleCgOptions { relative_tolerance: TOLERANCE, truncation: 3, recompute_every: 2, ..Default::default() };
+    let solver = FlexibleCg::new(&matrix.operator(gpu)?, Some(&jacobi), &right, &x, &options)?;
+    let mut encoder = gpu.device().create_command_encoder(&Default::default());
+    solver.encode(&mut encoder, 40);
+    gpu.queue().submit([encoder.finish()]);
+    let report = block_on(solver.report())?;
+    let precondition = |r: &[f64]| r.iter().zip(&d).map(|(r, &d)| r / f64::from(d)).collect();
+    let expected = twin::flexible_cg(|x| matrix.apply(x), precondition, &wide(&b), 3, 2, TOLERANCE * blas::norm(&wide(&b)), 40);
+    let mut error = of_norm(&read(gpu, &x)?, &expected.x);
+    for (found, expected) in [(&report.history, &expected.history), (&report.objectives, &expected.objectives)] {
+        if found.len() != expected.len() {
+            error = f64::INFINITY;
+        }
+        let scale = blas::max_magnitude(expected);
+        error = found.iter().zip(expected).map(|(found, expected)| (found - expected).abs() / scale).fold(error, worse);
     }
     Ok(Entry::new(&[n], DType::F32, error, BOUND))
 }

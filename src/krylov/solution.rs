@@ -205,7 +205,8 @@ impl<'a> System<'a> {
     }
 
     /// Appends `z = M r`, with r in the range of the operator: M may magnify what rounding has left outside, and r is
-    /// not rid of it by further steps. With `dot`, also ⟨r, z⟩.
+    /// not rid of it by further steps. What z has outside only moves x along the null space, as long as it is no longer
+    /// than the rest. With `dot`, also ⟨r, z⟩.
     pub fn precondition(&self, recording: &mut Recording, dot: Option<&Tensor>) -> Result<()> {
         let Some(preconditioner) = self.preconditioner else { return Ok(()) };
         self.operator.record_project(recording, &self.r)?;

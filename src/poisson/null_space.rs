@@ -15,6 +15,8 @@ const SMALL_SEGMENT: usize = 512;
 pub(super) struct NullSpace {
     /// See shaders/poisson/project.wgsl.
     labels: wgpu::Buffer,
+    /// Whether there are cells that are not fluid.
+    gaps: bool,
     /// The cells of the largest.
     largest: usize,
     mean: Tensor,
@@ -57,7 +59,13 @@ impl NullSpace {
             }),
         };
         let labels = upload("gradus.null_space.labels", &labels)?;
-        Ok(Self { labels, largest, mean: Tensor::zeros(gpu, &[1], DType::F32)?, others })
+        let gaps = grid.cells().iter().any(|&cell| cell != Cell::Fluid);
+        Ok(Self { labels, gaps, largest, mean: Tensor::zeros(gpu, &[1], DType::F32)?, others })
+    }
+
+    /// Whether it is nothing but 0: all cells are fluid, and none is in a closed component.
+    pub fn is_empty(&self) -> bool {
+        self.largest == 0 && !self.gaps
     }
 
     /// Appends the projection of `x`, which the caller has checked.

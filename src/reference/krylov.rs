@@ -152,7 +152,7 @@ pub fn cg(
             break CgEnd::Converged;
         }
         let k = i.div_ceil(10).max(10);
-        if i > k && objectives[i] < 0.0 && (objectives[i] - objectives[i - k]) / objectives[i] < k as f64 * truncation {
+        if truncation > 0.0 && i > k && objectives[i] < 0.0 && (objectives[i] - objectives[i - k]) / objectives[i] < k as f64 * truncation {
             break CgEnd::Truncated;
         }
         if i == max_iterations {
