@@ -183,10 +183,11 @@ impl LinearOperator for Multigrid {
     }
 }
 
+/// As in shaders/poisson/multigrid_sweep.wgsl.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Colour {
-    Red,
-    Black,
+    Red = 0,
+    Black = 1,
 }
 
 use Colour::{Black as BLACK, Red as RED};
@@ -277,7 +278,7 @@ impl<'a> Cycle<'a> {
     fn sweep(&mut self, k: usize, colour: Colour, [from, to]: [&Tensor; 2], dot: bool) -> Result<()> {
         let level = self.multigrid.levels[k];
         if k > 0 {
-            let constants = SweepConstants { level, colour: u32::from(colour == BLACK), ..Default::default() };
+            let constants = SweepConstants { level, colour: colour as u32 };
             return self.tiles((&shaders::MULTIGRID_SWEEP, &[]), k, (&level, 2), &constants);
         }
         let defines: &[&'static str] = match (colour, dot) {
@@ -305,7 +306,7 @@ impl<'a> Cycle<'a> {
             let vectors = [("x", self.z), ("y", &m.other), ("r", self.r)];
             self.finest(&shaders::MULTIGRID_FINEST_SWEEP, &["RESIDUAL"], &vectors)?;
         } else if !is_small(&level) {
-            let constants = SweepConstants { level, ..Default::default() };
+            let constants = SweepConstants { level, colour: RED as u32 };
             self.tiles((&shaders::MULTIGRID_SWEEP, &["RESIDUAL"]), k, (&level, 2), &constants)?;
         }
         let define = if k > 0 && is_small(&level) { "COMPUTED" } else { "STORED" };
