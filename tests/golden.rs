@@ -13,9 +13,9 @@ use common::{gpu, pair, read, step};
 use gradus::curvature::{Curvature, Matrix};
 use gradus::gpu::Checks;
 use gradus::graph::{Graph, Op, Plan, Stage, Var};
-use gradus::krylov::{Cg, CgOptions, LinearOperator, Status};
+use gradus::krylov::{Cg, CgOptions, FlexibleCg, FlexibleCgOptions, LinearOperator, Richardson, RichardsonOptions, Status};
 use gradus::optim::{Optimizer, Param};
-use gradus::poisson::{Grid, Laplacian};
+use gradus::poisson::{Grid, Laplacian, Multigrid, MultigridOptions};
 use gradus::reference::graph::evaluate;
 use gradus::reference::poisson::Cells;
 use gradus::{DType, Gpu, Recording, Tensor};
@@ -271,14 +271,27 @@ fn poisson() {
             laplacian.record_project(&mut recording, &b).unwrap();
             gpu.submit([&recording]);
             near(&read(&gpu, &y), &apply, 1e-6, &format!("{path}: product"));
-            // in f32 the residual of one case cannot be less than 1.8e-6 of b
-            let mut cg = Cg::new(&laplacian, None, &b, &x, &CgOptions { relative_tolerance: 3e-6, ..Default::default() }).unwrap();
-            let report = pollster::block_on(cg.solve()).unwrap();
-            assert_eq!(report.status, Status::Converged, "{path}: {report:?}");
-            let mut recording = Recording::new();
-            laplacian.record_project(&mut recording, &x).unwrap();
-            gpu.submit([&recording]);
-            near(&read(&gpu, &x), &solution, 1e-4, &format!("{path}: solution"));
+            let multigrid = Multigrid::new(&gpu, &grid, &MultigridOptions::default()).unwrap();
+            let thorough = Multigrid::new(&gpu, &grid, &MultigridOptions { finest_sweeps: 2, coarse_sweeps: 2 }).unwrap();
+            let options = CgOptions { relative_tolerance: 1e-6, ..Default::default() };
+            let flexible = FlexibleCgOptions { relative_tolerance: 1e-6, ..Default::default() };
+            let stationary = RichardsonOptions { relative_tolerance: 1e-6, ..Default::default() };
+            for solver in ["cg", "multigrid cg", "flexible cg", "multigrid flexible cg", "multigrid"] {
+                let what = format!("{path}: {solver}");
+                x.write(&gpu, &vec![0.0f32; flags.len()]).unwrap();
+                let report = pollster::block_on(async {
+                    match solver {
+                        "cg" => Cg::new(&laplacian, None, &b, &x, &options).unwrap().solve().await,
+                        "multigrid cg" => Cg::new(&laplacian, Some(&multigrid), &b, &x, &options).unwrap().solve().await,
+                        "flexible cg" => FlexibleCg::new(&laplacian, None, &b, &x, &flexible).unwrap().solve().await,
+                        "multigrid flexible cg" => FlexibleCg::new(&laplacian, Some(&multigrid), &b, &x, &flexible).unwrap().solve().await,
+                        _ => Richardson::new(&laplacian, &thorough, &b, &x, &stationary).unwrap().solve().await,
+                    }
+                });
+                let report = report.unwrap();
+                assert_eq!(report.status, Status::Converged, "{what}: {report:?}");
+                near(&read(&gpu, &x), &solution, 1e-4, &what);
+            }
         }
     }
 }

@@ -121,7 +121,7 @@ fn preconditioners_are_their_twins_symmetric_and_positive() {
         let buffer = f32s(gpu, &[n + 3]);
         let odd = Tensor::from_buffer(buffer.buffer(), 12, &[n], DType::F32).unwrap();
         let places = [(f32s(gpu, &[n]), f32s(gpu, &[n])), (arena[0].clone(), arena[1].clone()), (odd, f32s(gpu, &scene.sizes))];
-        for (preconditioner, twin) in preconditioners(gpu, &scene) {
+        for (preconditioner, twin) in preconditioners(gpu, scene) {
             let mut images = Vec::new();
             for (k, (r, z)) in places.iter().enumerate() {
                 // what is not fluid does not matter
@@ -335,6 +335,15 @@ fn what_is_refused() {
     let grid = Grid::new(&[2, 3]).unwrap();
     assert!(matches!(grid.clone().with_flags(&[0; 5]), Err(Error::Length { tensor, .. }) if tensor == "flags"));
     assert_eq!(option(grid.clone().with_flags(&[0, 1, 2, 3, 0, 0]).unwrap_err()), "flags[3]");
+    let on_device = |flags: &[u32]| {
+        let flags = Tensor::from_slice(&gpu, &[flags.len()], flags).unwrap();
+        pollster::block_on(grid.clone().with_flags_on(&gpu, &flags))
+    };
+    assert_eq!(on_device(&[0, 1, 2, 2, 0, 0]).unwrap(), grid.clone().with_flags(&[0, 1, 2, 2, 0, 0]).unwrap());
+    assert!(matches!(on_device(&[0; 5]), Err(Error::Length { tensor, .. }) if tensor == "flags"));
+    assert_eq!(option(on_device(&[0, 1, 2, 2, 0, 259]).unwrap_err()), "flags[5]");
+    let floats = pollster::block_on(grid.clone().with_flags_on(&gpu, &f32s(&gpu, &[6])));
+    assert!(matches!(floats, Err(Error::DType { tensor, .. }) if tensor == "flags"));
     assert!(matches!(grid.clone().with_open(&[[true; 2]; 3]), Err(Error::Length { tensor, .. }) if tensor == "open"));
 
     let laplacian = Laplacian::new(&gpu, &grid).unwrap();

@@ -1,56 +1,45 @@
 //! Random scenes of all kinds: whatever a solution says of itself is true.
 
 mod common;
+#[path = "common/scenes.rs"]
+mod scenes;
+#[path = "common/systems.rs"]
+mod systems;
 
-use common::{bits, f32s, gpu, gpu_shaped_for, noise, read};
-use gradus::gpu::{Checks, Shape};
+use common::{bits, f32s, noise, read};
 use gradus::krylov::{Cg, CgOptions, FlexibleCg, FlexibleCgOptions, Preconditioner, Report, Richardson, RichardsonOptions, Status};
-use gradus::poisson::{Grid, IncompletePoisson, Jacobi, Laplacian};
+use gradus::poisson::{IncompletePoisson, Jacobi, Laplacian, Multigrid, MultigridOptions};
 use gradus::reference::krylov::cg;
 use gradus::reference::poisson::Cells;
 use gradus::reference::random::uniform;
 use gradus::{Gpu, Tensor};
+use scenes::{Scene, gpus};
+use systems::{distance, norm, wide};
 
 const SCENES: usize = 200;
 const TOLERANCE: f64 = 1e-5;
 
-struct Scene {
-    sizes: Vec<usize>,
-    flags: Vec<u8>,
-    open: Vec<[bool; 2]>,
+/// Two or three axes of 1 to 40 cells, up to 4,000 in all; mostly fluid, half solid, mostly solid, with air or without;
+/// faces of which each is open or none.
+fn any(seed: u64) -> Scene {
+    let u: Vec<f64> = uniform(seed, 1, 16).into_iter().map(f64::from).collect();
+    let axes = if u[0] < 0.5 { 2 } else { 3 };
+    let mut sizes: Vec<usize> = u[1..=axes].iter().map(|u| 1 + (40.0 * u * u) as usize).collect();
+    while sizes.iter().product::<usize>() > 4000 {
+        let longest = sizes.iter().copied().max().unwrap();
+        sizes.iter_mut().filter(|size| **size == longest).for_each(|size| *size = *size * 3 / 4);
+    }
+    let solid = [0.0, 0.1, 0.3, 0.5, 0.8][(5.0 * u[4]) as usize];
+    let air = [0.0, 0.0, 0.01, 0.2][(4.0 * u[5]) as usize];
+    let faces = if u[6] < 0.5 { 0.0 } else { 0.5 };
+    let n = sizes.iter().product();
+    let flags = uniform(seed, 2, n).into_iter().map(|u| if u < solid { 1 } else { 2 * u8::from(u < solid + air) }).collect();
+    let open = (0..axes).map(|axis| [u[7 + 2 * axis] < faces, u[8 + 2 * axis] < faces]).collect();
+    Scene { sizes, flags, open }
 }
 
-impl Scene {
-    /// Two or three axes of 1 to 40 cells, up to 4,000 in all; mostly fluid, half solid, mostly solid, with air or without;
-    /// faces of which each is open or none.
-    fn random(seed: u64) -> Self {
-        let u: Vec<f64> = uniform(seed, 1, 16).into_iter().map(f64::from).collect();
-        let axes = if u[0] < 0.5 { 2 } else { 3 };
-        let mut sizes: Vec<usize> = u[1..=axes].iter().map(|u| 1 + (40.0 * u * u) as usize).collect();
-        while sizes.iter().product::<usize>() > 4000 {
-            let longest = sizes.iter().copied().max().unwrap();
-            sizes.iter_mut().filter(|size| **size == longest).for_each(|size| *size = *size * 3 / 4);
-        }
-        let solid = [0.0, 0.1, 0.3, 0.5, 0.8][(5.0 * u[4]) as usize];
-        let air = [0.0, 0.0, 0.01, 0.2][(4.0 * u[5]) as usize];
-        let faces = if u[6] < 0.5 { 0.0 } else { 0.5 };
-        let n = sizes.iter().product();
-        let flags = uniform(seed, 2, n).into_iter().map(|u| if u < solid { 1 } else { 2 * u8::from(u < solid + air) }).collect();
-        let open = (0..axes).map(|axis| [u[7 + 2 * axis] < faces, u[8 + 2 * axis] < faces]).collect();
-        Self { sizes, flags, open }
-    }
-
-    fn all(sizes: &[usize], flag: u8, open: bool) -> Self {
-        Self { sizes: sizes.to_vec(), flags: vec![flag; sizes.iter().product()], open: vec![[open; 2]; sizes.len()] }
-    }
-
-    fn cells(&self) -> Cells<'_> {
-        Cells { sizes: &self.sizes, flags: &self.flags, open: &self.open }
-    }
-
-    fn grid(&self) -> Grid {
-        Grid::new(&self.sizes).unwrap().with_flags(&self.flags).unwrap().with_open(&self.open).unwrap()
-    }
+fn uniformly(sizes: &[usize], flag: u8, open: bool) -> Scene {
+    Scene { sizes: sizes.to_vec(), flags: vec![flag; sizes.iter().product()], open: vec![[open; 2]; sizes.len()] }
 }
 
 /// All there are: random ones, and the extremes.
@@ -58,24 +47,8 @@ fn scenes() -> Vec<Scene> {
     let extremes = [&[1, 1][..], &[1, 1, 1], &[40, 1], &[7, 9], &[3, 1, 5]];
     let extremes = extremes
         .iter()
-        .flat_map(|sizes| [(0, false), (0, true), (1, false), (2, false), (2, true)].map(|(flag, open)| Scene::all(sizes, flag, open)));
-    extremes.chain((0..SCENES as u64).map(Scene::random)).collect()
-}
-
-fn gpus() -> [Gpu; 3] {
-    [gpu(Checks::Unchecked), gpu(Checks::Checked), gpu_shaped_for(Shape::Gpu)]
-}
-
-fn widen(values: &[f32]) -> Vec<f64> {
-    values.iter().map(|&v| v.into()).collect()
-}
-
-fn distance(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| (a - b) * (a - b)).sum::<f64>().sqrt()
-}
-
-fn norm(a: &[f64]) -> f64 {
-    a.iter().map(|a| a * a).sum::<f64>().sqrt()
+        .flat_map(|sizes| [(0, false), (0, true), (1, false), (2, false), (2, true)].map(|(flag, open)| uniformly(sizes, flag, open)));
+    extremes.chain((0..SCENES as u64).map(any)).collect()
 }
 
 /// Each solver, without a preconditioner and with.
@@ -90,7 +63,10 @@ impl<'a> Solvers<'a> {
         let laplacian = Laplacian::new(gpu, &scene.grid()).unwrap();
         let jacobi: Box<dyn Preconditioner> = Box::new(Jacobi::new(gpu, &scene.grid()).unwrap());
         let incomplete: Box<dyn Preconditioner> = Box::new(IncompletePoisson::new(gpu, &scene.grid()).unwrap());
-        let preconditioners = vec![("none", None), ("jacobi", Some(jacobi)), ("incomplete poisson", Some(incomplete))];
+        let multigrid = Multigrid::new(gpu, &scene.grid(), &MultigridOptions { finest_sweeps: 2, coarse_sweeps: 2 });
+        let multigrid: Box<dyn Preconditioner> = Box::new(multigrid.unwrap());
+        let preconditioners =
+            vec![("none", None), ("jacobi", Some(jacobi)), ("incomplete poisson", Some(incomplete)), ("multigrid", Some(multigrid))];
         Self { gpu, laplacian, preconditioners }
     }
 
@@ -135,12 +111,12 @@ fn every_status_is_true() {
         let (cells, n) = (scene.cells(), scene.flags.len());
         let b: Vec<f32> = noise(i as u64, n).iter().map(|b| b + 0.5).collect();
         let start = noise(500 + i as u64, n);
-        let consistent = cells.project(&widen(&b));
+        let consistent = cells.project(&wide(&b));
         closed += cells.singular_components().len();
-        empty += usize::from(norm(&consistent) <= 1e-6 * norm(&widen(&b)));
+        empty += usize::from(norm(&consistent) <= 1e-6 * norm(&wide(&b)));
         let exact = cg(|x| cells.apply(x), |r| cells.project(r), &consistent, &vec![0.0; n], 1e-11 * norm(&consistent), 0.0, 4000);
         let exact_x = cells.project(&exact.x);
-        assert!(distance(&cells.apply(&exact_x), &consistent) <= 1e-9 * norm(&widen(&b)), "scene {i}");
+        assert!(distance(&cells.apply(&exact_x), &consistent) <= 1e-9 * norm(&wide(&b)), "scene {i}");
         for (case, report, x) in Solvers::new(gpu, scene).solve(&b, &start) {
             let case = format!("scene {i}, {:?}, {case}: {:?} {}", scene.sizes, report.status, report.iterations);
             let found = read(gpu, &x);
@@ -148,7 +124,7 @@ fn every_status_is_true() {
             let residual = distance(&cells.apply(&found), &consistent);
             let rounding = rounding(&cells, &found);
             // f32 does not know b's own projection any better
-            let unknown = 1e-6 * norm(&consistent) + 2f64.powi(-22) * norm(&widen(&b));
+            let unknown = 1e-6 * norm(&consistent) + 2f64.powi(-22) * norm(&wide(&b));
             assert!(residual <= (TOLERANCE * norm(&consistent)).max(9.0 * rounding) + unknown, "{case}: {residual} {rounding}");
             assert!(
                 (report.residual - residual).abs() <= 0.1 * residual + 2.0 * rounding + unknown,
@@ -172,8 +148,8 @@ fn stationary_iterations_say_how_far_they_came() {
         let gpu = &gpus[i % gpus.len()];
         let (cells, n) = (scene.cells(), scene.flags.len());
         let (b, start) = (noise(i as u64, n), noise(500 + i as u64, n));
-        let consistent = cells.project(&widen(&b));
-        let from = distance(&cells.apply(&widen(&start)), &consistent);
+        let consistent = cells.project(&wide(&b));
+        let from = distance(&cells.apply(&wide(&start)), &consistent);
         let solvers = Solvers::new(gpu, scene);
         for (name, preconditioner) in &solvers.preconditioners {
             let Some(preconditioner) = preconditioner else { continue };
@@ -185,7 +161,7 @@ fn stationary_iterations_say_how_far_they_came() {
             let residual = distance(&cells.apply(&found), &consistent);
             let case = format!("scene {i}, {:?}, {name}: {:?} {} {residual} of {from}", scene.sizes, report.status, report.iterations);
             let allowed =
-                (TOLERANCE * norm(&consistent)).max(9.0 * rounding(&cells, &found)) + 2f64.powi(-22) * norm(&widen(&noise(i as u64, n)));
+                (TOLERANCE * norm(&consistent)).max(9.0 * rounding(&cells, &found)) + 2f64.powi(-22) * norm(&wide(&noise(i as u64, n)));
             match report.status {
                 Status::Converged => assert!(residual <= allowed, "{case}"),
                 Status::Stagnated | Status::IterationLimit => {

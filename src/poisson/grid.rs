@@ -1,4 +1,4 @@
-use crate::{Error, Result};
+use crate::{DType, Error, Gpu, Result, Tensor};
 
 /// What a cell of a [`Grid`] holds, as the numbers that [`Grid::with_flags`] takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -58,17 +58,23 @@ impl Grid {
         if flags.len() != self.cells.len() {
             return Err(Error::Length { tensor: "flags".into(), unit: "cells", expected: self.cells.len(), found: flags.len() });
         }
-        for (i, (cell, &flag)) in self.cells.iter_mut().zip(flags).enumerate() {
-            *cell = match flag {
-                0 => Cell::Fluid,
-                1 => Cell::Solid,
-                2 => Cell::Air,
-                _ => {
-                    let expected = "0 (fluid), 1 (solid) or 2 (air)".into();
-                    return Err(Error::Option { option: format!("flags[{i}]"), found: flag.to_string(), expected });
-                }
-            };
+        self.cells = flags.iter().enumerate().map(|(i, &flag)| cell(i, flag.into())).collect::<Result<_>>()?;
+        Ok(self)
+    }
+
+    /// [`Grid::with_flags`] of a u32 for each cell in a tensor, which may be the caller's buffer ([`Tensor::from_buffer`]).
+    /// They are read back, for what is made of a grid is set up on the host.
+    ///
+    /// # Errors
+    /// [`Error::DType`] or [`Error::Length`] if they are not a u32 for each cell, [`Error::Option`] for a flag that is none;
+    /// [`Error::DeviceLost`], [`Error::OutOfMemory`].
+    pub async fn with_flags_on(mut self, gpu: &Gpu, flags: &Tensor) -> Result<Self> {
+        flags.expect_dtype("flags", &[DType::U32])?;
+        if flags.len() != self.cells.len() {
+            return Err(Error::Length { tensor: "flags".into(), unit: "cells", expected: self.cells.len(), found: flags.len() });
         }
+        let flags = flags.read::<u32>(gpu).await?;
+        self.cells = flags.into_iter().enumerate().map(|(i, flag)| cell(i, flag)).collect::<Result<_>>()?;
         Ok(self)
     }
 
@@ -123,5 +129,18 @@ impl Grid {
             let above = (at + 1 < self.sizes[axis]).then(|| i + stride);
             [(below, 0), (above, 1)].map(|(j, end)| (j.map_or(beyond(self.open[axis][end]), |j| self.cells[j]), j))
         })
+    }
+}
+
+/// What flag `i` means.
+fn cell(i: usize, flag: u32) -> Result<Cell> {
+    match flag {
+        0 => Ok(Cell::Fluid),
+        1 => Ok(Cell::Solid),
+        2 => Ok(Cell::Air),
+        _ => {
+            let expected = "0 (fluid), 1 (solid) or 2 (air)".into();
+            Err(Error::Option { option: format!("flags[{i}]"), found: flag.to_string(), expected })
+        }
     }
 }
