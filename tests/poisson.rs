@@ -264,7 +264,7 @@ fn conjugate_gradients_solve_a_closed_box() {
     laplacian.record(&mut recording, &x, &y).unwrap();
     gpu.submit([&recording]);
     let b = read(&gpu, &b);
-    assert!(distance(&scene.cells().apply(&read(&gpu, &x)), &b) <= 2e-6 * norm(&b));
+    assert!(distance(&scene.cells().apply(&read(&gpu, &x)), &b) <= 1e-6 * norm(&b) + 3.0 * report.rounding);
 }
 
 /// 8 bytes of vectors and 2 of codes; with the 36 of the solver, 44 and the flags.

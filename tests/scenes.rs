@@ -78,10 +78,10 @@ impl<'a> Solvers<'a> {
         for (name, preconditioner) in &self.preconditioners {
             let preconditioner = preconditioner.as_deref();
             let (first, second) = (tensor(start), tensor(start));
-            let options = CgOptions { relative_tolerance: TOLERANCE, ..Default::default() };
+            let options = CgOptions { relative_tolerance: TOLERANCE, check_every: 8, ..Default::default() };
             let report = pollster::block_on(Cg::new(&self.laplacian, preconditioner, &b, &first, &options).unwrap().solve());
             all.push((format!("cg {name}"), report.unwrap(), first));
-            let options = FlexibleCgOptions { relative_tolerance: TOLERANCE, check_every: 16, ..Default::default() };
+            let options = FlexibleCgOptions { relative_tolerance: TOLERANCE, check_every: 8, ..Default::default() };
             let report = pollster::block_on(FlexibleCg::new(&self.laplacian, preconditioner, &b, &second, &options).unwrap().solve());
             all.push((format!("flexible cg {name}"), report.unwrap(), second));
         }

@@ -1,4 +1,4 @@
-// z_i = r_i / d_i, d_i being the diagonal of the flagged Laplacian, which the codes of shaders/poisson/laplacian.wgsl
+// z_i = r_i / d_i, d_i being the diagonal of the flagged Laplacian, which the codes of shared/stencil.wgsl
 // hold; 0 where it is 0. Workgroups and cells of four elements: shared/blocks.wgsl. Deterministic. Bytes an element: 8
 // and 2 for the code.
 

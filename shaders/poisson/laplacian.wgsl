@@ -32,7 +32,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         let here = x[i];
         let d = diagonals(code);
         // not 0 times what may be infinite
-        let product = select(vec4(0.0), d * here - around(i, code, here, c.count), d != vec4(0.0));
+        let product = select(vec4(0.0), d * here - around(i, code, here), d != vec4(0.0));
         y[i] = product;
         sum += select(vec4(0.0), here * product, d != vec4(0.0));
     }

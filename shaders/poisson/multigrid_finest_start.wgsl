@@ -29,7 +29,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         let code = codes_of(i);
         let d = diagonals(code);
         let red = four(i);
-        let black = (r[i] + around(i, code, red, c.count)) / d;
+        let black = (r[i] + around(i, code, red)) / d;
         let relaxed = select(black, red, (code & vec4(0x2000u)) != vec4(0u));
         z[i] = select(vec4(0.0), relaxed, d != vec4(0.0));
     }

@@ -37,7 +37,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         let d = diagonals(code);
         let here = x[i];
         let rhs = r[i];
-        let rest = rhs + around(i, code, here, c.count);
+        let rest = rhs + around(i, code, here);
         let red = (code & vec4(0x2000u)) != vec4(0u);
 #ifdef RED
         let result = select(here, rest / d, red);

@@ -7,11 +7,16 @@
 // fixed distances in memory. A kernel says with `four` what cells hold.
 
 // from row to row and from plane to plane, in cells; 0 where there is one plane
-override STRIDE_Y: u32 = 4u;
-override STRIDE_Z: u32 = 16u;
+override STRIDE_Y: i32 = 4;
+override STRIDE_Z: i32 = 16;
 
 // two a word
 @group(0) @binding(4) var<storage, read> codes: array<vec2<u32>>;
+
+// Four cells, or others where there are none: what is not there is not used.
+fn within(i: i32) -> u32 {
+    return u32(clamp(i, 0, i32(constants.count) - 1));
+}
 
 fn codes_of(i: u32) -> vec4<u32> {
     let words = codes[i];
@@ -22,41 +27,21 @@ fn diagonals(code: vec4<u32>) -> vec4<f32> {
     return vec4<f32>((code >> vec4(6u)) & vec4(7u));
 }
 
-// Where there are none, others: what is not there is not used.
-fn four_within(i: u32, count: u32) -> vec4<f32> {
-    return four(min(i, count - 1u));
-}
-
-// The four from 4 i + distance on.
-fn after(i: u32, distance: u32, count: u32) -> vec4<f32> {
-    let low = four_within(i + distance / 4u, count);
-    if distance % 4u == 0u {
+// What the four cells from 4 i + distance on hold.
+fn shifted(i: u32, distance: i32) -> vec4<f32> {
+    let at = i32(i) + (distance >> 2u);
+    let low = four(within(at));
+    if (distance & 3) == 0 {
         return low;
     }
-    let high = four_within(i + distance / 4u + 1u, count);
-    if distance % 4u == 1u {
+    let high = four(within(at + 1));
+    if (distance & 3) == 1 {
         return vec4(low.yzw, high.x);
     }
-    if distance % 4u == 2u {
+    if (distance & 3) == 2 {
         return vec4(low.zw, high.xy);
     }
     return vec4(low.w, high.xyz);
-}
-
-// The four from 4 i - distance on.
-fn before(i: u32, distance: u32, count: u32) -> vec4<f32> {
-    let high = four_within(i - distance / 4u, count);
-    if distance % 4u == 0u {
-        return high;
-    }
-    let low = four_within(i - distance / 4u - 1u, count);
-    if distance % 4u == 1u {
-        return vec4(low.w, high.xyz);
-    }
-    if distance % 4u == 2u {
-        return vec4(low.zw, high.xy);
-    }
-    return vec4(low.yzw, high.x);
 }
 
 // The values of the neighbours that a bit of the codes tells are fluid.
@@ -65,14 +50,12 @@ fn fluid(code: vec4<u32>, bit: u32, values: vec4<f32>) -> vec4<f32> {
 }
 
 // Σ over the fluid neighbours, of cells that hold `here`.
-fn around(i: u32, code: vec4<u32>, here: vec4<f32>, count: u32) -> vec4<f32> {
-    var sum = fluid(code, 16u, vec4(four_within(i - 1u, count).w, here.xyz));
-    sum += fluid(code, 32u, vec4(here.yzw, four_within(i + 1u, count).x));
-    sum += fluid(code, 4u, before(i, STRIDE_Y, count));
-    sum += fluid(code, 8u, after(i, STRIDE_Y, count));
-    if STRIDE_Z > 0u {
-        sum += fluid(code, 1u, before(i, STRIDE_Z, count));
-        sum += fluid(code, 2u, after(i, STRIDE_Z, count));
+fn around(i: u32, code: vec4<u32>, here: vec4<f32>) -> vec4<f32> {
+    var sum = fluid(code, 16u, vec4(four(within(i32(i) - 1)).w, here.xyz));
+    sum += fluid(code, 32u, vec4(here.yzw, four(within(i32(i) + 1)).x));
+    sum += fluid(code, 4u, shifted(i, -STRIDE_Y)) + fluid(code, 8u, shifted(i, STRIDE_Y));
+    if STRIDE_Z > 0 {
+        sum += fluid(code, 1u, shifted(i, -STRIDE_Z)) + fluid(code, 2u, shifted(i, STRIDE_Z));
     }
     return sum;
 }

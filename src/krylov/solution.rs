@@ -20,7 +20,8 @@ pub enum Status {
     /// The residual b - A x is within the tolerance; after `encode`, the one that iterations update is, and
     /// b - A x is within twice the tolerance. Or x is as good as f32 allow: the residual that iterations update
     /// reached the tolerance, or rounding alone still moves it, and b - A x is at most eight times what rounding x to f32
-    /// makes of it, which is [`Report::rounding`]. Compare [`Report::residual`] with the tolerance to tell.
+    /// makes of it, which is [`Report::rounding`]; where the tolerance is twice that or more, `solve` has begun again from x and
+    /// not got there. Compare [`Report::residual`] with the tolerance to tell.
     Converged,
     /// `max_iterations` were taken.
     IterationLimit,
@@ -94,9 +95,12 @@ const PROJECT_EVERY: u32 = 8;
 
 /// An x to which k steps were added has been rounded k times, each time by 0.4 of [`Report::rounding`] in the mean
 /// square, most of them when it was about as long as in the end. The residual is found to be 0.35 to 0.4 times √k of it
-/// (five and seven points, 9 to 40,000 cells, 9 to 500 iterations), and 2 to 3 after a restart. 400 steps need no restart,
-/// which would take half as many iterations again for a half or a third of the residual.
+/// (five and seven points, 9 to 40,000 cells, 9 to 500 iterations), and 1 to 3 after a restart, which takes half as many
+/// iterations again. Where that does not reach the tolerance, 400 steps need none.
 const ROUNDINGS: f64 = 8.0;
+
+/// A tolerance of fewer roundings is not reached by restarts either.
+const WITHIN_REACH: f64 = 2.0;
 
 /// Whether the residual is within the threshold, or due to the rounding of x.
 fn as_good_as_asked(report: &Report, threshold: f64) -> bool {
@@ -398,7 +402,12 @@ impl Solver {
                 self.gpu.submit([&self.store]);
             }
             let residual = if better { report.residual } else { best };
+            let may_help = report.residual <= 0.5 * best && threshold >= WITHIN_REACH * report.rounding;
             let status = match report.status {
+                Status::Converged if may_help && report.residual > threshold => {
+                    best = residual;
+                    continue;
+                }
                 Status::Converged | Status::Stagnated if as_good_as_asked(&report, threshold) => Status::Converged,
                 Status::Converged if report.residual > 0.5 * best => Status::Stagnated,
                 // a residual that is not a number is for the next start to find out

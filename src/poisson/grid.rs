@@ -115,19 +115,51 @@ impl Grid {
         self.cells.len()
     }
 
-    /// The distance in memory from cell to cell along each axis, the slowest first.
-    pub(super) fn strides(&self) -> Vec<usize> {
-        (0..self.sizes.len()).map(|axis| self.sizes[axis + 1..].iter().product()).collect()
+    /// The sizes and the faces of three axes: where there are two, the first is of one cell between walls.
+    pub(super) fn three_axes(&self) -> ([usize; 3], [[bool; 2]; 3]) {
+        let (mut sizes, mut open) = ([1; 3], [[false; 2]; 3]);
+        let first = 3 - self.sizes.len();
+        sizes[first..].copy_from_slice(&self.sizes);
+        open[first..].copy_from_slice(&self.open);
+        (sizes, open)
     }
 
-    /// The neighbours of cell `i`: for each axis, below and above, what is there and, within the domain, where.
-    pub(super) fn neighbours(&self, i: usize) -> impl Iterator<Item = (Cell, Option<usize>)> {
-        let beyond = |open: bool| if open { Cell::Air } else { Cell::Solid };
-        self.strides().into_iter().enumerate().flat_map(move |(axis, stride)| {
-            let at = i / stride % self.sizes[axis];
-            let below = (at > 0).then(|| i - stride);
-            let above = (at + 1 < self.sizes[axis]).then(|| i + stride);
-            [(below, 0), (above, 1)].map(|(j, end)| (j.map_or(beyond(self.open[axis][end]), |j| self.cells[j]), j))
+    /// From row to row and from plane to plane, in cells; 0 where there is one plane.
+    pub(super) fn strides(&self) -> [u32; 2] {
+        let ([_, ny, nx], _) = self.three_axes();
+        [nx as u32, if self.sizes.len() == 3 { (ny * nx) as u32 } else { 0 }]
+    }
+
+    /// All places, with what each has around: see [`Grid::neighbours`].
+    pub(super) fn all_neighbours(&self) -> impl Iterator<Item = (Cell, [(Cell, Option<usize>); 6])> {
+        let ([nz, ny, nx], _) = self.three_axes();
+        let places = (0..nz).flat_map(move |z| (0..ny).flat_map(move |y| (0..nx).map(move |x| [z, y, x])));
+        places.enumerate().map(|(i, place)| (self.cells[i], self.around(i, place)))
+    }
+
+    /// The neighbours of cell `i`: for each of three axes, below and above, what is there and, within the domain, where.
+    pub(super) fn neighbours(&self, i: usize) -> [(Cell, Option<usize>); 6] {
+        let ([_, ny, nx], _) = self.three_axes();
+        // of 32 bits, whose division takes less time; there are fewer than 2^31 cells
+        let (i, ny, nx) = (i as u32, ny as u32, nx as u32);
+        let row = i / nx;
+        self.around(i as usize, [row / ny, row % ny, i % nx].map(|p| p as usize))
+    }
+
+    fn around(&self, i: usize, place: [usize; 3]) -> [(Cell, Option<usize>); 6] {
+        let (sizes, open) = self.three_axes();
+        let strides = [sizes[1] * sizes[2], sizes[2], 1];
+        std::array::from_fn(|k| {
+            let (axis, above) = (k / 2, k % 2);
+            let inside = if above == 0 { place[axis] > 0 } else { place[axis] + 1 < sizes[axis] };
+            match inside {
+                true => {
+                    let j = if above == 0 { i - strides[axis] } else { i + strides[axis] };
+                    (self.cells[j], Some(j))
+                }
+                false if open[axis][above] => (Cell::Air, None),
+                false => (Cell::Solid, None),
+            }
         })
     }
 }

@@ -67,10 +67,7 @@ pub(super) fn levels(grid: &Grid) -> Vec<Level> {
 
 impl Level {
     fn finest(grid: &Grid) -> Self {
-        let (mut sizes, mut open) = ([1; 3], [[false; 2]; 3]);
-        let first = 3 - grid.sizes().len();
-        sizes[first..].copy_from_slice(grid.sizes());
-        open[first..].copy_from_slice(grid.open());
+        let (sizes, open) = grid.three_axes();
         Self { sizes, cells: grid.cells().to_vec(), open, operator: None }
     }
 
@@ -228,13 +225,14 @@ impl Level {
 
     /// Of each cell: see shaders/shared/multigrid.wgsl. `grid` for the finest level.
     pub fn codes(&self, coarse: Option<&Level>, grid: Option<&Grid>) -> Vec<u16> {
-        let code = |(i, place): (usize, Place)| {
-            let mut code = grid.map_or(0, |grid| laplacian::code(grid, i));
-            let unknown = match &self.operator {
-                None => {
-                    self.cells[i] == Cell::Fluid && (0..3).any(|axis| self.face(place, axis) + self.face(step(place, axis), axis) > 0.0)
+        let of_stencil: Vec<u16> = grid.map_or(vec![0; self.len()], |grid| laplacian::codes(grid).collect());
+        let code = |(place, mut code): (Place, u16)| {
+            let unknown = match (&self.operator, grid) {
+                (Some(operator), _) => operator.weights[Self::index(self.lattice(), place)][3] > 0.0,
+                (None, Some(_)) => code >> 6 > 0,
+                (None, None) => {
+                    self.at(place) == Cell::Fluid && (0..3).any(|axis| self.face(place, axis) + self.face(step(place, axis), axis) > 0.0)
                 }
-                Some(operator) => operator.weights[Self::index(self.lattice(), place)][3] > 0.0,
             };
             code |= if unknown { UNKNOWN } else { 0 };
             code |= if place.iter().sum::<usize>().is_multiple_of(2) { RED } else { 0 };
@@ -247,6 +245,6 @@ impl Level {
             }
             code
         };
-        places(self.sizes).enumerate().map(code).collect()
+        places(self.sizes).zip(of_stencil).map(code).collect()
     }
 }

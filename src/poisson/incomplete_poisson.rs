@@ -1,5 +1,5 @@
 use super::grid::Grid;
-use super::laplacian::{codes, strides};
+use super::laplacian::upload_codes;
 use super::vectors::Vectors;
 use crate::gpu::{Gpu, Recording, Tensor};
 use crate::krylov::LinearOperator;
@@ -16,7 +16,7 @@ pub struct IncompletePoisson {
     vectors: Vectors,
     /// From row to row and from plane to plane.
     strides: [u32; 2],
-    /// See shaders/poisson/laplacian.wgsl.
+    /// See shaders/shared/stencil.wgsl.
     codes: wgpu::Buffer,
 }
 
@@ -27,7 +27,7 @@ impl IncompletePoisson {
     /// As [`Laplacian::new`](super::Laplacian::new).
     pub fn new(gpu: &Gpu, grid: &Grid) -> Result<Self> {
         let vectors = Vectors::new(gpu, grid, "an incomplete Poisson preconditioner")?;
-        Ok(Self { vectors, strides: strides(grid), codes: codes(gpu, grid)? })
+        Ok(Self { vectors, strides: grid.strides(), codes: upload_codes(gpu, grid)? })
     }
 }
 

@@ -1,5 +1,5 @@
 use super::grid::Grid;
-use super::laplacian::codes;
+use super::laplacian::upload_codes;
 use super::vectors::Vectors;
 use crate::gpu::{Gpu, Recording, Tensor};
 use crate::krylov::LinearOperator;
@@ -12,7 +12,7 @@ use crate::{Result, shaders};
 /// As a preconditioner it is worth little where most cells have as many neighbours.
 pub struct Jacobi {
     vectors: Vectors,
-    /// See shaders/poisson/laplacian.wgsl.
+    /// See shaders/shared/stencil.wgsl.
     codes: wgpu::Buffer,
 }
 
@@ -22,7 +22,7 @@ impl Jacobi {
     /// # Errors
     /// As [`Laplacian::new`](super::Laplacian::new).
     pub fn new(gpu: &Gpu, grid: &Grid) -> Result<Self> {
-        Ok(Self { vectors: Vectors::new(gpu, grid, "a Jacobi preconditioner")?, codes: codes(gpu, grid)? })
+        Ok(Self { vectors: Vectors::new(gpu, grid, "a Jacobi preconditioner")?, codes: upload_codes(gpu, grid)? })
     }
 }
 

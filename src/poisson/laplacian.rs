@@ -37,7 +37,7 @@ pub struct Laplacian {
     vectors: Vectors,
     /// From row to row and from plane to plane.
     strides: [u32; 2],
-    /// Of each cell, two a word: see shaders/poisson/laplacian.wgsl.
+    /// Of each cell, two a word: see shaders/shared/stencil.wgsl.
     codes: wgpu::Buffer,
     null_space: NullSpace,
 }
@@ -50,7 +50,7 @@ impl Laplacian {
     /// [`Error::OutOfMemory`](crate::Error::OutOfMemory).
     pub fn new(gpu: &Gpu, grid: &Grid) -> Result<Self> {
         let vectors = Vectors::new(gpu, grid, "a Laplacian")?;
-        Ok(Self { vectors, strides: strides(grid), codes: codes(gpu, grid)?, null_space: NullSpace::new(gpu, grid)? })
+        Ok(Self { vectors, strides: grid.strides(), codes: upload_codes(gpu, grid)?, null_space: NullSpace::new(gpu, grid)? })
     }
 
     /// Appends the product, with partial sums of ⟨x, y⟩ where `dot` is set.
@@ -109,77 +109,21 @@ impl LinearOperator for Laplacian {
     }
 }
 
-/// From row to row and from plane to plane, in cells; 0 where there is one plane.
-pub(super) fn strides(grid: &Grid) -> [u32; 2] {
-    let strides = grid.strides();
-    [1, 2].map(|axis| strides.iter().rev().nth(axis).map_or(0, |&stride| stride as u32))
-}
-
-/// The codes of all cells, two a word, padded to cells of four.
-pub(super) fn codes(gpu: &Gpu, grid: &Grid) -> Result<wgpu::Buffer> {
-    let mut codes: Vec<u16> = (0..grid.len()).map(|i| code(grid, i)).collect();
-    codes.resize(grid.len().next_multiple_of(4), 0);
-    gpu.buffer_with("gradus.poisson.codes", bytemuck::cast_slice(&codes), BufferUsages::STORAGE)
-}
-
-/// The code of a cell: see shaders/poisson/laplacian.wgsl.
-pub(super) fn code(grid: &Grid, i: usize) -> u16 {
-    if grid.cells()[i] != Cell::Fluid {
-        return 0;
-    }
-    // in two dimensions the bits of the slowest axis stay empty
-    let first = 2 * (3 - grid.sizes().len());
-    grid.neighbours(i).enumerate().fold(0, |code, (k, (cell, _))| match cell {
-        Cell::Fluid => (code | 1 << (first + k)) + (1 << 6),
-        Cell::Air => code + (1 << 6),
-        Cell::Solid => code,
+/// The codes of all cells: see shaders/shared/stencil.wgsl.
+pub(super) fn codes(grid: &Grid) -> impl Iterator<Item = u16> {
+    grid.all_neighbours().map(|(cell, neighbours)| match cell {
+        Cell::Fluid => neighbours.iter().enumerate().fold(0, |code, (k, (cell, _))| match cell {
+            Cell::Fluid => (code | 1 << k) + (1 << 6),
+            Cell::Air => code + (1 << 6),
+            Cell::Solid => code,
+        }),
+        _ => 0,
     })
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::gpu::{COUNTS, Counts};
-    use crate::krylov::{Cg, CgOptions, FlexibleCg, FlexibleCgOptions, Report, Status};
-    use crate::{DType, reference};
-
-    /// What this thread, which polls the solution, did since then.
-    fn since(before: Counts) -> Counts {
-        let now = COUNTS.get();
-        Counts { waits: now.waits - before.waits, maps: now.maps - before.maps, submissions: now.submissions - before.submissions }
-    }
-
-    /// A submission for loading, one for the start, one for each batch, one ahead, one for the end, one for the report and
-    /// one for storing; each but three is mapped. Nothing waits, and what is encoded is neither submitted nor mapped.
-    #[test]
-    fn solving_waits_for_nothing() {
-        let gpu = pollster::block_on(Gpu::headless()).expect("an adapter; see with-vulkan");
-        let n = 64;
-        let laplacian = Laplacian::new(&gpu, &Grid::new(&[n; 3]).unwrap().with_open(&[[true, false]; 3]).unwrap()).unwrap();
-        let b = Tensor::from_slice(&gpu, &[n; 3], &reference::random::uniform(1, 0, n * n * n)).unwrap();
-        let [first, second] = [(); 2].map(|()| Tensor::zeros(&gpu, &[n; 3], DType::F32).unwrap());
-        let options = CgOptions { relative_tolerance: 1e-2, ..Default::default() };
-        let mut cg = Cg::new(&laplacian, None, &b, &first, &options).unwrap();
-        let flexible_options = FlexibleCgOptions { relative_tolerance: 1e-2, check_every: 16, ..Default::default() };
-        let mut flexible = FlexibleCg::new(&laplacian, None, &b, &second, &flexible_options).unwrap();
-
-        let before = COUNTS.get();
-        let mut encoder = gpu.device().create_command_encoder(&Default::default());
-        cg.encode(&mut encoder, 2);
-        flexible.encode(&mut encoder, 2);
-        drop(encoder);
-        assert_eq!(since(before), Counts { waits: 0, maps: 0, submissions: 0 });
-
-        let check = |solution: &mut dyn FnMut() -> Report| {
-            let before = COUNTS.get();
-            let report = solution();
-            let counts = since(before);
-            assert_eq!(report.status, Status::Converged);
-            assert!(report.iterations > 32, "{}", report.iterations);
-            assert_eq!((counts.waits, counts.submissions), (0, counts.maps + 3));
-            assert!(counts.maps <= report.iterations.div_ceil(16) + 4, "{counts:?} for {}", report.iterations);
-        };
-        check(&mut || pollster::block_on(cg.solve()).unwrap());
-        check(&mut || pollster::block_on(flexible.solve()).unwrap());
-    }
+/// [`codes`], two a word, padded to cells of four.
+pub(super) fn upload_codes(gpu: &Gpu, grid: &Grid) -> Result<wgpu::Buffer> {
+    let mut codes: Vec<u16> = codes(grid).collect();
+    codes.resize(grid.len().next_multiple_of(4), 0);
+    gpu.buffer_with("gradus.poisson.codes", bytemuck::cast_slice(&codes), BufferUsages::STORAGE)
 }

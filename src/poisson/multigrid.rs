@@ -2,7 +2,6 @@ use wgpu::BufferUsages;
 
 use super::grid::Grid;
 use super::hierarchy;
-use super::laplacian::strides;
 use super::vectors::Vectors;
 use crate::gpu::{Bind, Gpu, KernelSource, Recording, Tensor};
 use crate::krylov::LinearOperator;
@@ -118,7 +117,7 @@ impl Multigrid {
         let arena = |label: &str| gpu.buffer(label, 4 * u64::from(at.max(1)), BufferUsages::STORAGE);
         Ok(Self {
             vectors,
-            strides: strides(grid),
+            strides: grid.strides(),
             tail_at,
             finest_codes: upload("gradus.multigrid.finest_codes", bytemuck::cast_slice(&finest_codes))?,
             codes: upload("gradus.multigrid.codes", bytemuck::cast_slice(&codes))?,
