@@ -8,7 +8,7 @@ mod systems;
 
 use common::{bits, f32s, gpu, noise, read};
 use gradus::gpu::Checks;
-use gradus::krylov::{Cg, CgOptions, LinearOperator, Status};
+use gradus::krylov::{Cg, CgOptions, LinearOperator, Richardson, RichardsonOptions, Status};
 use gradus::poisson::{Grid, Multigrid, MultigridOptions};
 use gradus::reference::multigrid as reference;
 use gradus::{DType, Error, Gpu, Recording, Tensor};
@@ -221,9 +221,29 @@ fn iterations_do_not_grow_with_the_grid() {
             let options = CgOptions { relative_tolerance: 1e-6, max_iterations: 60, check_every: 8, ..Default::default() };
             let mut cg = Cg::new(&laplacian, Some(&multigrid), &b, &x, &options).unwrap();
             let report = pollster::block_on(cg.solve()).unwrap();
-            println!("{what} {sizes:?}: {:?} {} {:e}", report.status, report.iterations, report.residual / report.history[0]);
             assert!(matches!(report.status, Status::Converged), "{what} {sizes:?}: {report:?}");
             assert!(report.iterations <= most, "{what} {sizes:?}: {}", report.iterations);
+        }
+    }
+}
+
+/// As a solver of its own, with two sweeps on all levels.
+#[test]
+fn a_cycle_reduces_the_residual_to_a_quarter() {
+    for gpu in [gpu(Checks::Unchecked), gpu(Checks::Checked)] {
+        for sizes in [&[32usize, 32, 32][..], &[64, 64], &[21, 34, 27]] {
+            for what in ["box", "open"] {
+                let scene = furnished(sizes, what);
+                let (b, x) = (upload(&gpu, &noise(2, scene.flags.len())), f32s(&gpu, sizes));
+                let (laplacian, multigrid) = (scene.laplacian(&gpu), multigrid(&gpu, &scene, [2, 2]));
+                // before rounding counts
+                let options = RichardsonOptions { relative_tolerance: 3e-5, ..Default::default() };
+                let mut solver = Richardson::new(&laplacian, &multigrid, &b, &x, &options).unwrap();
+                let report = pollster::block_on(solver.solve()).unwrap();
+                assert_eq!(report.status, Status::Converged, "{what} {sizes:?}: {report:?}");
+                let factors: Vec<f64> = report.history.windows(2).map(|pair| pair[1] / pair[0]).collect();
+                assert!(factors.len() >= 5 && factors.iter().all(|&factor| factor <= 0.25), "{what} {sizes:?}: {factors:?}");
+            }
         }
     }
 }

@@ -31,7 +31,8 @@ fn value(l: Level, p: vec3<u32>) -> f32 {
 // Of a red cell.
 fn residual(l: Level, p: vec3<u32>) -> f32 {
     let i = index_of(l, p);
-    return b[l.b + i] - diagonal(l, p) * x[l.x + i] + around(l, p);
+    let d = diagonal(l, p);
+    return select(0.0, b[l.b + i] - d * x[l.x + i] + around(l, p), d > 0.0);
 }
 #else
 @group(0) @binding(4) var<storage, read> residuals: array<f32>;

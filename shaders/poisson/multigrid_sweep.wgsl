@@ -1,5 +1,5 @@
 // Half a sweep of red-black Gauss-Seidel on a coarser level: x_i = (b_i + Σ w_ij x_j) / d_i for the cells of a colour.
-// RESIDUAL: instead, their residual b_i + Σ w_ij x_j - d_i x_i.
+// RESIDUAL: instead, their residual b_i + Σ w_ij x_j - d_i x_i, 0 where there is no unknown.
 //
 // Workgroups of 8 by 8, an invocation for two cells along x, of which it relaxes one. Deterministic. Bytes a cell: 12 and 16
 // for the weights.
@@ -46,14 +46,17 @@ fn main(
             continue;
         }
         let d = diagonal(l, p);
+        let i = index_of(l, p);
+        var rest = 0.0;
         if d > 0.0 {
-            let i = index_of(l, p);
-            let rest = b[l.b + i] + around(l, p);
-#ifdef RESIDUAL
-            residuals[l.x + i] = rest - d * x[l.x + i];
-#else
-            x[l.x + i] = rest / d;
-#endif
+            rest = b[l.b + i] + around(l, p);
         }
+#ifdef RESIDUAL
+        residuals[l.x + i] = rest - d * x[l.x + i];
+#else
+        if d > 0.0 {
+            x[l.x + i] = rest / d;
+        }
+#endif
     }
 }

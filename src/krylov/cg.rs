@@ -23,7 +23,7 @@ pub struct CgOptions {
     pub max_iterations: u32,
     /// How many iterations [`Cg::solve`] submits at a time. It looks at the result of each batch while the next
     /// one runs, so that up to twice as many iterations come after the last one that matters; of these only the
-    /// products cost anything. Default: 16.
+    /// products cost anything. Default: 8.
     pub check_every: u32,
     /// Stop when the quadratic φ(x) = ½⟨x, A x⟩ - ⟨b, x⟩ has made little progress: at iteration i > k with
     /// φᵢ < 0 and (φᵢ - φᵢ₋ₖ) / φᵢ < k·truncation, where k = max(10, i/10) (Martens, "Deep learning via
@@ -35,14 +35,7 @@ pub struct CgOptions {
 
 impl Default for CgOptions {
     fn default() -> Self {
-        Self {
-            relative_tolerance: 1e-5,
-            absolute_tolerance: 0.0,
-            max_iterations: 1000,
-            check_every: 16,
-            truncation: None,
-            snapshots: false,
-        }
+        Self { relative_tolerance: 1e-5, absolute_tolerance: 0.0, max_iterations: 1000, check_every: 8, truncation: None, snapshots: false }
     }
 }
 

@@ -319,7 +319,7 @@ impl<'a> Cycle<'a> {
             return self.tiles((&shaders::MULTIGRID_CORRECT, &[]), k, (&level, 2), &CorrectConstants { level, coarse });
         }
         let define = if k == 0 { "FINEST" } else { "COARSE" };
-        self.tiles((&shaders::MULTIGRID_PROLONG, &[define]), k, (&level, 2), &ProlongConstants { level, coarse })?;
+        self.tiles((&shaders::MULTIGRID_PROLONG, &[define]), k, (&coarse, 1), &ProlongConstants { level, coarse })?;
         self.sweep(k, BLACK, [self.z, &self.multigrid.other], false)
     }
 
