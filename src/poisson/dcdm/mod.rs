@@ -1,0 +1,5 @@
+//! The deep conjugate direction method.
+
+mod network;
+
+pub use network::Architecture;
