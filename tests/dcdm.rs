@@ -324,7 +324,7 @@ fn weights_of_no_use_never_converge_wrongly() {
                             Status::IterationLimit | Status::Stagnated => {
                                 assert!(residual > 0.99e-4 * size, "{case}: {residual} of {size}")
                             }
-                            Status::NegativeCurvature => panic!("{case}"),
+                            _ => panic!("{case}"),
                         }
                         // x is no worse than it was, 0
                         assert!(residual <= 1.001 * size, "{case}: {residual} of {size}");
