@@ -14,6 +14,8 @@
 // the parts are summed by another kernel. Deterministic: terms are taken in order. Bytes: a is read once for 64
 // columns, b once for 16 rows and each k, the result written once.
 
+#import shared/optional_gate
+
 #permute A_K | A_ANY
 #permute - | DIVIDE
 #permute - | TWO
@@ -226,6 +228,9 @@ fn load_b1(e: Elements) -> vec4<f32> {
 
 @compute @workgroup_size(8)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    if is_over() {
+        return;
+    }
     let wide = (COLUMNS + 63u) / 64u;
     let high = (ROWS + 15u) / 16u;
     let part_size = constants.part;

@@ -14,6 +14,8 @@
 // Workgroups of 8, which share the rows. Deterministic: terms are taken in order. Bytes: a is read once for each
 // workgroup, b up to 10/8 · 3 times for 8 rows, mostly from the cache, the result is written once.
 
+#import shared/optional_gate
+
 #permute - | TWO
 
 struct ConvolutionRowsConstants {
@@ -156,6 +158,9 @@ fn product(before: Patch, w: vec3<f32>, u: Line, v: Line) -> Patch {
 
 @compute @workgroup_size(8)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    if is_over() {
+        return;
+    }
     let across = (C_X + 7u) / 8u;
     let down = (C_Y + 1u) / 2u;
     let patches = BATCH * C_Z * down * across;

@@ -6,6 +6,7 @@
 // stride. VEC4: the width and where the table begins are multiples of four, so that a cell lies in a row.
 // Bytes: 8 for each element of y and 4 for each index. Deterministic: an element is the work of one invocation.
 
+#import shared/optional_gate
 #import shared/quotient
 #import shared/result
 
@@ -59,6 +60,9 @@ fn gathered(i: u32) -> vec4<f32> {
 
 @compute @workgroup_size(128)
 fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
+    if is_over() {
+        return;
+    }
     for (var i = 4u * id.x; i < constants.elements; i += 512u * groups.x) {
         store_cell(i, constants.elements, gathered(i));
     }

@@ -6,6 +6,8 @@
 // the columns; A_ANY, B_ANY: one by one, at any stride. Deterministic: an element is the work of one invocation,
 // terms in order. Bytes: A is read once for 64 columns, B once for 16 rows, C written once.
 
+#import shared/optional_gate
+
 #permute A_K | A_R | A_ANY
 #permute B_K | B_C | B_ANY
 #permute - | TWO
@@ -183,6 +185,9 @@ fn here(v: vec4<f32>, k: u32, depth: u32) -> vec4<f32> {
 
 @compute @workgroup_size(8)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    if is_over() {
+        return;
+    }
     let rows = constants.rows;
     let columns = constants.columns;
     let depth = constants.depth;

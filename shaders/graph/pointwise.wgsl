@@ -4,6 +4,8 @@
 // each (see shared/runs.wgsl). Deterministic: a cell is the work of one invocation. Bytes an element: four for
 // each value read and each one written.
 
+#import shared/optional_gate
+
 struct PointwiseConstants {
     count: u32,
     // a multiple of 256
@@ -22,6 +24,9 @@ fn cell(c: u32) {
 
 @compute @workgroup_size(256)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    if is_over() {
+        return;
+    }
     let count = constants.count;
     let size = constants.block;
     let part = size / 32u;

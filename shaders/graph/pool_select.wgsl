@@ -5,6 +5,7 @@
 // Bindings: a is x. 128 invocations a workgroup with four consecutive elements each; workgroups stride.
 // Bytes: 12 for each element of y. Deterministic: an element is the work of one invocation.
 
+#import shared/optional_gate
 #import shared/quotient
 #import shared/result
 
@@ -35,6 +36,9 @@ fn selected(i: u32) -> f32 {
 
 @compute @workgroup_size(128)
 fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
+    if is_over() {
+        return;
+    }
     for (var i = 4u * id.x; i < constants.elements; i += 512u * groups.x) {
         store_cell(i, constants.elements, vec4(selected(i), selected(i + 1u), selected(i + 2u), selected(i + 3u)));
     }

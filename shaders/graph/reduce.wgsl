@@ -4,6 +4,8 @@
 // of o is at p * outputs + o, and they are reduced by another dispatch. With VECTOR four terms are one call.
 // Deterministic: terms are taken in order. Bytes: those of what `term` reads.
 
+#import shared/optional_gate
+
 #permute - | VECTOR
 #permute - | MAX
 
@@ -62,6 +64,9 @@ fn total(a: Terms) -> f32 {
 
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
+    if is_over() {
+        return;
+    }
     let outputs = constants.outputs;
     let all = outputs * constants.parts;
     for (var i = id.x; i < all; i += groups.x * 64u) {

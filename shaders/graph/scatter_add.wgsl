@@ -18,6 +18,7 @@
 // which come from the cache: with 50,000 rows, 4,096 indices and a width of 512, twice the 102 MB of the result.
 // Deterministic: the order of the terms of a sum depends on their number and on the sizes alone.
 
+#import shared/optional_gate
 #import shared/result
 
 #permute - | SEQUENTIAL
@@ -93,6 +94,9 @@ fn store_sum(own: Block, row: u32, column: u32, sum: f32) {
 #ifdef SEQUENTIAL
 @compute @workgroup_size(8)
 fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    if is_over() {
+        return;
+    }
     let width = constants.width;
     let jobs = blocks() * constants.parts;
     for (var job = id.x; job < jobs; job += LANES * groups.x) {
@@ -145,6 +149,9 @@ fn add(row: u32, lane: u32, n: u32, columns: vec4<u32>) {
 #else
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    if is_over() {
+        return;
+    }
     let width = constants.width;
     let columns = constants.columns;
     let slice = lane / columns;

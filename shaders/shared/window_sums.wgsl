@@ -9,6 +9,7 @@
 //
 // Deterministic: the terms of an element, or of a part, are added in row-major order.
 
+#import shared/optional_gate
 #import shared/windows
 #import shared/result
 
@@ -54,6 +55,9 @@ fn sum(here: Place) -> f32 {
 
 @compute @workgroup_size(128)
 fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
+    if is_over() {
+        return;
+    }
     let elements = constants.elements;
 #ifdef PARTS
     let parts = constants.parts;

@@ -135,6 +135,16 @@ impl Recording {
         Self { gate: Some(gate.clone()), ..Self::default() }
     }
 
+    /// An empty recording with the gate of this one.
+    pub(crate) fn branch(&self) -> Self {
+        Self { gate: self.gate.clone(), ..Self::default() }
+    }
+
+    /// Whether [`Recording::gated_by`] or [`Recording::branch`] made it, of a gate.
+    pub(crate) fn is_gated(&self) -> bool {
+        self.gate.is_some()
+    }
+
     /// Appends the dispatches of another.
     pub fn extend(&mut self, other: Recording) {
         self.dispatches.extend(other.dispatches);

@@ -1,5 +1,6 @@
 //! The parameters of a graph in one buffer, one after another.
 
+use std::collections::HashMap;
 use std::ops::Range;
 
 use half::{bf16, f16};
@@ -163,6 +164,11 @@ impl Parameters {
     /// # Errors
     /// [`Error::DeviceLost`], [`Error::OutOfMemory`].
     pub async fn save(&self, gpu: &Gpu) -> Result<Vec<u8>> {
+        self.save_with(gpu, None).await
+    }
+
+    /// [`Parameters::save`] with metadata.
+    pub(crate) async fn save_with(&self, gpu: &Gpu, metadata: Option<HashMap<String, String>>) -> Result<Vec<u8>> {
         let values: Vec<f32> = self.flat.read(gpu).await?;
         let mut rest = bytemuck::cast_slice(&values);
         let mut views = Vec::with_capacity(self.names.len());
@@ -171,7 +177,7 @@ impl Parameters {
             views.push((name, TensorView::new(Dtype::F32, tensor.shape().to_vec(), data)?));
             rest = later;
         }
-        Ok(safetensors::serialize(views, None)?)
+        Ok(safetensors::serialize(views, metadata)?)
     }
 }
 

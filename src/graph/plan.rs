@@ -19,7 +19,7 @@ use super::view::View;
 use crate::{Error, Result};
 
 /// The most storage buffers that a kernel may bind.
-const MAX_BUFFERS: usize = 8;
+pub(crate) const MAX_BUFFERS: usize = 8;
 
 /// What a recording computes.
 #[derive(Clone, Debug, Default)]

@@ -8,7 +8,7 @@ use super::build::{Graph, Id, Var};
 use super::emit::{Buffer, Emitter, NotVector};
 use super::kernels::{self, Place as OperandPlace};
 use super::op::Op;
-use super::plan::{Kernel, Kind, Output, Place, Plan, Stage};
+use super::plan::{Kernel, Kind, MAX_BUFFERS, Output, Place, Plan, Stage};
 use crate::gpu::{Bind, DType, Generated, Gpu, KernelSource, MAX_WORKGROUPS, Recording, Tensor};
 use crate::shaders::layout::{PointwiseConstants, ReduceAxesConstants};
 use crate::{Error, Result, shaders, vector};
@@ -171,7 +171,7 @@ impl Program {
             return Err(Error::Unknown { what: "stage of the plan", name: stage.to_string() });
         }
         let bound = self.plan.bind(&self.bound, bindings, Some(stage))?;
-        let mut own = Recording::new();
+        let mut own = recording.branch();
         for kernel in self.plan.kernels.iter().filter(|kernel| kernel.stage == stage) {
             Recorder { program: self, bound: &bound, kernel }.record(&mut own)?;
         }
@@ -393,7 +393,11 @@ impl Recorder<'_> {
                 copies.push((aside.clone(), std::mem::replace(tensor, aside)));
             }
         }
-        let kernel = gpu.generated_kernel(source, defines, overrides, &generated)?;
+        let mut defines = defines.to_vec();
+        if recording.is_gated() && located.len() + operands.len() < MAX_BUFFERS {
+            defines.push("GATED");
+        }
+        let kernel = gpu.generated_kernel(source, &defines, overrides, &generated)?;
         let mut offsets = [0u32; 8];
         let mut bindings = Vec::new();
         for (b, tensor) in located.iter().enumerate() {

@@ -9,7 +9,7 @@
 //! - [`newton`]: steps of the second-order optimizers
 //! - [`optim`]: one step of each optimizer, on one parameter
 //! - [`krylov`]: Lanczos, conjugate gradients, power iteration
-//! - [`poisson`]: the flagged Laplacian; [`multigrid`]: its V-cycle
+//! - [`poisson`]: the flagged Laplacian; [`multigrid`]: its V-cycle; [`dcdm`]: the deep conjugate direction method
 //! - [`vector`]: the vector operations of the iterative solvers
 //! - [`random`]: the counter-based generator, equal on every device
 //! - [`rounding`]: f32 to f16 and bf16, to nearest and stochastically
@@ -18,6 +18,7 @@
 //! an f32 kernel agrees with it to a tolerance.
 
 pub mod curvature;
+pub mod dcdm;
 pub mod gathering;
 pub mod graph;
 pub mod krylov;
