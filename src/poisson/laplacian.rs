@@ -53,6 +53,24 @@ impl Laplacian {
         Ok(Self { vectors, strides: strides(grid), codes: codes(gpu, grid)?, null_space: NullSpace::new(gpu, grid)? })
     }
 
+    /// Of several grids of equal sizes as one matrix, for products alone. Cells know their neighbours by codes and
+    /// distances, and there is no neighbour beyond a domain: grids may lie one after another.
+    pub(super) fn of_all(gpu: &Gpu, grids: &[Grid]) -> Result<Self> {
+        let mut sizes = grids.first().map_or_else(Vec::new, |grid| grid.sizes().to_vec());
+        sizes.iter_mut().take(1).for_each(|size| *size = size.saturating_mul(grids.len()));
+        // no cell of it is fluid, so that nothing has to be found out about its components
+        let solid = Grid::new(&sizes)?;
+        let flags = vec![Cell::Solid as u8; solid.len()];
+        let laplacian = Self::new(gpu, &solid.with_flags(&flags)?)?;
+        laplacian.write(grids).map(|()| laplacian)
+    }
+
+    /// Puts other grids of the same sizes in place of [`Laplacian::of_all`].
+    pub(super) fn write(&self, grids: &[Grid]) -> Result<()> {
+        let codes = padded(grids.iter().flat_map(|grid| (0..grid.len()).map(|i| code(grid, i))).collect());
+        self.vectors.gpu().write(&self.codes, 0, bytemuck::cast_slice(&codes))
+    }
+
     /// Appends the product, with partial sums of ⟨x, y⟩ where `dot` is set.
     fn product(&self, recording: &mut Recording, x: &Tensor, y: &Tensor, dot: bool) -> Result<()> {
         self.vectors.map(recording, x, y, |recording, x, y| {
@@ -117,9 +135,13 @@ pub(super) fn strides(grid: &Grid) -> [u32; 2] {
 
 /// The codes of all cells, two a word, padded to cells of four.
 pub(super) fn codes(gpu: &Gpu, grid: &Grid) -> Result<wgpu::Buffer> {
-    let mut codes: Vec<u16> = (0..grid.len()).map(|i| code(grid, i)).collect();
-    codes.resize(grid.len().next_multiple_of(4), 0);
-    gpu.buffer_with("gradus.poisson.codes", bytemuck::cast_slice(&codes), BufferUsages::STORAGE)
+    let codes = padded((0..grid.len()).map(|i| code(grid, i)).collect());
+    gpu.buffer_with("gradus.poisson.codes", bytemuck::cast_slice(&codes), BufferUsages::STORAGE | BufferUsages::COPY_DST)
+}
+
+fn padded(mut codes: Vec<u16>) -> Vec<u16> {
+    codes.resize(codes.len().next_multiple_of(4), 0);
+    codes
 }
 
 /// The code of a cell: see shaders/poisson/laplacian.wgsl.

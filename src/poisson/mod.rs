@@ -1,6 +1,7 @@
 //! The Poisson equation on cells that are fluid, solid or air: [`Grid`] says which, [`Laplacian`] is the operator;
 //! [`Jacobi`], [`IncompletePoisson`] and [`Multigrid`] are preconditioners for it.
 
+pub mod dcdm;
 mod grid;
 mod hierarchy;
 mod incomplete_poisson;
