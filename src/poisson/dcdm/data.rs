@@ -109,6 +109,16 @@ impl Mixtures {
         Ok(Sample { grid, b })
     }
 
+    /// The box without obstacles.
+    pub(super) fn walls(&self) -> &Grid {
+        &self.walls
+    }
+
+    /// Whether no sample has obstacles.
+    pub(super) fn is_box(&self) -> bool {
+        self.obstacles == 0.0
+    }
+
     /// A ball, or rubble.
     fn with_obstacles(&self, draws: &[f64], scattered: impl FnOnce() -> Vec<f32>) -> Result<Grid> {
         let sizes = self.walls.sizes();
