@@ -162,6 +162,7 @@ fn inference_as_in_f64() {
     let (some, all) = ([gpu(Checks::Unchecked)], gpus());
     let (net_64, net_128) = (Architecture::net_64, Architecture::net_128);
     // the second one of each without cells that are solid
+    #[allow(clippy::type_complexity, reason = "a list for a loop")]
     let cases: [(Architecture, &[&[usize]], &[Gpu]); 6] = [
         (net_64(2), &[&[5, 7]], &all),
         (net_64(2), &[&[1, 1], &[16, 24], &[23, 21]], &some),

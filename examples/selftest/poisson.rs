@@ -1,9 +1,10 @@
 //! The flagged Laplacian, its null space and preconditioners, on cells of which some are solid and some air.
 
-use gradus::krylov::LinearOperator;
+use gradus::krylov::{self, LinearOperator};
+use gradus::poisson::dcdm::{Architecture, DeepPreconditioner, Weights};
 use gradus::poisson::{Grid, IncompletePoisson, Jacobi, Laplacian, Multigrid, MultigridOptions};
-use gradus::reference::multigrid;
 use gradus::reference::poisson::Cells;
+use gradus::reference::{dcdm, multigrid};
 use gradus::{DType, Gpu, Recording, Result, Tensor};
 use pollster::block_on;
 
@@ -12,6 +13,8 @@ use super::{Entry, Report};
 
 /// Of a sum of seven terms, of a mean of thousands.
 const BOUND: f64 = 1e-6;
+/// Of a dozen convolutions.
+const NETWORK_BOUND: f64 = 1e-5;
 /// Of a few dozen sweeps.
 const CYCLE_BOUND: f64 = 5e-6;
 
@@ -24,6 +27,7 @@ pub fn run(report: &mut Report) {
     report.case("poisson/jacobi", |gpu| SIZES.into_iter().map(|sizes| jacobi(gpu, sizes)).collect());
     report.case("poisson/incomplete_poisson", |gpu| SIZES.into_iter().map(|sizes| incomplete_poisson(gpu, sizes)).collect());
     report.case("poisson/multigrid", |gpu| SIZES.into_iter().map(|sizes| cycle(gpu, sizes)).collect());
+    report.case("poisson/mask", |gpu| SIZES.into_iter().map(|sizes| network(gpu, sizes)).collect());
     report.case("poisson/project", |gpu| SIZES.into_iter().map(|sizes| project(gpu, sizes)).collect());
 }
 
@@ -106,6 +110,24 @@ fn cycle(gpu: &Gpu, sizes: &[usize]) -> Result<Entry> {
     let found: Vec<f32> = found.into_iter().map(|z| z as f32).collect();
     let error = worse(of_norm(&found, &expected), of_norm(&block_on(dot.read(gpu))?, &[expected_dot]));
     Ok(Entry::new(sizes, DType::F32, error, CYCLE_BOUND))
+}
+
+/// A small network's direction: what is not fluid is masked before and after.
+fn network(gpu: &Gpu, sizes: &[usize]) -> Result<Entry> {
+    let flags = flags(sizes.iter().product());
+    let architecture = Architecture { channels: 4, ..Architecture::net_64(sizes.len()) };
+    let weights = Weights::initial(gpu, &architecture, 1)?;
+    let values = |name: &String| -> Result<(String, Vec<f64>)> {
+        let values = weights.parameters.get(name)?;
+        Ok((name.clone(), wide(&block_on(values.read(gpu))?)))
+    };
+    let in_f64 = weights.parameters.names().iter().map(values).collect::<Result<_>>()?;
+    let preconditioner = DeepPreconditioner::new(gpu, &Grid::new(sizes)?.with_flags(&flags)?, &weights)?;
+    let z = Tensor::zeros(gpu, sizes, DType::F32)?;
+    let (r, _) = run_on(gpu, flags.len(), |recording, r| krylov::Preconditioner::record(&preconditioner, recording, r, &z))?;
+    let cells = Cells { sizes, flags: &flags, open: &vec![[false; 2]; sizes.len()] };
+    let expected = dcdm::Network::new(cells, &architecture, &in_f64)?.direction(&wide(&r))?;
+    Ok(Entry::new(sizes, DType::F32, of_norm(&block_on(z.read(gpu))?, &expected), NETWORK_BOUND))
 }
 
 fn project(gpu: &Gpu, sizes: &[usize]) -> Result<Entry> {

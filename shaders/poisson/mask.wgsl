@@ -1,5 +1,5 @@
 // z_i = r_i where the flagged Laplacian has a row, 0 elsewhere, whatever r_i is: where the diagonal in the codes of
-// shaders/poisson/laplacian.wgsl is 0. Workgroups and cells of four elements: shared/blocks.wgsl. Deterministic. Bytes
+// shared/stencil.wgsl is 0. Workgroups and cells of four elements: shared/blocks.wgsl. Deterministic. Bytes
 // an element: 8 and 2 for the code.
 
 #import shared/gate

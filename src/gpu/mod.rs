@@ -20,7 +20,7 @@ pub use dtype::{DType, Element};
 pub(crate) use kernel::{BindingLayout, Generated, Kernel, KernelSource};
 pub use measure::measure;
 #[cfg(test)]
-pub(crate) use readback::{COUNTS, Counts};
+pub(crate) use readback::COUNTS;
 pub(crate) use readback::{Reader, read as read_all};
 pub use recording::{Access, BindingInfo, DispatchInfo, Recording};
 pub(crate) use recording::{Bind, binding_alignment};

@@ -125,9 +125,14 @@ impl Grid {
     }
 
     /// From row to row and from plane to plane, in cells; 0 where there is one plane.
-    pub(super) fn strides(&self) -> [u32; 2] {
+    pub(super) fn row_and_plane(&self) -> [u32; 2] {
         let ([_, ny, nx], _) = self.three_axes();
         [nx as u32, if self.sizes.len() == 3 { (ny * nx) as u32 } else { 0 }]
+    }
+
+    /// The distance in memory from cell to cell along each axis, the slowest first.
+    pub(super) fn strides(&self) -> Vec<usize> {
+        (0..self.sizes.len()).map(|axis| self.sizes[axis + 1..].iter().product()).collect()
     }
 
     /// All places, with what each has around: see [`Grid::neighbours`].

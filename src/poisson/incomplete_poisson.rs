@@ -27,7 +27,7 @@ impl IncompletePoisson {
     /// As [`Laplacian::new`](super::Laplacian::new).
     pub fn new(gpu: &Gpu, grid: &Grid) -> Result<Self> {
         let vectors = Vectors::new(gpu, grid, "an incomplete Poisson preconditioner")?;
-        Ok(Self { vectors, strides: grid.strides(), codes: upload_codes(gpu, grid)? })
+        Ok(Self { vectors, strides: grid.row_and_plane(), codes: upload_codes(gpu, grid)? })
     }
 }
 

@@ -50,7 +50,25 @@ impl Laplacian {
     /// [`Error::OutOfMemory`](crate::Error::OutOfMemory).
     pub fn new(gpu: &Gpu, grid: &Grid) -> Result<Self> {
         let vectors = Vectors::new(gpu, grid, "a Laplacian")?;
-        Ok(Self { vectors, strides: grid.strides(), codes: upload_codes(gpu, grid)?, null_space: NullSpace::new(gpu, grid)? })
+        Ok(Self { vectors, strides: grid.row_and_plane(), codes: upload_codes(gpu, grid)?, null_space: NullSpace::new(gpu, grid)? })
+    }
+
+    /// Of several grids of equal sizes as one matrix, for products alone. Cells know their neighbours by codes and
+    /// distances, and there is no neighbour beyond a domain: grids may lie one after another.
+    pub(super) fn of_all(gpu: &Gpu, grids: &[Grid]) -> Result<Self> {
+        let mut sizes = grids.first().map_or_else(Vec::new, |grid| grid.sizes().to_vec());
+        sizes.iter_mut().take(1).for_each(|size| *size = size.saturating_mul(grids.len()));
+        // no cell of it is fluid, so that nothing has to be found out about its components
+        let solid = Grid::new(&sizes)?;
+        let flags = vec![Cell::Solid as u8; solid.len()];
+        let laplacian = Self::new(gpu, &solid.with_flags(&flags)?)?;
+        laplacian.write(grids).map(|()| laplacian)
+    }
+
+    /// Puts other grids of the same sizes in place of [`Laplacian::of_all`].
+    pub(super) fn write(&self, grids: &[Grid]) -> Result<()> {
+        let codes = padded(grids.iter().flat_map(codes).collect());
+        self.vectors.gpu().write(&self.codes, 0, bytemuck::cast_slice(&codes))
     }
 
     /// Appends the product, with partial sums of ⟨x, y⟩ where `dot` is set.
@@ -123,7 +141,11 @@ pub(super) fn codes(grid: &Grid) -> impl Iterator<Item = u16> {
 
 /// [`codes`], two a word, padded to cells of four.
 pub(super) fn upload_codes(gpu: &Gpu, grid: &Grid) -> Result<wgpu::Buffer> {
-    let mut codes: Vec<u16> = codes(grid).collect();
-    codes.resize(grid.len().next_multiple_of(4), 0);
-    gpu.buffer_with("gradus.poisson.codes", bytemuck::cast_slice(&codes), BufferUsages::STORAGE)
+    let codes = padded(codes(grid).collect());
+    gpu.buffer_with("gradus.poisson.codes", bytemuck::cast_slice(&codes), BufferUsages::STORAGE | BufferUsages::COPY_DST)
+}
+
+fn padded(mut codes: Vec<u16>) -> Vec<u16> {
+    codes.resize(codes.len().next_multiple_of(4), 0);
+    codes
 }

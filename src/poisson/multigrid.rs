@@ -117,7 +117,7 @@ impl Multigrid {
         let arena = |label: &str| gpu.buffer(label, 4 * u64::from(at.max(1)), BufferUsages::STORAGE);
         Ok(Self {
             vectors,
-            strides: grid.strides(),
+            strides: grid.row_and_plane(),
             tail_at,
             finest_codes: upload("gradus.multigrid.finest_codes", bytemuck::cast_slice(&finest_codes))?,
             codes: upload("gradus.multigrid.codes", bytemuck::cast_slice(&codes))?,

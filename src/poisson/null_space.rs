@@ -96,7 +96,7 @@ impl NullSpace {
 }
 
 /// The cells of each, in ascending order.
-fn singular_components(grid: &Grid) -> Vec<Vec<u32>> {
+pub(super) fn singular_components(grid: &Grid) -> Vec<Vec<u32>> {
     let mut seen = vec![false; grid.len()];
     let mut all = Vec::new();
     for start in 0..grid.len() {

@@ -7,7 +7,7 @@ use crate::krylov::Preconditioner;
 use crate::krylov::blocks;
 use crate::krylov::operator::expect_vectors;
 use crate::poisson::grid::Grid;
-use crate::poisson::laplacian::codes;
+use crate::poisson::laplacian::upload_codes;
 use crate::poisson::vectors::Vectors;
 use crate::{DType, Error, Result, shaders};
 
@@ -86,7 +86,7 @@ impl DeepPreconditioner {
         let mut bindings = vec![(r, &residual), (z, &direction)];
         bindings.extend(parameters(&graph, weights)?);
         let program = Plan::new(gpu, &graph, &[Stage::new(&[z])])?.compile(gpu, &bindings)?;
-        Ok(Self { vectors, codes: codes(gpu, grid)?, program, residual, direction })
+        Ok(Self { vectors, codes: upload_codes(gpu, grid)?, program, residual, direction })
     }
 
     /// [`DeepPreconditioner::new`] with the weights of a file.

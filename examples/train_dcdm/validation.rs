@@ -1,0 +1,147 @@
+//! How many iterations real solutions take, of right-hand sides that no training draws.
+
+use gradus::graph::Parameters;
+use gradus::graph::{Graph, Plan, Stage};
+use gradus::krylov::{Cg, CgOptions, FlexibleCg, FlexibleCgOptions, FromFn};
+use gradus::poisson::dcdm::{Architecture, Mixtures};
+use gradus::poisson::{Cell, Grid, Laplacian};
+use gradus::reference::random::{normal, uniform};
+use gradus::{DType, Gpu, Tensor};
+
+use crate::Result;
+
+/// Of the residuals that are looked for, the smaller one last.
+pub const TOLERANCES: [f64; 2] = [1e-4, 1e-6];
+const MAX_ITERATIONS: u32 = 2000;
+/// Trainings have seeds of their users' choice.
+const SEED: u64 = 0x7a11_da7e_0000_0000;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Obstacles {
+    None,
+    Ball,
+    Rubble,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rhs {
+    Noise,
+    Mixture,
+    Blobs,
+}
+
+impl Obstacles {
+    pub const ALL: [Obstacles; 3] = [Obstacles::None, Obstacles::Ball, Obstacles::Rubble];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Obstacles::None => "empty",
+            Obstacles::Ball => "ball",
+            Obstacles::Rubble => "rubble, 10 %",
+        }
+    }
+
+    /// `walls` with the obstacles.
+    pub fn within(self, walls: &Grid) -> gradus::Result<Grid> {
+        let solid = |solid: bool| if solid { Cell::Solid as u8 } else { Cell::Fluid as u8 };
+        let flags: Vec<u8> = match self {
+            Obstacles::None => return Ok(walls.clone()),
+            Obstacles::Ball => places(walls).map(|at| solid(squared_distance(&at, &vec![0.5; at.len()]) < 0.0625)).collect(),
+            Obstacles::Rubble => uniform(SEED, 0, walls.len()).into_iter().map(|u| solid(u < 0.1)).collect(),
+        };
+        walls.clone().with_flags(&flags)
+    }
+}
+
+impl Rhs {
+    pub const ALL: [Rhs; 3] = [Rhs::Noise, Rhs::Mixture, Rhs::Blobs];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Rhs::Noise => "white noise",
+            Rhs::Mixture => "mixture of modes",
+            Rhs::Blobs => "two blobs",
+        }
+    }
+
+    /// Of each cell; the solvers leave out what is in cells that are not fluid.
+    fn values(self, grid: &Grid) -> gradus::Result<Vec<f32>> {
+        Ok(match self {
+            Rhs::Noise => normal(SEED, 1, grid.len()).into_iter().map(|x| x as f32).collect(),
+            Rhs::Mixture => Mixtures::new(grid, 0.0)?.sample(SEED, 1)?.b,
+            Rhs::Blobs => {
+                let value = |at: Vec<f64>| {
+                    let blob = |centre: f64| (-squared_distance(&at, &vec![centre; at.len()]) / 0.005).exp();
+                    (blob(0.3) - blob(0.65)) as f32
+                };
+                places(grid).map(value).collect()
+            }
+        })
+    }
+}
+
+fn squared_distance(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum()
+}
+
+/// The centres of all cells, row-major, in [0, 1] along each axis.
+fn places(grid: &Grid) -> impl Iterator<Item = Vec<f64>> {
+    let sizes = grid.sizes();
+    let strides: Vec<usize> = (0..sizes.len()).map(|axis| sizes[axis + 1..].iter().product()).collect();
+    let at = move |i: usize| sizes.iter().zip(&strides).map(|(&size, &stride)| ((i / stride % size) as f64 + 0.5) / size as f64).collect();
+    (0..grid.len()).map(at)
+}
+
+/// The iterations to each of [`TOLERANCES`], where they were reached.
+pub type Iterations = [Option<usize>; 2];
+
+fn counted(history: &[f64]) -> Iterations {
+    TOLERANCES.map(|tolerance| history.iter().position(|&norm| norm <= tolerance * history[0]))
+}
+
+/// Of conjugate gradients without a preconditioner.
+pub async fn plain(gpu: &Gpu, grid: &Grid, rhs: Rhs) -> Result<Iterations> {
+    let laplacian = Laplacian::new(gpu, grid)?;
+    let b = Tensor::from_slice(gpu, grid.sizes(), &rhs.values(grid)?)?;
+    let x = Tensor::zeros(gpu, grid.sizes(), DType::F32)?;
+    let options = CgOptions { relative_tolerance: TOLERANCES[1], max_iterations: MAX_ITERATIONS, ..Default::default() };
+    let report = Cg::new(&laplacian, None, &b, &x, &options)?.solve().await?;
+    Ok(counted(&report.history))
+}
+
+/// Of the deep conjugate direction method as published.
+pub async fn deep(gpu: &Gpu, architecture: &Architecture, parameters: &Parameters, grid: &Grid, rhs: Rhs) -> Result<Iterations> {
+    let laplacian = Laplacian::new(gpu, grid)?;
+    let b = Tensor::from_slice(gpu, grid.sizes(), &rhs.values(grid)?)?;
+    let x = Tensor::zeros(gpu, grid.sizes(), DType::F32)?;
+    let mut graph = Graph::new();
+    let shape = [&[1, 1], grid.sizes()].concat();
+    let r = graph.input("r", &shape)?;
+    let mask = graph.input("mask", &shape)?;
+    let squares = graph.mul(r, r)?;
+    let square = graph.sum(squares, &[])?;
+    let root = graph.sqrt(square)?;
+    let normal = graph.div(r, root)?;
+    let q = architecture.build(&mut graph, normal)?;
+    let q = graph.mul(q, mask)?;
+    let fluid: Vec<f32> = grid.cells().iter().map(|&cell| if cell == Cell::Fluid { 1.0 } else { 0.0 }).collect();
+    let fluid = Tensor::from_slice(gpu, &shape, &fluid)?;
+    let named: Vec<_> = graph.parameters().map(|(name, var)| (name.to_owned(), var)).collect();
+    let mut bindings = vec![(mask, &fluid)];
+    for (name, var) in &named {
+        bindings.push((*var, parameters.get(name)?));
+    }
+    let program = Plan::new(gpu, &graph, &[Stage::new(&[q]).after(&[r])])?.compile(gpu, &bindings)?;
+    let network = FromFn::new(gpu, grid.len(), |recording, from, to| {
+        program.record(recording, 0, &[(r, &from.reshape(&shape)?), (q, &to.reshape(&shape)?)])
+    })?;
+    let options = FlexibleCgOptions {
+        relative_tolerance: TOLERANCES[1],
+        max_iterations: 400,
+        truncation: 2,
+        recompute_every: 1,
+        ..Default::default()
+    };
+    let report = FlexibleCg::new(&laplacian, Some(&network), &b, &x, &options)?.solve().await?;
+    Ok(counted(&report.history))
+}
