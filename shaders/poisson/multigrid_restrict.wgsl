@@ -1,6 +1,6 @@
 // The right-hand side of the next level, B = Pᵀ (b - A x), after the sweeps of a level. COMPUTED: the residual is computed
-// where it is needed, six (in three dimensions sixteen) times in eight (sixty-four) cells, which on small levels takes less time
-// than a dispatch. STORED: it was computed before, by multigrid_sweep.wgsl or multigrid_finest_sweep.wgsl.
+// where it is needed, three times (in three dimensions four) for each red cell, which on small levels takes less time than a
+// dispatch. STORED: it was computed before, by multigrid_sweep.wgsl or multigrid_finest_sweep.wgsl.
 //
 // Workgroups of 8 by 8, an invocation for a coarse cell. Deterministic. Bytes a cell: COMPUTED 8 and 16 for the weights, STORED
 // 4; and 2 for the code, and 4 for each coarse cell.
