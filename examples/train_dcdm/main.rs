@@ -60,9 +60,6 @@ struct Args {
     /// Samples a step at the first size; at others so many that the cells are about as many.
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u8).range(1..))]
     batch: u8,
-    /// For how many steps a sample is followed: trained with what the network's steps leave of it. 1 as published.
-    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..))]
-    follow: u32,
     /// The optimizer.
     #[arg(long, value_enum, default_value = "adam")]
     optimizer: Choice,
@@ -120,7 +117,6 @@ async fn run(args: &Args) -> Result<()> {
         open: args.scene == Scene::Open,
         obstacles: args.obstacles,
         batch: args.batch.into(),
-        follow: args.follow,
         steps: args.steps,
         optimizer: args.optimizer,
         lr: args.lr,

@@ -42,8 +42,6 @@ pub struct Config {
     pub obstacles: f64,
     /// Samples a step at the first size.
     pub batch: usize,
-    /// For how many steps a sample is followed.
-    pub follow: u32,
     pub steps: u32,
     pub optimizer: Choice,
     /// At its greatest.
@@ -96,11 +94,10 @@ impl Config {
         let sizes: Vec<String> = self.sizes.iter().map(|size| format!("{size}{power}")).collect();
         format!(
             "mixtures of the modes of empty boxes of {} cells with {} around, the lower 55 % weighted 9 times as much as the others, \
-             {:.0} % of them with obstacles; each followed for {} steps, by the residuals that the network leaves",
+             {:.0} % of them with obstacles",
             sizes.join(", "),
             if self.open { "air" } else { "walls" },
-            100.0 * self.obstacles,
-            self.follow,
+            100.0 * self.obstacles
         )
     }
 
@@ -120,7 +117,6 @@ impl Config {
             "open": self.open,
             "obstacles": self.obstacles,
             "batch": self.batch,
-            "follow": self.follow,
             "steps": self.steps,
             "optimizer": format!("{:?}", self.optimizer),
             "lr": self.lr,
@@ -153,7 +149,7 @@ impl Trainer {
         let gradients = parameters.like(gpu)?;
         let batches = |&size: &usize| {
             let mixtures = Mixtures::new(&config.walls(size)?, config.obstacles)?;
-            Batches::new(gpu, &config.architecture, parameters, &gradients, mixtures, config.samples(size), config.follow)
+            Batches::new(gpu, &config.architecture, parameters, &gradients, mixtures, config.samples(size))
         };
         let batches = config.sizes.iter().map(batches).collect::<gradus::Result<Vec<_>>>()?;
         let pairs = parameters.tensors().iter().zip(gradients.tensors());
@@ -177,10 +173,9 @@ impl Trainer {
 
     /// Takes a step, and waits for the one before it.
     pub async fn step(&mut self) -> Result<()> {
-        let sizes = self.batches.len();
-        let batches = &mut self.batches[self.step as usize % sizes];
+        let batches = &self.batches[self.step as usize % self.batches.len()];
         // while the device has the step before
-        batches.draw(self.config.seed, self.step / sizes as u32)?;
+        batches.draw(self.config.seed, self.step)?;
         self.optimizer.set_lr(0, self.config.lr(self.step))?;
         let mut encoder = self.gpu.device().create_command_encoder(&Default::default());
         batches.recording().encode(&mut encoder);
@@ -212,18 +207,11 @@ impl Trainer {
     pub async fn checkpoint(&mut self, note: &str) -> Result<Vec<u8>> {
         let losses: Vec<u8> = self.losses().await?.iter().flat_map(|loss| loss.to_le_bytes()).collect();
         let (parameters, optimizer) = (self.weights.parameters.save(&self.gpu).await?, self.optimizer.state_dict().await?);
-        let mut tensors = vec![
-            ("parameters".to_owned(), TensorView::new(Dtype::U8, vec![parameters.len()], &parameters)?),
-            ("optimizer".to_owned(), TensorView::new(Dtype::U8, vec![optimizer.len()], &optimizer)?),
-            ("losses".to_owned(), TensorView::new(Dtype::F32, vec![losses.len() / 4], &losses)?),
+        let tensors = [
+            ("parameters", TensorView::new(Dtype::U8, vec![parameters.len()], &parameters)?),
+            ("optimizer", TensorView::new(Dtype::U8, vec![optimizer.len()], &optimizer)?),
+            ("losses", TensorView::new(Dtype::F32, vec![losses.len() / 4], &losses)?),
         ];
-        let mut samples: Vec<Vec<f32>> = Vec::new();
-        for batches in &self.batches {
-            samples.push(batches.b().read(&self.gpu).await?);
-        }
-        for (i, samples) in samples.iter().enumerate() {
-            tensors.push((format!("samples.{i}"), TensorView::new(Dtype::F32, vec![samples.len()], bytemuck::cast_slice(samples))?));
-        }
         let metadata = HashMap::from([("config".to_owned(), self.config.to_json().to_string()), ("note".to_owned(), note.to_owned())]);
         Ok(safetensors::serialize(tensors, Some(metadata))?)
     }
@@ -239,17 +227,8 @@ impl Trainer {
         }
         self.weights.parameters.load(&self.gpu, file.tensor("parameters")?.data())?;
         self.optimizer.load_state_dict(file.tensor("optimizer")?.data())?;
-        let floats = |name: &str| -> Result<Vec<f32>> {
-            Ok(file.tensor(name)?.data().as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect())
-        };
-        self.losses = floats("losses")?;
+        self.losses = file.tensor("losses")?.data().as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect();
         self.step = self.losses.len() as u32;
-        let sizes = self.batches.len() as u32;
-        for (i, batches) in self.batches.iter_mut().enumerate() {
-            // how often it was its turn
-            let number = (self.step + sizes - 1 - i as u32) / sizes;
-            batches.resume(self.config.seed, number, &floats(&format!("samples.{i}"))?)?;
-        }
         Ok(metadata.remove("note").unwrap_or_default())
     }
 }

@@ -18,43 +18,35 @@ use crate::{Error, Gpu, Result};
 /// [`Error::Operation`] if the shapes differ, or are not made of vectors for the matrix; [`Error::Unknown`] for values of
 /// another graph.
 pub fn direction_loss(graph: &mut Graph, laplacian: &LinearMap, q: Var, b: Var) -> Result<Var> {
-    let residual = step_residual(graph, laplacian, q, b)?;
-    let (left, all) = (dots(graph, residual, residual)?, dots(graph, b, b)?);
-    let shares = graph.div(left, all)?;
-    graph.mean(shares, &[])
-}
-
-/// The residual `b - α A q` of [`direction_loss`], in the shape of b.
-pub(super) fn step_residual(graph: &mut Graph, laplacian: &LinearMap, q: Var, b: Var) -> Result<Var> {
     let shape = graph.shape(b)?.to_vec();
     let elements: usize = shape.iter().product();
-    let (rows, columns) = (laplacian.rows(), laplacian.columns());
-    let expected = match () {
-        () if graph.shape(q)? != shape || shape.is_empty() => {
-            "directions and right-hand sides [batch, ..] of equal shapes are expected".into()
-        }
-        () if !elements.is_multiple_of(columns) || rows != columns => format!("the matrix has {rows} rows and {columns} columns"),
-        () => String::new(),
+    let refuse = |graph: &Graph, reason: &str| -> Result<Var> {
+        let shapes = vec![graph.shape(q)?.to_vec(), shape.clone()];
+        Err(Error::Operation { operation: "direction_loss", shapes, reason: reason.into() })
     };
-    if !expected.is_empty() {
-        return Err(Error::Operation { operation: "direction_loss", shapes: vec![graph.shape(q)?.to_vec(), shape], reason: expected });
+    if graph.shape(q)? != shape || shape.is_empty() {
+        return refuse(graph, "directions and right-hand sides [batch, ..] of equal shapes are expected");
     }
-    let vectors = graph.reshape(q, &[elements / columns, columns])?;
+    if !elements.is_multiple_of(laplacian.columns()) || laplacian.rows() != laplacian.columns() {
+        return refuse(graph, &format!("the matrix has {} rows and {} columns", laplacian.rows(), laplacian.columns()));
+    }
+    let flat = [shape[0], elements / shape[0]];
+    let (q, b) = (graph.reshape(q, &flat)?, graph.reshape(b, &flat)?);
+    let vectors = graph.reshape(q, &[elements / laplacian.columns(), laplacian.columns()])?;
     let image = graph.apply(laplacian, vectors)?;
-    let image = graph.reshape(image, &shape)?;
-    let (along, curvature) = (dots(graph, q, b)?, dots(graph, q, image)?);
+    let image = graph.reshape(image, &flat)?;
+    let dot = |graph: &mut Graph, x: Var, y: Var| -> Result<Var> {
+        let products = graph.mul(x, y)?;
+        let sums = graph.sum(products, &[1])?;
+        graph.reshape(sums, &[flat[0], 1])
+    };
+    let (along, curvature) = (dot(graph, q, b)?, dot(graph, q, image)?);
     let alpha = graph.div(along, curvature)?;
     let step = graph.mul(image, alpha)?;
-    graph.sub(b, step)
-}
-
-/// The inner product of each sample of `x` and `y`, `[batch, 1..]`.
-pub(super) fn dots(graph: &mut Graph, x: Var, y: Var) -> Result<Var> {
-    let shape = graph.shape(x)?.to_vec();
-    let products = graph.mul(x, y)?;
-    let flat = graph.reshape(products, &[shape[0], shape[1..].iter().product()])?;
-    let sums = graph.sum(flat, &[1])?;
-    graph.reshape(sums, &[&shape[..1], &vec![1; shape.len() - 1]].concat())
+    let residual = graph.sub(b, step)?;
+    let (left, all) = (dot(graph, residual, residual)?, dot(graph, b, b)?);
+    let shares = graph.div(left, all)?;
+    graph.mean(shares, &[])
 }
 
 /// The Laplacians of grids of equal sizes as one matrix, which multiplies the vectors of all grids, one after another in
