@@ -1,39 +1,94 @@
 //! The solvers of Poisson equations that examples offer by name.
 
-use gradus::krylov::{Cg, CgOptions, Preconditioner};
-use gradus::poisson::{Grid, IncompletePoisson, Jacobi, Laplacian, Multigrid, MultigridOptions};
-use gradus::{Gpu, Result, Tensor};
+use std::error::Error;
+use std::path::PathBuf;
 
+use gradus::krylov::{Cg, CgOptions, FlexibleCg, FlexibleCgOptions, Preconditioner, Report};
+use gradus::poisson::dcdm::DeepPreconditioner;
+use gradus::poisson::{Grid, IncompletePoisson, Jacobi, Laplacian, Multigrid, MultigridOptions};
+use gradus::{Gpu, Tensor};
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
 type Boxed = Option<Box<dyn Preconditioner>>;
 
-/// Conjugate gradients with a preconditioner, or without.
+/// Conjugate gradients with a preconditioner, or without; flexible ones with a network.
 pub struct Choice {
     pub name: &'static str,
     /// [`CgOptions::check_every`]: what comes too late costs an application of the preconditioner.
     check_every: u32,
-    preconditioner: fn(&Gpu, &Grid) -> Result<Boxed>,
+    /// For Cg; there is none for flexible conjugate gradients, whose network is in a file.
+    preconditioner: Option<fn(&Gpu, &Grid) -> gradus::Result<Boxed>>,
 }
 
-pub const CHOICES: [Choice; 4] = [
-    Choice { name: "cg", check_every: 16, preconditioner: |_, _| Ok(None) },
-    Choice { name: "jacobi", check_every: 16, preconditioner: |gpu, grid| boxed(Jacobi::new(gpu, grid)) },
-    Choice { name: "incomplete-poisson", check_every: 16, preconditioner: |gpu, grid| boxed(IncompletePoisson::new(gpu, grid)) },
+pub const CHOICES: [Choice; 5] = [
+    Choice { name: "cg", check_every: 16, preconditioner: Some(|_, _| Ok(None)) },
+    Choice { name: "jacobi", check_every: 16, preconditioner: Some(|gpu, grid| boxed(Jacobi::new(gpu, grid))) },
+    Choice { name: "incomplete-poisson", check_every: 16, preconditioner: Some(|gpu, grid| boxed(IncompletePoisson::new(gpu, grid))) },
     Choice {
         name: "multigrid",
         check_every: 2,
-        preconditioner: |gpu, grid| boxed(Multigrid::new(gpu, grid, &MultigridOptions::default())),
+        preconditioner: Some(|gpu, grid| boxed(Multigrid::new(gpu, grid, &MultigridOptions::default()))),
     },
+    Choice { name: "dcdm", check_every: 2, preconditioner: None },
 ];
 
-fn boxed(preconditioner: Result<impl Preconditioner + 'static>) -> Result<Boxed> {
+fn boxed(preconditioner: gradus::Result<impl Preconditioner + 'static>) -> gradus::Result<Boxed> {
     Ok(Some(Box::new(preconditioner?)))
 }
 
+/// What does not depend on the choice.
+#[derive(Clone)]
+pub struct Settings {
+    pub tolerance: f64,
+    pub max_iterations: u32,
+    /// Of the network; if not given, those that come with the crate.
+    pub weights: Option<PathBuf>,
+    /// [`FlexibleCgOptions::truncation`]
+    pub truncation: u32,
+}
+
+pub enum Solver {
+    Cg(Cg),
+    Flexible(FlexibleCg),
+}
+
+impl Solver {
+    pub async fn solve(&mut self) -> gradus::Result<Report> {
+        match self {
+            Solver::Cg(solver) => solver.solve().await,
+            Solver::Flexible(solver) => solver.solve().await,
+        }
+    }
+}
+
 impl Choice {
-    pub fn cg(&self, gpu: &Gpu, grid: &Grid, b: &Tensor, x: &Tensor, tolerance: f64, max_iterations: u32) -> Result<Cg> {
+    /// Whether it needs nothing that is not there.
+    #[allow(dead_code, reason = "not all examples offer all choices at once")]
+    pub fn is_available(&self, grid: &Grid, settings: &Settings) -> bool {
+        self.preconditioner.is_some() || settings.weights_for(grid).exists()
+    }
+
+    pub fn solver(&self, gpu: &Gpu, grid: &Grid, b: &Tensor, x: &Tensor, settings: &Settings) -> Result<Solver> {
         let laplacian = Laplacian::new(gpu, grid)?;
-        let preconditioner = (self.preconditioner)(gpu, grid)?;
-        let options = CgOptions { relative_tolerance: tolerance, max_iterations, check_every: self.check_every, ..Default::default() };
-        Cg::new(&laplacian, preconditioner.as_deref(), b, x, &options)
+        let &Settings { tolerance: relative_tolerance, max_iterations, truncation, .. } = settings;
+        let check_every = self.check_every;
+        if let Some(preconditioner) = self.preconditioner {
+            let options = CgOptions { relative_tolerance, max_iterations, check_every, ..Default::default() };
+            return Ok(Solver::Cg(Cg::new(&laplacian, preconditioner(gpu, grid)?.as_deref(), b, x, &options)?));
+        }
+        let path = settings.weights_for(grid);
+        let bytes = std::fs::read(&path).map_err(|error| format!("{}: {error}; --weights names another file", path.display()))?;
+        let network = DeepPreconditioner::from_safetensors(gpu, grid, &bytes).map_err(|error| format!("{}: {error}", path.display()))?;
+        let options =
+            FlexibleCgOptions { relative_tolerance, max_iterations, check_every, truncation, recompute_every: 1, ..Default::default() };
+        Ok(Solver::Flexible(FlexibleCg::new(&laplacian, Some(&network), b, x, &options)?))
+    }
+}
+
+impl Settings {
+    fn weights_for(&self, grid: &Grid) -> PathBuf {
+        let walls = if grid.open().iter().flatten().any(|&open| open) { "open" } else { "box" };
+        let own = || format!("weights/dcdm-{}d-{walls}.safetensors", grid.sizes().len()).into();
+        self.weights.clone().unwrap_or_else(own)
     }
 }

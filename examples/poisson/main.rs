@@ -38,7 +38,7 @@ use wgpu::PollType;
 
 use plot::Panel;
 use scenes::{Rhs, Scene};
-use solvers::{CHOICES, Choice};
+use solvers::{CHOICES, Choice, Settings};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -54,7 +54,8 @@ struct Args {
     /// Which grids.
     #[arg(long, value_name = "NAME", value_delimiter = ',', default_value = "all", value_parser = PossibleValuesParser::new(Scene::ALL.map(Scene::name).into_iter().chain(["all"])))]
     scene: Vec<String>,
-    /// Which solvers: conjugate gradients with the preconditioner of that name, `cg` without.
+    /// Which solvers: conjugate gradients with the preconditioner of that name, `cg` without, `dcdm` flexible ones with a
+    /// network. `all` leaves out what there are no weights for.
     #[arg(long, value_name = "NAME", value_delimiter = ',', default_value = "all",
           value_parser = PossibleValuesParser::new(CHOICES.iter().map(|choice| choice.name).chain(["all"])))]
     solver: Vec<String>,
@@ -64,6 +65,13 @@ struct Args {
     /// The most iterations.
     #[arg(long, default_value_t = 10_000)]
     max_iterations: u32,
+    /// The weights of the network, safetensors. Without it `weights/dcdm-2d-open.safetensors` and the like: by the
+    /// dimensions, and `box` if there are walls all around.
+    #[arg(long, value_name = "FILE")]
+    weights: Option<PathBuf>,
+    /// How many directions the next one of `dcdm` is made orthogonal to.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(0..=64))]
+    truncation: u32,
     /// The right-hand side.
     #[arg(long, value_enum, default_value = "noise")]
     rhs: Rhs,
@@ -97,6 +105,13 @@ fn main() -> ExitCode {
             eprintln!("error: {error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+impl Args {
+    fn settings(&self) -> Settings {
+        let &Args { tolerance, max_iterations, truncation, .. } = self;
+        Settings { tolerance, max_iterations, weights: self.weights.clone(), truncation }
     }
 }
 
@@ -139,7 +154,9 @@ async fn run(args: &Args) -> Result<()> {
                 )?;
             }
             let mut curves = Vec::new();
-            for choice in CHOICES.iter().filter(|choice| chosen(choice.name, &args.solver)) {
+            let named = |choice: &Choice| args.solver.iter().any(|name| name == choice.name);
+            let there = |choice: &Choice| named(choice) || choice.is_available(&problem.grid, &args.settings());
+            for choice in CHOICES.iter().filter(|choice| chosen(choice.name, &args.solver) && there(choice)) {
                 let Solution { iterations, seconds, relative_residual, rounding, status, history } = problem.solve(choice, args).await?;
                 let status = words(status);
                 if args.json {
@@ -210,7 +227,7 @@ impl<'a> Problem<'a> {
     }
 
     async fn solve(&self, choice: &Choice, args: &Args) -> Result<Solution> {
-        let mut cg = choice.cg(self.gpu, &self.grid, &self.b, &self.x, args.tolerance, args.max_iterations)?;
+        let mut solver = choice.solver(self.gpu, &self.grid, &self.b, &self.x, &args.settings())?;
         let zeros = vec![0f32; self.x.len()];
         let mut times: Vec<Duration> = Vec::new();
         // drivers compile in the first, which does not count
@@ -219,7 +236,7 @@ impl<'a> Problem<'a> {
             self.gpu.queue().submit([]);
             self.gpu.device().poll(PollType::wait_indefinitely())?;
             let start = Instant::now();
-            let report = cg.solve().await?;
+            let report = solver.solve().await?;
             times.push(start.elapsed());
             if times.len() > args.repeat as usize {
                 break report;

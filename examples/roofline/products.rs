@@ -1,6 +1,9 @@
-//! Matrix products and convolutions against a kernel of fused multiply-adds.
+//! Matrix products, convolutions and networks of them against a kernel of fused multiply-adds.
 
-use gradus::graph::{ConvolutionOptions, Graph, Padding, Plan, Program, Stage, Var};
+use gradus::graph::{ConvolutionOptions, Graph, Padding, Plan, Stage, Var};
+use gradus::krylov::Preconditioner;
+use gradus::poisson::Grid;
+use gradus::poisson::dcdm::{Architecture, DeepPreconditioner, Weights};
 use gradus::{DType, Gpu, Recording, Tensor};
 
 use super::{Arguments, in_turn, noise};
@@ -11,8 +14,7 @@ const PEAK_OPERATIONS: f64 = PEAK_INVOCATIONS as f64 * 65_536.0;
 pub async fn run(gpu: &Gpu, arguments: &Arguments) -> Result<(), gradus::Error> {
     let peak = peak(gpu)?;
     let mut printed = false;
-    for (name, operations, program) in cases(gpu, &arguments.filter)? {
-        let recording = program.recording(0)?;
+    for (name, operations, recording) in cases(gpu, &arguments.filter)?.into_iter().chain(networks(gpu, &arguments.filter)?) {
         let [time, peak_time] = in_turn(gpu, [&recording, &peak], arguments.repeats).await?;
         let speed = operations / time.as_secs_f64();
         let peak_speed = PEAK_OPERATIONS / peak_time.as_secs_f64();
@@ -30,8 +32,8 @@ pub async fn run(gpu: &Gpu, arguments: &Arguments) -> Result<(), gradus::Error> 
     Ok(())
 }
 
-/// The floating-point operations of each case, and its program.
-fn cases(gpu: &Gpu, filter: &str) -> Result<Vec<(String, f64, Program)>, gradus::Error> {
+/// The floating-point operations of each case, and what does them.
+fn cases(gpu: &Gpu, filter: &str) -> Result<Vec<(String, f64, Recording)>, gradus::Error> {
     let mut cases = Vec::new();
     for [m, k, n] in [[1024, 1024, 1024], [256, 64, 128], [256, 128, 64], [64, 256, 128]] {
         let name = format!("matmul/{m}x{k}x{n}");
@@ -39,7 +41,7 @@ fn cases(gpu: &Gpu, filter: &str) -> Result<Vec<(String, f64, Program)>, gradus:
             let mut graph = Graph::new();
             let (a, b) = (graph.input("a", &[m, k])?, graph.input("b", &[k, n])?);
             let c = graph.matmul(a, b)?;
-            cases.push((name, 2.0 * (m * k * n) as f64, program(gpu, &graph, &[a, b], c)?));
+            cases.push((name, 2.0 * (m * k * n) as f64, product(gpu, &graph, &[a, b], c)?));
         }
     }
     // batch, channels in and out, sizes
@@ -65,20 +67,47 @@ fn cases(gpu: &Gpu, filter: &str) -> Result<Vec<(String, f64, Program)>, gradus:
                 "input" => ([dy, w], adjoints[0]),
                 _ => ([dy, x], adjoints[1]),
             };
-            cases.push((name, operations, program(gpu, &graph, &leaves, result)?));
+            cases.push((name, operations, product(gpu, &graph, &leaves, result)?));
         }
     }
     Ok(cases)
 }
 
-fn program(gpu: &Gpu, graph: &Graph, leaves: &[Var], result: Var) -> Result<Program, gradus::Error> {
+/// A network's application to a residual, with all that is not a convolution; of those alone the operations are counted.
+fn networks(gpu: &Gpu, filter: &str) -> Result<Vec<(String, f64, Recording)>, gradus::Error> {
+    let shapes: [(&str, Architecture, &[usize]); 3] = [
+        ("64-net", Architecture::net_64(3), &[64, 64, 64]),
+        ("128-net", Architecture::net_128(3), &[32, 32, 32]),
+        ("64-net", Architecture::net_64(2), &[256, 256]),
+    ];
+    let mut cases = Vec::new();
+    for (net, architecture, sizes) in shapes {
+        let name = format!("dcdm-{net}/{}", sizes.iter().map(usize::to_string).collect::<Vec<_>>().join("x"));
+        if !name.contains(filter) {
+            continue;
+        }
+        let preconditioner = DeepPreconditioner::new(gpu, &Grid::new(sizes)?, &Weights::initial(gpu, &architecture, 0)?)?;
+        let [r, z] = [5, 6].map(|seed| noise(gpu, &[sizes], seed));
+        let mut recording = Recording::new();
+        preconditioner.record(&mut recording, &r?[0], &z?[0])?;
+        let (channels, taps) = (architecture.channels, 3usize.pow(architecture.dim as u32));
+        let fine = architecture.before + 2 * architecture.after;
+        let coarse = 2.0 * architecture.coarse as f64 / f64::from(1 << architecture.dim);
+        let inner = (channels * channels * taps) as f64 * (fine as f64 + coarse);
+        let operations = 2.0 * (inner + (channels * taps + channels) as f64) * sizes.iter().product::<usize>() as f64;
+        cases.push((name, operations, recording));
+    }
+    Ok(cases)
+}
+
+fn product(gpu: &Gpu, graph: &Graph, leaves: &[Var], result: Var) -> Result<Recording, gradus::Error> {
     let plan = Plan::new(gpu, graph, &[Stage::new(&[result])])?;
     let mut tensors = Vec::new();
     for (i, &leaf) in leaves.iter().enumerate() {
         tensors.push((leaf, noise(gpu, &[graph.shape(leaf)?], i as u64)?.remove(0)));
     }
     let bindings: Vec<(Var, &Tensor)> = tensors.iter().map(|(leaf, tensor)| (*leaf, tensor)).collect();
-    plan.compile(gpu, &bindings)
+    plan.compile(gpu, &bindings)?.recording(0)
 }
 
 fn peak(gpu: &Gpu) -> Result<Recording, gradus::Error> {

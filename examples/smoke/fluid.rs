@@ -1,13 +1,14 @@
 //! Smoke on the device.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use gradus::krylov::{Cg, Status};
+use gradus::krylov::Status;
 use gradus::poisson::{Cell, Grid};
 use gradus::{DType, Gpu, Recording, Tensor, vector};
 
 use crate::Result;
-use crate::solvers::Choice;
+use crate::solvers::{Choice, Settings, Solver};
 
 /// Whatever is not converged by then has failed.
 const MAX_ITERATIONS: u32 = 2000;
@@ -21,6 +22,8 @@ pub struct Options<'a> {
     pub dim: u8,
     pub solver: &'a Choice,
     pub tolerance: f64,
+    /// Of a network.
+    pub weights: Option<PathBuf>,
     /// Begin at the pressure of the last step, rather than at 0.
     pub warm_start: bool,
 }
@@ -36,7 +39,7 @@ pub struct Fluid {
     /// The gradient of the pressure, and the norm that is left.
     project: [Recording; TURNS],
     /// What is to be solved for the pressure. Its right-hand side is the same in all steps.
-    cg: Cg,
+    solver: Solver,
     norm: Tensor,
     steps: usize,
 }
@@ -99,9 +102,11 @@ impl Fluid {
             }
             vector::norm(gpu, &mut project[turn], &convergence, &norm)?;
         }
-        let cg = options.solver.cg(gpu, &grid, &convergence, &pressure, options.tolerance, MAX_ITERATIONS)?;
+        let settings =
+            Settings { tolerance: options.tolerance, max_iterations: MAX_ITERATIONS, weights: options.weights.clone(), truncation: 2 };
+        let solver = options.solver.solver(gpu, &grid, &convergence, &pressure, &settings)?;
         let (gpu, warm_start) = (gpu.clone(), options.warm_start);
-        Ok(Self { gpu, grid, density, pressure, warm_start, advance, project, cg, norm, steps: 0 })
+        Ok(Self { gpu, grid, density, pressure, warm_start, advance, project, solver, norm, steps: 0 })
     }
 
     pub async fn step(&mut self) -> Result<Step> {
@@ -116,7 +121,7 @@ impl Fluid {
             clear.clear_buffer(self.pressure.buffer(), 0, None);
             self.gpu.queue().submit([clear.finish()]);
         }
-        let report = self.cg.solve().await?;
+        let report = self.solver.solve().await?;
         self.gpu.submit([&self.project[turn]]);
         let after = self.read_norm().await?;
         let (status, iterations) = (report.status, report.iterations);

@@ -51,10 +51,13 @@ struct Args {
     /// The residual that will do for the pressure, relative to the divergence.
     #[arg(long, default_value_t = 5e-5)]
     tolerance: f64,
-    /// Conjugate gradients with the preconditioner of that name, `cg` without.
+    /// Conjugate gradients with the preconditioner of that name, `cg` without, `dcdm` flexible ones with a network.
     #[arg(long, value_name = "NAME", default_value = "multigrid",
           value_parser = PossibleValuesParser::new(CHOICES.iter().map(|choice| choice.name)))]
     solver: String,
+    /// The weights of the network, safetensors. Without it `weights/dcdm-2d-open.safetensors`, or of `3d`.
+    #[arg(long, value_name = "FILE")]
+    weights: Option<PathBuf>,
     /// Begin to solve at the pressure of the step before.
     #[arg(long)]
     warm_start: bool,
@@ -81,7 +84,14 @@ async fn run(args: &Args) -> Result<()> {
     std::fs::create_dir_all(&args.out).map_err(|error| format!("{}: {error}", args.out.display()))?;
     let solver = CHOICES.iter().find(|choice| choice.name == args.solver).ok_or("no such solver")?;
     let gpu = Gpu::headless().await?;
-    let options = Options { size: args.size.into(), dim: args.dim, solver, tolerance: args.tolerance, warm_start: args.warm_start };
+    let options = Options {
+        size: args.size.into(),
+        dim: args.dim,
+        solver,
+        tolerance: args.tolerance,
+        weights: args.weights.clone(),
+        warm_start: args.warm_start,
+    };
     let mut fluid = Fluid::new(&gpu, &options)?;
     let mut pictures = Pictures::new(fluid.grid(), args.scale.into());
     let info = gpu.device().adapter_info();
