@@ -38,7 +38,8 @@ A network for `gradus::poisson::dcdm`: `{}`.
 - Time: {:.0} minutes, validations included, on {adapter}.
 - Command: `{command}`
 
-Iterations to relative residuals of {loose:.0e} and {tight:.0e}, of right-hand sides that the training did not draw:
+Iterations until the residual that they update is {loose:.0e} / {tight:.0e} of the first, for right-hand sides that the
+training did not draw, from zero, with a truncation of 2; of conjugate gradients, without a preconditioner:
 
 | cells an axis | obstacles | right-hand side | conjugate gradients | deep conjugate directions |
 |---|---|---|---|---|

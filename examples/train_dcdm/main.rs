@@ -6,7 +6,7 @@
 //!
 //! A sample is a right-hand side b of norm 1 for a box, and the loss what a step along the network's direction leaves of
 //! it. As the loss says little of a solver, the training is validated by the iterations of solutions: of right-hand sides
-//! that it does not draw, with the published truncation of 2 and the residual recomputed, beside conjugate gradients.
+//! that it does not draw, with the published truncation of 2, beside conjugate gradients.
 //!
 //! The folder of `--out` receives `weights.safetensors`, `card.md`, which says how they were made and what they are worth,
 //! `curves.png`, and `checkpoint.safetensors`, from which `--resume` goes on: what becomes of the weights is the same to the
