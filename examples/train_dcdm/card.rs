@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use crate::trainer::Config;
 use crate::validation::{Iterations, Obstacles, Rhs, TOLERANCES};
+use gradus::poisson::dcdm::{Training, Weights};
 
 /// A system, and the iterations of conjugate gradients and of the deep conjugate direction method.
 pub struct Row {
@@ -22,33 +22,29 @@ impl fmt::Display for Row {
     }
 }
 
-pub fn card(config: &Config, loss: f64, seconds: f64, adapter: &str, command: &str, rows: &[Row]) -> String {
-    let Config { architecture, sizes, open, obstacles, batch, steps, optimizer, lr, seed } = config;
-    let dim = architecture.dim;
-    let around = if *open { "air" } else { "walls" };
-    let sizes = sizes.iter().map(|size| format!("{size}{}", if dim == 2 { "²" } else { "³" })).collect::<Vec<_>>().join(", ");
+pub fn card(weights: &Weights, loss: f64, seconds: f64, command: &str, rows: &[Row]) -> String {
+    let Weights { architecture, training, .. } = weights;
+    let Training { data, steps, batch, optimizer, seed, adapter } = training;
     let rows: String = rows.iter().map(|row| format!("{row}\n")).collect();
+    let [loose, tight] = TOLERANCES;
     format!(
-        "# Deep conjugate directions in {dim} dimensions, {around} around
+        "# Weights for the deep conjugate direction method
 
-Weights of `gradus::poisson::dcdm`, architecture `{}`.
+A network for `gradus::poisson::dcdm`: `{}`.
 
-- Data: mixtures of the modes of empty boxes of {sizes} cells, {around} around, the lower 55 % weighted 9 times as much as the
-  others; {:.0} % of the samples with obstacles (balls, or rubble of up to 20 %). {steps} steps of {batch} samples, seed {seed}.
-- Optimizer: {optimizer:?}, one cycle with a peak of {lr}. Loss at the end {loss:.5}, the mean of 100 steps.
+- Data: {data}.
+- Training: {steps} steps of {batch} samples, at other sizes than the first as many cells; {optimizer}; seed {seed}.
+- Loss at the end: {loss:.5}, the mean of 100 steps.
 - Time: {:.0} minutes, validations included, on {adapter}.
 - Command: `{command}`
 
-Iterations to a relative residual of {:.0e} / {:.0e}, of right-hand sides that the training did not draw, from zero; the
-truncation is 2, and the residual is recomputed in every iteration:
+Iterations until the residual that they update is {loose:.0e} / {tight:.0e} of the first, for right-hand sides that the
+training did not draw, from zero, with a truncation of 2; of conjugate gradients, without a preconditioner:
 
 | cells an axis | obstacles | right-hand side | conjugate gradients | deep conjugate directions |
 |---|---|---|---|---|
 {rows}",
         architecture.to_json(),
-        100.0 * obstacles,
         seconds / 60.0,
-        TOLERANCES[0],
-        TOLERANCES[1],
     )
 }

@@ -6,7 +6,7 @@
 //!
 //! A sample is a right-hand side b of norm 1 for a box, and the loss what a step along the network's direction leaves of
 //! it. As the loss says little of a solver, the training is validated by the iterations of solutions: of right-hand sides
-//! that it does not draw, with the published truncation of 2 and the residual recomputed, beside conjugate gradients.
+//! that it does not draw, with the published truncation of 2, beside conjugate gradients.
 //!
 //! The folder of `--out` receives `weights.safetensors`, `card.md`, which says how they were made and what they are worth,
 //! `curves.png`, and `checkpoint.safetensors`, from which `--resume` goes on: what becomes of the weights is the same to the
@@ -25,7 +25,8 @@ use std::time::Instant;
 
 use clap::Parser;
 use gradus::Gpu;
-use gradus::poisson::dcdm::Architecture;
+use gradus::poisson::Grid;
+use gradus::poisson::dcdm::{Architecture, Weights};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
@@ -127,17 +128,16 @@ async fn run(args: &Args) -> Result<()> {
     let saved = args.out.join("checkpoint.safetensors");
 
     let gpu = Gpu::headless().await?;
-    let info = gpu.device().adapter_info();
     // println would panic if nobody reads any more
     let mut out = std::io::stdout();
-    writeln!(out, "adapter: {} ({})", info.name, info.backend)?;
+    writeln!(out, "adapter: {}", trainer::adapter(&gpu))?;
     let mut trainer = Trainer::new(&gpu, &config)?;
     let (mut seconds, mut validations) = (0.0, Vec::<Validation>::new());
     if args.resume {
         let bytes = std::fs::read(&saved).map_err(|error| format!("{}: {error}", saved.display()))?;
         (seconds, validations) = parse(&trainer.resume(&bytes)?).ok_or("the checkpoint has no times and validations")?;
     }
-    writeln!(out, "{} parameters, {} steps", trainer.parameters().flat().len(), config.steps)?;
+    writeln!(out, "{} parameters, {} steps", trainer.weights().parameters.flat().len(), config.steps)?;
 
     let bar = bar(config.steps);
     let mut start = Instant::now();
@@ -150,7 +150,7 @@ async fn run(args: &Args) -> Result<()> {
             bar.set_message(format!("{:.4}", running(trainer.losses().await?)));
         }
         if due {
-            let found = validate(&gpu, &trainer, &config, sizes[0]).await?;
+            let found = validate(&gpu, trainer.weights(), &config.walls(sizes[0])?).await?;
             validations.push((step, found));
             seconds += start.elapsed().as_secs_f64();
             start = Instant::now();
@@ -164,7 +164,7 @@ async fn run(args: &Args) -> Result<()> {
     bar.finish_and_clear();
 
     let weights = args.out.join("weights.safetensors");
-    write(&weights, &trainer.parameters().save(&gpu).await?)?;
+    write(&weights, &trainer.weights().to_safetensors(&gpu).await?)?;
     let picture = args.out.join("curves.png");
     plot::plot(&picture, trainer.losses().await?, &validations, sizes[0])?;
     let mut rows = Vec::new();
@@ -173,7 +173,7 @@ async fn run(args: &Args) -> Result<()> {
             for rhs in Rhs::ALL {
                 let grid = obstacles.within(&config.walls(size)?)?;
                 let plain = validation::plain(&gpu, &grid, rhs).await?;
-                let deep = validation::deep(&gpu, &config.architecture, trainer.parameters(), &grid, rhs).await?;
+                let deep = validation::deep(&gpu, trainer.weights(), &grid, rhs).await?;
                 let row = Row { size, obstacles, rhs, plain, deep };
                 writeln!(out, "{row}")?;
                 rows.push(row);
@@ -181,19 +181,17 @@ async fn run(args: &Args) -> Result<()> {
         }
     }
     let loss = running(trainer.losses().await?);
-    let adapter = format!("{} ({}, {})", info.name, info.backend, info.driver_info);
-    let text = card::card(&config, loss, seconds, &adapter, &command(), &rows);
+    let text = card::card(trainer.weights(), loss, seconds, &command(), &rows);
     write(&args.out.join("card.md"), text.as_bytes())?;
     writeln!(out, "wrote {}, with its card", weights.display())?;
     Ok(())
 }
 
-/// The mean iterations of the empty box by tolerance; where one was not reached, not a number.
-async fn validate(gpu: &Gpu, trainer: &Trainer, config: &Config, size: usize) -> Result<[f64; 2]> {
-    let grid = config.walls(size)?;
+/// The mean iterations by tolerance; where one was not reached, not a number.
+async fn validate(gpu: &Gpu, weights: &Weights, grid: &Grid) -> Result<[f64; 2]> {
     let mut sums = [0.0; 2];
     for rhs in Rhs::ALL {
-        let found = validation::deep(gpu, &config.architecture, trainer.parameters(), &grid, rhs).await?;
+        let found = validation::deep(gpu, weights, grid, rhs).await?;
         for (sum, found) in sums.iter_mut().zip(found) {
             *sum += found.map_or(f64::NAN, |iterations| iterations as f64);
         }
