@@ -6,6 +6,8 @@
 struct SumConstants {
     partials: u32,
     factor: f32,
+    // where the result is
+    at: u32,
 }
 
 @group(0) @binding(0) var<uniform> constants: SumConstants;
@@ -15,6 +17,6 @@ struct SumConstants {
 fn main(@builtin(local_invocation_index) lane: u32) {
     let sum = total_of_sums(lane, constants.partials).x;
     if lane == 0u {
-        result[0] = constants.factor * sum;
+        result[constants.at] = constants.factor * sum;
     }
 }

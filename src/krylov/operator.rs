@@ -65,6 +65,12 @@ pub(crate) fn expect_vectors(x: &Tensor, y: &Tensor, dim: usize) -> Result<()> {
     x.expect_apart("x", y, "y")
 }
 
+/// Checks where the inner product of two vectors is to go.
+pub(crate) fn expect_dot(dot: &Tensor, vectors: [(&str, &Tensor); 2]) -> Result<()> {
+    expect_vector("dot", dot, 1)?;
+    vectors.into_iter().try_for_each(|(name, vector)| dot.expect_apart("dot", vector, name))
+}
+
 impl<T: LinearOperator + ?Sized> LinearOperator for &T {
     fn gpu(&self) -> &Gpu {
         (**self).gpu()

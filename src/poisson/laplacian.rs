@@ -5,8 +5,8 @@ use super::null_space::NullSpace;
 use super::vectors::Vectors;
 use crate::gpu::{Gpu, Recording, Tensor};
 use crate::krylov::LinearOperator;
-use crate::krylov::operator::{expect_vector, expect_vectors};
-use crate::{Result, shaders, vector};
+use crate::krylov::operator::{expect_dot, expect_vector, expect_vectors};
+use crate::{Result, shaders};
 
 /// `A = -Δ·h²` on the fluid cells of a [`Grid`], without a matrix: the diagonal counts the neighbours that are not
 /// solid, and each fluid neighbour is a -1. Rows and columns of other cells are 0.
@@ -103,15 +103,7 @@ impl LinearOperator for Laplacian {
 
     fn record_dot(&self, recording: &mut Recording, x: &Tensor, y: &Tensor, dot: &Tensor) -> Result<()> {
         expect_vectors(x, y, self.dim())?;
-        expect_vector("dot", dot, 1)?;
-        for (name, vector) in [("x", x), ("y", y)] {
-            dot.expect_apart("dot", vector, name)?;
-        }
-        if dot.offset() != 0 {
-            self.product(recording, x, y, false)?;
-            let flat = [self.dim()];
-            return vector::dot(self.gpu(), recording, &x.reshape(&flat)?, &y.reshape(&flat)?, dot);
-        }
+        expect_dot(dot, [("x", x), ("y", y)])?;
         self.product(recording, x, y, true)?;
         self.vectors.sum(recording, 1.0, dot)
     }

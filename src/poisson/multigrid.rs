@@ -6,7 +6,7 @@ use super::vectors::Vectors;
 use crate::gpu::{Bind, Gpu, KernelSource, Recording, Tensor};
 use crate::krylov::LinearOperator;
 use crate::krylov::blocks;
-use crate::krylov::operator::{expect_vector, expect_vectors};
+use crate::krylov::operator::{expect_dot, expect_vectors};
 use crate::shaders::layout::{CorrectConstants, Level, ProlongConstants, RestrictConstants, StartConstants, SweepConstants, TailConstants};
 use crate::shaders::poisson as shaders;
 use crate::{Error, Result, vector};
@@ -168,11 +168,8 @@ impl LinearOperator for Multigrid {
 
     fn record_dot(&self, recording: &mut Recording, r: &Tensor, z: &Tensor, dot: &Tensor) -> Result<()> {
         expect_vectors(r, z, self.dim())?;
-        expect_vector("dot", dot, 1)?;
-        for (name, vector) in [("r", r), ("z", z)] {
-            dot.expect_apart("dot", vector, name)?;
-        }
-        if self.levels.is_empty() || dot.offset() != 0 {
+        expect_dot(dot, [("r", r), ("z", z)])?;
+        if self.levels.is_empty() {
             self.record(recording, r, z)?;
             let flat = [self.dim()];
             return vector::dot(self.gpu(), recording, &r.reshape(&flat)?, &z.reshape(&flat)?, dot);

@@ -73,7 +73,8 @@ impl Vectors {
     pub fn sum(&self, recording: &mut Recording, factor: f32, result: &Tensor) -> Result<()> {
         let (partials, count) = self.over.partials();
         let kernel = self.gpu.kernel(&shaders::poisson::SUM, &[], &[])?;
-        let bindings = vec![partials, Bind::tensor(&self.gpu, "result", result).0];
-        recording.dispatch_with(&self.gpu, &kernel, 1, &SumConstants { partials: count, factor }, bindings)
+        let (result, before) = Bind::tensor(&self.gpu, "result", result);
+        let constants = SumConstants { partials: count, factor, at: (before / 4) as u32 };
+        recording.dispatch_with(&self.gpu, &kernel, 1, &constants, vec![partials, result])
     }
 }
