@@ -10,8 +10,6 @@ pub(super) struct Vectors {
     gpu: Gpu,
     dim: usize,
     pub over: Blocks,
-    /// For vectors that kernels cannot take where they are.
-    own: [Tensor; 2],
 }
 
 impl Vectors {
@@ -24,7 +22,7 @@ impl Vectors {
             let what = format!("{what} of {:?} cells", grid.sizes());
             return Err(Error::LimitTooSmall { limit: "max_storage_buffer_binding_size", what, needed, found });
         }
-        Ok(Self { gpu: gpu.clone(), dim, over, own: [blocks::vector(gpu, dim)?, blocks::vector(gpu, dim)?] })
+        Ok(Self { gpu: gpu.clone(), dim, over })
     }
 
     pub fn gpu(&self) -> &Gpu {
@@ -35,7 +33,8 @@ impl Vectors {
         self.dim
     }
 
-    /// Appends what `record` does from `x` to `y`, by way of copies if the two cannot be taken where they are.
+    /// Appends what `record` does from `x` to `y`, by way of copies if the two cannot be taken where they are: made
+    /// for this recording, as hardly any needs them.
     pub fn map(
         &self,
         recording: &mut Recording,
@@ -46,10 +45,10 @@ impl Vectors {
         if self.takes(x) && self.takes(y) && !x.shares_buffer(y) {
             return record(recording, x, y);
         }
-        let (flat, [own_x, own_y]) = ([self.dim], &self.own);
-        vector::copy(&self.gpu, recording, &x.reshape(&flat)?, own_x)?;
-        record(recording, own_x, own_y)?;
-        vector::copy(&self.gpu, recording, own_y, &y.reshape(&flat)?)
+        let (from, to, flat) = (blocks::vector(&self.gpu, self.dim)?, blocks::vector(&self.gpu, self.dim)?, [self.dim]);
+        vector::copy(&self.gpu, recording, &x.reshape(&flat)?, &from)?;
+        record(recording, &from, &to)?;
+        vector::copy(&self.gpu, recording, &to, &y.reshape(&flat)?)
     }
 
     /// [`Vectors::map`] of `x` to itself.
@@ -57,10 +56,10 @@ impl Vectors {
         if self.takes(x) {
             return record(recording, x);
         }
-        let (x, [own, _]) = (x.reshape(&[self.dim])?, &self.own);
-        vector::copy(&self.gpu, recording, &x, own)?;
-        record(recording, own)?;
-        vector::copy(&self.gpu, recording, own, &x)
+        let (x, copy) = (x.reshape(&[self.dim])?, blocks::vector(&self.gpu, self.dim)?);
+        vector::copy(&self.gpu, recording, &x, &copy)?;
+        record(recording, &copy)?;
+        vector::copy(&self.gpu, recording, &copy, &x)
     }
 
     /// Whether whole cells of four of the tensor can be bound, and written without touching anything else.
