@@ -402,19 +402,17 @@ impl Solver {
                 self.gpu.submit([&self.store]);
             }
             let residual = if better { report.residual } else { best };
-            let may_help = report.residual <= 0.5 * best && threshold >= WITHIN_REACH * report.rounding;
+            let good = as_good_as_asked(&report, threshold);
+            let wanting = !good || (report.residual > threshold && threshold >= WITHIN_REACH * report.rounding);
+            // a residual that is not a number is for the next start to find out
+            let no_better = report.residual > 0.5 * best;
+            if report.status == Status::Converged && wanting && !no_better {
+                best = residual;
+                continue;
+            }
             let status = match report.status {
-                Status::Converged if may_help && report.residual > threshold => {
-                    best = residual;
-                    continue;
-                }
-                Status::Converged | Status::Stagnated if as_good_as_asked(&report, threshold) => Status::Converged,
-                Status::Converged if report.residual > 0.5 * best => Status::Stagnated,
-                // a residual that is not a number is for the next start to find out
-                Status::Converged => {
-                    best = residual;
-                    continue;
-                }
+                Status::Converged | Status::Stagnated if good => Status::Converged,
+                Status::Converged => Status::Stagnated,
                 status => status,
             };
             return Ok(Report { status, residual, ..report });
