@@ -4,7 +4,7 @@
 //
 //     y_i = r_i + (Σ above r_j) / d_i;  z_i = y_i + Σ below y_j / d_j
 //
-// which is 13 values of r and 4 codes in three dimensions. Codes as in shared/stencil.wgsl; z is 0 where d is.
+// which is 13 values of r and 4 codes in three dimensions. Codes as in shared/codes.wgsl; z is 0 where d is.
 // Workgroups and cells of four elements: shared/blocks.wgsl. Deterministic. Bytes an element: 8 and 2 for the code.
 
 #import shared/gate

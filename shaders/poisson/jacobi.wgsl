@@ -1,14 +1,13 @@
-// z_i = r_i / d_i, d_i being the diagonal of the flagged Laplacian, which the codes of shared/stencil.wgsl
+// z_i = r_i / d_i, d_i being the diagonal of the flagged Laplacian, which the codes of shared/codes.wgsl
 // hold; 0 where it is 0. Workgroups and cells of four elements: shared/blocks.wgsl. Deterministic. Bytes an element: 8
 // and 2 for the code.
 
 #import shared/gate
 #import shared/blocks
+#import shared/codes
 
 @group(0) @binding(1) var<storage, read> r: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read_write> z: array<vec4<f32>>;
-// two codes a word
-@group(0) @binding(3) var<storage, read> codes: array<vec2<u32>>;
 
 @compute @workgroup_size(256)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
@@ -17,8 +16,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
     let own = own_cells(constants, group.x, lane);
     for (var i = own.x; i < own.y; i += 8u) {
-        let words = codes[i];
-        let d = (vec4(words.x, words.x >> 16u, words.y, words.y >> 16u) & vec4(0xffffu)) >> vec4(6u);
-        z[i] = select(vec4(0.0), r[i] / vec4<f32>(max(d, vec4(1u))), d != vec4(0u));
+        let d = diagonals(codes_of(i));
+        z[i] = select(vec4(0.0), r[i] / max(d, vec4(1.0)), d != vec4(0.0));
     }
 }

@@ -10,12 +10,7 @@
 #import shared/multigrid_tiles
 #import shared/prolongation
 
-struct CorrectConstants {
-    level: Level,
-    coarse: Level,
-}
-
-@group(0) @binding(0) var<uniform> constants: CorrectConstants;
+@group(0) @binding(0) var<uniform> constants: TransferConstants;
 @group(0) @binding(4) var<storage, read_write> x: array<f32>;
 @group(0) @binding(5) var<storage, read> b: array<f32>;
 

@@ -9,12 +9,7 @@
 
 #permute FINEST | COARSE
 
-struct ProlongConstants {
-    level: Level,
-    coarse: Level,
-}
-
-@group(0) @binding(0) var<uniform> constants: ProlongConstants;
+@group(0) @binding(0) var<uniform> constants: TransferConstants;
 @group(0) @binding(4) var<storage, read_write> x: array<f32>;
 #ifdef FINEST
 @group(0) @binding(6) var<storage, read> solutions: array<f32>;

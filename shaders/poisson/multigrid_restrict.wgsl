@@ -14,12 +14,7 @@
 
 #permute COMPUTED | STORED
 
-struct RestrictConstants {
-    level: Level,
-    coarse: Level,
-}
-
-@group(0) @binding(0) var<uniform> constants: RestrictConstants;
+@group(0) @binding(0) var<uniform> constants: TransferConstants;
 #ifdef COMPUTED
 @group(0) @binding(4) var<storage, read> x: array<f32>;
 @group(0) @binding(5) var<storage, read_write> b: array<f32>;

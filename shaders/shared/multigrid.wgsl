@@ -14,7 +14,13 @@ struct Level {
     sweeps: u32,
 }
 
-// two cells a word, of 16 bits. Of the finest level, which neighbours are fluid, and d, as in shared/stencil.wgsl. Of all
+// Of a kernel that goes from a level to the next or back.
+struct TransferConstants {
+    level: Level,
+    coarse: Level,
+}
+
+// two cells a word, of 16 bits. Of the finest level, which neighbours are fluid, and d, as in shared/codes.wgsl. Of all
 // levels, whether the coarse cell beyond the near face of its own is connected to that, from bit 9 on (x, y, z), in bit 12
 // whether the cell is an unknown, in bit 13 whether it is red.
 @group(0) @binding(2) var<storage, read> codes: array<u32>;

@@ -2,29 +2,18 @@
 //
 //     (A x)_i = d_i x_i - Σ x_j over the fluid neighbours j of i
 //
-// The code of a cell has a bit for each neighbour that is fluid (z - 1, z + 1, y - 1, y + 1, x - 1, x + 1 from the lowest
-// on) and d_i, the number of neighbours that are not solid, from bit 6 on, so no coordinates are needed: neighbours are at
-// fixed distances in memory. A kernel says with `four` what cells hold.
+// The codes say which neighbours are fluid, so no coordinates are needed: neighbours are at fixed distances in memory. A
+// kernel says with `four` what cells hold.
+
+#import shared/codes
 
 // from row to row and from plane to plane, in cells; 0 where there is one plane
 override STRIDE_Y: i32 = 4;
 override STRIDE_Z: i32 = 16;
 
-// two a word
-@group(0) @binding(4) var<storage, read> codes: array<vec2<u32>>;
-
 // Four cells, or others where there are none: what is not there is not used.
 fn within(i: i32) -> u32 {
     return u32(clamp(i, 0, i32(constants.count) - 1));
-}
-
-fn codes_of(i: u32) -> vec4<u32> {
-    let words = codes[i];
-    return vec4(words.x & 0xffffu, words.x >> 16u, words.y & 0xffffu, words.y >> 16u);
-}
-
-fn diagonals(code: vec4<u32>) -> vec4<f32> {
-    return vec4<f32>((code >> vec4(6u)) & vec4(7u));
 }
 
 // What the four cells from 4 i + distance on hold.

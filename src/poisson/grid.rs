@@ -124,10 +124,10 @@ impl Grid {
         (sizes, open)
     }
 
-    /// From row to row and from plane to plane, in cells; 0 where there is one plane.
-    pub(super) fn row_and_plane(&self) -> [u32; 2] {
+    /// The overrides of shaders/shared/stencil.wgsl: the distances from row to row and from plane to plane.
+    pub(super) fn stencil(&self) -> [(&'static str, u32); 2] {
         let ([_, ny, nx], _) = self.three_axes();
-        [nx as u32, if self.sizes.len() == 3 { (ny * nx) as u32 } else { 0 }]
+        [("STRIDE_Y", nx as u32), ("STRIDE_Z", if self.sizes.len() == 3 { (ny * nx) as u32 } else { 0 })]
     }
 
     /// The distance in memory from cell to cell along each axis, the slowest first.

@@ -14,9 +14,8 @@ use crate::{Result, shaders};
 /// One dispatch of 10 bytes a cell, for about half the iterations.
 pub struct IncompletePoisson {
     vectors: Vectors,
-    /// From row to row and from plane to plane.
-    strides: [u32; 2],
-    /// See shaders/shared/stencil.wgsl.
+    stencil: [(&'static str, u32); 2],
+    /// See shaders/shared/codes.wgsl.
     codes: wgpu::Buffer,
 }
 
@@ -27,7 +26,7 @@ impl IncompletePoisson {
     /// As [`Laplacian::new`](super::Laplacian::new).
     pub fn new(gpu: &Gpu, grid: &Grid) -> Result<Self> {
         let vectors = Vectors::new(gpu, grid, "an incomplete Poisson preconditioner")?;
-        Ok(Self { vectors, strides: grid.row_and_plane(), codes: upload_codes(gpu, grid)? })
+        Ok(Self { vectors, stencil: grid.stencil(), codes: upload_codes(gpu, grid)? })
     }
 }
 
@@ -42,11 +41,9 @@ impl LinearOperator for IncompletePoisson {
 
     fn record(&self, recording: &mut Recording, r: &Tensor, z: &Tensor) -> Result<()> {
         expect_vectors(r, z, self.dim())?;
-        let [stride_y, stride_z] = self.strides;
         self.vectors.map(recording, r, z, |recording, r, z| {
-            let overrides = [("STRIDE_Y", stride_y), ("STRIDE_Z", stride_z)];
             let (source, vectors, others) = (&shaders::poisson::INCOMPLETE_POISSON, [("r", r), ("z", z)], [("codes", &self.codes)]);
-            self.vectors.over.record_with(recording, source, &[], &overrides, &vectors, &others)
+            self.vectors.over.record_with(recording, source, &[], &self.stencil, &vectors, &others)
         })
     }
 }

@@ -12,7 +12,7 @@ use crate::{Result, shaders};
 /// As a preconditioner it is worth little where most cells have as many neighbours.
 pub struct Jacobi {
     vectors: Vectors,
-    /// See shaders/shared/stencil.wgsl.
+    /// See shaders/shared/codes.wgsl.
     codes: wgpu::Buffer,
 }
 

@@ -35,9 +35,8 @@ use crate::{Result, shaders};
 /// ```
 pub struct Laplacian {
     vectors: Vectors,
-    /// From row to row and from plane to plane.
-    strides: [u32; 2],
-    /// Of each cell, two a word: see shaders/shared/stencil.wgsl.
+    stencil: [(&'static str, u32); 2],
+    /// Of each cell, two a word: see shaders/shared/codes.wgsl.
     codes: wgpu::Buffer,
     null_space: NullSpace,
 }
@@ -50,7 +49,7 @@ impl Laplacian {
     /// [`Error::OutOfMemory`](crate::Error::OutOfMemory).
     pub fn new(gpu: &Gpu, grid: &Grid) -> Result<Self> {
         let vectors = Vectors::new(gpu, grid, "a Laplacian")?;
-        Ok(Self { vectors, strides: grid.row_and_plane(), codes: upload_codes(gpu, grid)?, null_space: NullSpace::new(gpu, grid)? })
+        Ok(Self { vectors, stencil: grid.stencil(), codes: upload_codes(gpu, grid)?, null_space: NullSpace::new(gpu, grid)? })
     }
 
     /// Of several grids of equal sizes as one matrix, for products alone. Cells know their neighbours by codes and
@@ -75,13 +74,11 @@ impl Laplacian {
     fn product(&self, recording: &mut Recording, x: &Tensor, y: &Tensor, dot: bool) -> Result<()> {
         self.vectors.map(recording, x, y, |recording, x, y| {
             let vectors = [("x", x), ("y", y)];
-            let [stride_y, stride_z] = self.strides;
-            let overrides = [("STRIDE_Y", stride_y), ("STRIDE_Z", stride_z)];
             let (over, others) = (&self.vectors.over, [("codes", &self.codes)]);
             let source = &shaders::poisson::LAPLACIAN;
             match dot {
-                true => over.record_sums_with(recording, source, &["DOT"], &overrides, &vectors, &others),
-                false => over.record_with(recording, source, &[], &overrides, &vectors, &others),
+                true => over.record_sums_with(recording, source, &["DOT"], &self.stencil, &vectors, &others),
+                false => over.record_with(recording, source, &[], &self.stencil, &vectors, &others),
             }
         })
     }
@@ -119,7 +116,7 @@ impl LinearOperator for Laplacian {
     }
 }
 
-/// The codes of all cells: see shaders/shared/stencil.wgsl.
+/// The codes of all cells: see shaders/shared/codes.wgsl.
 pub(super) fn codes(grid: &Grid) -> impl Iterator<Item = u16> {
     grid.all_neighbours().map(|(cell, neighbours)| match cell {
         Cell::Fluid => neighbours.iter().enumerate().fold(0, |code, (k, (cell, _))| match cell {

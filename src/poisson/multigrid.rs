@@ -7,7 +7,7 @@ use crate::gpu::{Bind, Gpu, KernelSource, Recording, Tensor};
 use crate::krylov::LinearOperator;
 use crate::krylov::blocks;
 use crate::krylov::operator::{expect_dot, expect_vectors};
-use crate::shaders::layout::{CorrectConstants, Level, ProlongConstants, RestrictConstants, StartConstants, SweepConstants, TailConstants};
+use crate::shaders::layout::{Level, StartConstants, SweepConstants, TailConstants, TransferConstants};
 use crate::shaders::poisson as shaders;
 use crate::{Error, Result, vector};
 
@@ -47,8 +47,7 @@ impl Default for MultigridOptions {
 /// box to a quarter or less.
 pub struct Multigrid {
     vectors: Vectors,
-    /// From row to row and from plane to plane.
-    strides: [u32; 2],
+    stencil: [(&'static str, u32); 2],
     /// Those of more cells than the tail's, the finest first.
     levels: Vec<Level>,
     tail: Vec<Level>,
@@ -117,7 +116,7 @@ impl Multigrid {
         let arena = |label: &str| gpu.buffer(label, 4 * u64::from(at.max(1)), BufferUsages::STORAGE);
         Ok(Self {
             vectors,
-            strides: grid.row_and_plane(),
+            stencil: grid.stencil(),
             tail_at,
             finest_codes: upload("gradus.multigrid.finest_codes", bytemuck::cast_slice(&finest_codes))?,
             codes: upload("gradus.multigrid.codes", bytemuck::cast_slice(&codes))?,
@@ -215,11 +214,10 @@ impl<'a> Cycle<'a> {
     /// A kernel over the finest level in cells of four.
     fn finest(&mut self, source: &'static KernelSource, defines: &[&'static str], vectors: &[(&'static str, &Tensor)]) -> Result<()> {
         let m = self.multigrid;
-        let overrides = [("STRIDE_Y", m.strides[0]), ("STRIDE_Z", m.strides[1])];
         let (over, others) = (&m.vectors.over, [("codes", &m.finest_codes)]);
         match defines.contains(&"DOT") {
-            true => over.record_sums_with(self.recording, source, defines, &overrides, vectors, &others),
-            false => over.record_with(self.recording, source, defines, &overrides, vectors, &others),
+            true => over.record_sums_with(self.recording, source, defines, &m.stencil, vectors, &others),
+            false => over.record_with(self.recording, source, defines, &m.stencil, vectors, &others),
         }
     }
 
@@ -306,17 +304,17 @@ impl<'a> Cycle<'a> {
             self.tiles((&shaders::MULTIGRID_SWEEP, &["RESIDUAL"]), k, (&level, 2), &constants)?;
         }
         let define = if k > 0 && is_small(&level) { "COMPUTED" } else { "STORED" };
-        self.tiles((&shaders::MULTIGRID_RESTRICT, &[define]), k, (&coarse, 1), &RestrictConstants { level, coarse })
+        self.tiles((&shaders::MULTIGRID_RESTRICT, &[define]), k, (&coarse, 1), &TransferConstants { level, coarse })
     }
 
     /// The correction and black cells; of the finest level from z to the other.
     fn correct(&mut self, k: usize) -> Result<()> {
         let (level, coarse) = (self.multigrid.levels[k], self.coarser(k));
         if k > 0 && is_small(&level) {
-            return self.tiles((&shaders::MULTIGRID_CORRECT, &[]), k, (&level, 2), &CorrectConstants { level, coarse });
+            return self.tiles((&shaders::MULTIGRID_CORRECT, &[]), k, (&level, 2), &TransferConstants { level, coarse });
         }
         let define = if k == 0 { "FINEST" } else { "COARSE" };
-        self.tiles((&shaders::MULTIGRID_PROLONG, &[define]), k, (&coarse, 1), &ProlongConstants { level, coarse })?;
+        self.tiles((&shaders::MULTIGRID_PROLONG, &[define]), k, (&coarse, 1), &TransferConstants { level, coarse })?;
         self.sweep(k, BLACK, [self.z, &self.multigrid.other], false)
     }
 
