@@ -15,6 +15,8 @@
 //!
 //! A residual that is not a number is `null`.
 
+#[path = "../common/chart.rs"]
+mod chart;
 mod plot;
 #[path = "../common/scenes.rs"]
 mod scenes;
@@ -179,7 +181,7 @@ async fn run(args: &Args) -> Result<()> {
         }
     }
     if let Some(path) = &args.plot {
-        plot::plot(path, &panels).map_err(|error| format!("{}: {error}", path.display()))?;
+        plot::plot(path, panels).map_err(|error| format!("{}: {error}", path.display()))?;
         if !args.json {
             writeln!(out, "\nwrote {}", path.display())?;
         }
