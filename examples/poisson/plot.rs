@@ -14,7 +14,7 @@ const COLORS: [RGBColor; 6] = [BLACK, BLUE_700, GREEN_500, RED_700, PURPLE_400, 
 /// A grid with a curve for each solver: the relative residual before the first iteration and after each.
 pub struct Panel {
     pub title: String,
-    pub curves: Vec<(&'static str, Vec<f64>)>,
+    pub curves: Vec<(String, Vec<f64>)>,
 }
 
 /// Draws the panels side by side, each with a logarithmic axis.
@@ -22,7 +22,7 @@ pub fn plot(path: &Path, panels: Vec<Panel>) -> Result<()> {
     let panels = panels.into_iter().map(|Panel { title, curves }| {
         let curves = curves.into_iter().zip(COLORS.into_iter().cycle()).map(|((name, history), color)| {
             let points = history.into_iter().enumerate().map(|(i, residual)| (i as f64, residual)).collect();
-            Curve { name: name.into(), color, style: Style::Line, points }
+            Curve { name, color, style: Style::Line, points }
         });
         chart::Panel {
             title,

@@ -104,8 +104,13 @@ impl Fluid {
             }
             vector::norm(gpu, &mut project[turn], &convergence, &norm)?;
         }
-        let settings =
-            Settings { tolerance: options.tolerance, max_iterations: MAX_ITERATIONS, weights: options.weights.clone(), truncation: 2 };
+        let settings = Settings {
+            tolerance: options.tolerance,
+            max_iterations: MAX_ITERATIONS,
+            weights: options.weights.clone(),
+            truncation: 2,
+            recompute: true,
+        };
         let solver = options.solver.solver(gpu, &grid, &convergence, &pressure, &settings)?;
         let (gpu, warm_start) = (gpu.clone(), options.warm_start);
         Ok(Self { gpu, grid, density, pressure, convergence, warm_start, advance, project, solver, norm, steps: 0 })

@@ -51,7 +51,7 @@ pub async fn solve(gpu: &Gpu, path: &Path, out: &mut Stdout) -> Result<()> {
 async fn solutions(gpu: &Gpu, grid: &Grid, b: &[f32], out: &mut Stdout) -> Result<Vec<Solution>> {
     let b = Tensor::from_slice(gpu, grid.sizes(), b)?;
     let x = Tensor::zeros(gpu, grid.sizes(), DType::F32)?;
-    let settings = Settings { tolerance: TOLERANCE, max_iterations: 5000, weights: None, truncation: 2 };
+    let settings = Settings { tolerance: TOLERANCE, max_iterations: 5000, weights: None, truncation: 2, recompute: true };
     let mut solutions = Vec::new();
     for (name, color) in SOLVERS {
         let Some(choice) = CHOICES.iter().find(|choice| choice.name == name) else { continue };
