@@ -341,7 +341,9 @@ impl Recorder<'_> {
     /// The one kernel whose result is not of floats.
     fn places(&self, recording: &mut Recording, template: &super::template::Template, operands: Vec<(&'static str, Tensor)>) -> Result<()> {
         let gpu = &self.program.gpu;
-        let kernel = gpu.kernel(template.source, &template.defines, &template.overrides)?;
+        let mut defines = template.defines.clone();
+        defines.extend(recording.is_gated().then_some("GATED"));
+        let kernel = gpu.kernel(template.source, &defines, &template.overrides)?;
         let constants = gpu.buffer_with(kernel.label(), &template.uniform, BufferUsages::UNIFORM)?;
         let Some(&(_, storage)) = self.kernel.stores.first() else { return Ok(()) };
         let out = self.located(Buffer::Storage(storage))?.tensor;
@@ -459,4 +461,38 @@ fn located(tensor: Tensor) -> Located {
 
 fn ungenerated() -> Error {
     Error::Pipeline { kernel: "gradus.graph".into(), reason: "no code could be generated".into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gpu::Checks;
+    use crate::graph::Window;
+    use crate::graph::testing::{gpu, noise};
+
+    /// Of a graph with kernels of all sorts, maxima of large and of small windows among them.
+    #[test]
+    fn gated_kernels_do_nothing() {
+        let gpu = gpu(Checks::Unchecked);
+        let mut graph = Graph::new();
+        let x = graph.input("x", &[1, 2, 64, 64]).unwrap();
+        let (small, large) = (graph.max_pool(x, &Window::tiles(2, 2)).unwrap(), graph.max_pool(x, &Window::tiles(64, 2)).unwrap());
+        let y = graph.sum(small, &[]).unwrap();
+        let plan = Plan::new(gpu, &graph, &[Stage::new(&[large, y])]).unwrap();
+        let values = Tensor::from_slice(gpu, &[1, 2, 64, 64], &noise(8192)).unwrap();
+        let program = plan.compile(gpu, &[(x, &values)]).unwrap();
+        let read = |var: Var| pollster::block_on(program.tensor(var).unwrap().read::<f32>(gpu)).unwrap();
+        for closed in [1u32, 0] {
+            let gate = Tensor::from_slice(gpu, &[1], &[closed]).unwrap();
+            let mut recording = Recording::gated_by(gate.buffer());
+            program.record(&mut recording, 0, &[]).unwrap();
+            assert!(recording.len() >= 5);
+            for dispatch in recording.dispatches() {
+                assert!(dispatch.bindings.iter().any(|binding| binding.name == "gate"), "{}", dispatch.kernel);
+            }
+            gpu.submit([&recording]);
+            let results = [read(large), read(y)].concat();
+            assert_eq!(results.iter().all(|&value| value == 0.0), closed == 1, "{results:?}");
+        }
+    }
 }
