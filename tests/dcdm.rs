@@ -12,7 +12,7 @@ use common::{f32s, gpu, noise, read};
 use gradus::gpu::Checks;
 use gradus::graph::Graph;
 use gradus::krylov::{FlexibleCg, FlexibleCgOptions, Preconditioner, Report, Status};
-use gradus::poisson::dcdm::{Architecture, DeepPreconditioner, Training, Weights};
+use gradus::poisson::dcdm::{Architecture, DeepPreconditioner, DeepPreconditionerOptions, Training, Weights};
 use gradus::poisson::{Grid, Laplacian};
 use gradus::reference::dcdm::Network;
 use gradus::reference::graph::evaluate;
@@ -190,6 +190,84 @@ fn inference_as_in_f64() {
             }
         }
     }
+}
+
+/// The network says of a grid in pieces what it says of the whole, whatever the pieces.
+#[test]
+fn in_pieces_as_in_f64() {
+    let [some, both] = [&[gpu(Checks::Unchecked)][..], &[gpu(Checks::Unchecked), gpu(Checks::Checked)]];
+    let small = Architecture { dim: 3, before: 1, after: 0, ..SMALL };
+    // the most cells, and how many pieces there are then
+    #[allow(clippy::type_complexity, reason = "a list for a loop")]
+    let cases: [(Architecture, &[usize], usize, usize, &[Gpu]); 7] = [
+        (SMALL, &[31, 90], 1500, 3, some),
+        (SMALL, &[61, 47], 61 * 30, 6, some),
+        (Architecture { levels: 2, ..SMALL }, &[119, 22], 70 * 22, 4, some),
+        (Architecture { levels: 0, coarse: 2, ..SMALL }, &[30, 41], 400, 8, some),
+        (Architecture::net_64(2), &[70, 60], 3000, 6, some),
+        (small, &[40, 17, 22], 30 * 17 * 22, 2, both),
+        (small, &[41, 20, 33], 20 * 20 * 33, 5, some),
+    ];
+    for (architecture, sizes, most_cells, pieces, gpus) in cases {
+        let scene = Scene::random(3, sizes, 0.1, 0.1);
+        let r = noise(9, scene.flags.len());
+        let mut expected = Vec::new();
+        for gpu in gpus {
+            let weights = Weights::initial(gpu, &architecture, 5).unwrap();
+            if expected.is_empty() {
+                let network = Network::new(scene.cells(), &architecture, &in_f64(gpu, &weights)).unwrap();
+                expected = network.direction(&wide(&r)).unwrap();
+            }
+            let whole = apply(gpu, &DeepPreconditioner::new(gpu, &scene.grid(), &weights).unwrap(), &r, false);
+            let options = DeepPreconditionerOptions { most_cells: Some(most_cells), ..Default::default() };
+            let preconditioner = DeepPreconditioner::with_options(gpu, &scene.grid(), &weights, &options).unwrap();
+            let found = apply(gpu, &preconditioner, &r, false);
+            let case = format!("{architecture:?}, {sizes:?}, {most_cells}");
+            let size = norm(&expected);
+            assert!(distance(&found, &expected) <= 1e-5 * size && distance(&found, &whole) <= 1e-6 * size, "{case}");
+            let mut recording = Recording::new();
+            let (from, to) = (f32s(gpu, sizes), f32s(gpu, sizes));
+            preconditioner.record(&mut recording, &from, &to).unwrap();
+            let copies = recording.dispatches().filter(|dispatch| dispatch.kernel == "gradus.poisson.piece").count();
+            assert_eq!(copies, 2 * pieces, "{case}");
+        }
+    }
+}
+
+/// Pieces are what bindings hold, and smaller ones take less memory.
+#[test]
+fn pieces_fit_bindings() {
+    let limits = wgpu::Limits { max_storage_buffer_binding_size: 1 << 16, ..wgpu::Limits::defaults() };
+    let (device, queue) = common::device(limits);
+    let small = Gpu::new(&device, &queue).unwrap();
+    let large = gpu(Checks::Unchecked);
+    let (sizes, r) = ([90, 79], noise(2, 7110));
+    let grid = Grid::new(&sizes).unwrap();
+    let [of_small, of_large] = [&small, &large].map(|gpu| {
+        let preconditioner = DeepPreconditioner::new(gpu, &grid, &Weights::initial(gpu, &SMALL, 1).unwrap()).unwrap();
+        (apply(gpu, &preconditioner, &r, false), preconditioner.plan().intermediate_bytes())
+    });
+    assert!(distance(&of_small.0, &of_large.0) <= 1e-6 * norm(&of_large.0));
+    assert!(3 * of_small.1 < 2 * of_large.1, "{} and {}", of_small.1, of_large.1);
+
+    let new = |architecture: &Architecture, sizes: &[usize], most_cells: Option<usize>| {
+        let weights = Weights::initial(&small, architecture, 1).unwrap();
+        let options = DeepPreconditionerOptions { most_cells, ..Default::default() };
+        DeepPreconditioner::with_options(&small, &Grid::new(sizes).unwrap(), &weights, &options).map(|_| ())
+    };
+    // a vector, and the channels of the least piece
+    let limit = "max_storage_buffer_binding_size";
+    assert!(matches!(new(&SMALL, &[200, 100], None), Err(Error::LimitTooSmall { limit: l, needed: 80_000, .. }) if l == limit));
+    let needed = 64 * 50 * 50;
+    assert!(
+        matches!(new(&Architecture::net_64(2), &[60, 60], None), Err(Error::LimitTooSmall { limit: l, needed: n, .. }) if l == limit && n == needed)
+    );
+    assert!(new(&SMALL, &[60, 60], Some(26 * 26)).is_ok());
+    let error = new(&SMALL, &[60, 60], Some(26 * 26 - 1)).unwrap_err();
+    assert!(matches!(&error, Error::Option { option, expected, .. } if option == "most_cells" && expected == "at least 676"), "{error}");
+    // of a grid that is smaller still
+    assert!(new(&SMALL, &[10, 60], Some(260)).is_ok());
+    assert!(new(&SMALL, &[10, 60], Some(0)).is_err());
 }
 
 #[test]

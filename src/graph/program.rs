@@ -63,6 +63,12 @@ impl Plan {
     /// [`Error::Shape`], [`Error::DType`], [`Error::Overlap`]; [`Error::Unknown`] for a value that is no leaf and no
     /// output; [`Error::OutOfMemory`], [`Error::LimitTooSmall`].
     pub fn compile(&self, gpu: &Gpu, bindings: &[(Var, &Tensor)]) -> Result<Program> {
+        self.compile_beside(gpu, bindings, None)
+    }
+
+    /// [`Plan::compile`] with the memory of another program, as far as it is large enough: neither may need what it has
+    /// left there after the other has run.
+    pub(crate) fn compile_beside(&self, gpu: &Gpu, bindings: &[(Var, &Tensor)], other: Option<&Program>) -> Result<Program> {
         let empty = Bindings { leaves: HashMap::new(), outputs: vec![None; self.outputs.len()] };
         let mut bound = self.bind(&empty, bindings, None)?;
         for (output, tensor) in self.outputs.iter().zip(&mut bound.outputs) {
@@ -71,12 +77,13 @@ impl Plan {
             }
         }
         let limit = gpu.binding_limit();
-        let slots = self.slots.iter().map(|&bytes| match bytes > limit {
-            true => {
+        let slots = self.slots.iter().enumerate().map(|(i, &bytes)| match other.and_then(|other| other.slots.get(i)) {
+            _ if bytes > limit => {
                 let what = "a value of the graph".to_owned();
                 Err(Error::LimitTooSmall { limit: "max_storage_buffer_binding_size", what, needed: bytes, found: limit })
             }
-            false => Tensor::zeros(gpu, &[(bytes / 4) as usize], DType::F32),
+            Some(slot) if slot.bytes() >= bytes => Ok(slot.clone()),
+            _ => Tensor::zeros(gpu, &[(bytes / 4) as usize], DType::F32),
         });
         Ok(Program { gpu: gpu.clone(), plan: self.clone(), slots: slots.collect::<Result<_>>()?, bound })
     }
