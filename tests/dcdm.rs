@@ -206,7 +206,7 @@ fn in_pieces_as_in_f64() {
         (Architecture { levels: 0, coarse: 2, ..SMALL }, &[30, 41], 400, 8, some),
         (Architecture::net_64(2), &[70, 60], 3000, 6, some),
         (small, &[40, 17, 22], 30 * 17 * 22, 2, both),
-        (small, &[41, 20, 33], 20 * 20 * 33, 5, some),
+        (small, &[41, 20, 33], 20 * 20 * 33, 6, some),
     ];
     for (architecture, sizes, most_cells, pieces, gpus) in cases {
         let scene = Scene::random(3, sizes, 0.1, 0.1);
