@@ -16,7 +16,7 @@ use gradus::poisson::dcdm::{Architecture, DeepPreconditioner, DeepPreconditioner
 use gradus::poisson::{Grid, Laplacian};
 use gradus::reference::dcdm::Network;
 use gradus::reference::graph::evaluate;
-use gradus::{Error, Gpu, Recording, Tensor};
+use gradus::{DType, Error, Gpu, Recording, Tensor};
 use pollster::block_on;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
@@ -32,7 +32,7 @@ fn in_f64(gpu: &Gpu, weights: &Weights) -> HashMap<String, Vec<f64>> {
 /// z = M r, by way of tensors that are not at the beginning of their buffers if `inside`.
 fn apply(gpu: &Gpu, preconditioner: &DeepPreconditioner, r: &[f32], inside: bool) -> Vec<f64> {
     let before = if inside { 3 } else { 0 };
-    let part = |tensor: &Tensor| Tensor::from_buffer(tensor.buffer(), 4 * before as u64, &[r.len()], gradus::DType::F32).unwrap();
+    let part = |tensor: &Tensor| Tensor::from_buffer(tensor.buffer(), 4 * before as u64, &[r.len()], DType::F32).unwrap();
     let (from, to) = (upload(gpu, &[&vec![7.0; before], r].concat()), upload(gpu, &vec![7.0; before + r.len()]));
     let mut recording = Recording::new();
     preconditioner.record(&mut recording, &part(&from), &part(&to)).unwrap();
@@ -190,6 +190,58 @@ fn inference_as_in_f64() {
             }
         }
     }
+}
+
+const HALVES: DeepPreconditionerOptions = DeepPreconditionerOptions { activations: DType::F16, most_cells: None };
+
+#[test]
+fn inference_in_halves() {
+    let [some, both] = [&[gpu(Checks::Unchecked)][..], &[gpu(Checks::Unchecked), gpu(Checks::Checked)]];
+    let (net_64, net_128) = (Architecture::net_64, Architecture::net_128);
+    // a last channel without a partner, and averages of averages
+    let odd = Architecture { channels: 5, levels: 2, ..SMALL };
+    #[allow(clippy::type_complexity, reason = "a list for a loop")]
+    let cases: [(Architecture, &[&[usize]], &[Gpu]); 7] = [
+        (odd, &[&[23, 18]], both),
+        (Architecture { dim: 3, ..odd }, &[&[5, 9, 6]], some),
+        (Architecture { channels: 1, ..SMALL }, &[&[8, 7]], some),
+        (net_64(2), &[&[24, 32], &[33, 27]], some),
+        (net_128(2), &[&[24, 23]], some),
+        (net_64(3), &[&[8, 8, 8], &[11, 9, 10]], some),
+        (net_128(3), &[&[7, 5, 9]], some),
+    ];
+    for (architecture, sizes, gpus) in cases {
+        for (i, sizes) in sizes.iter().enumerate() {
+            let scene = Scene::random(i as u64, sizes, if i == 1 { 0.0 } else { 0.2 }, 0.1);
+            let r = noise(9, scene.flags.len());
+            let mut expected = Vec::new();
+            for gpu in gpus {
+                let weights = Weights::initial(gpu, &architecture, i as u64).unwrap();
+                if expected.is_empty() {
+                    let network = Network::new(scene.cells(), &architecture, &in_f64(gpu, &weights)).unwrap();
+                    expected = network.direction(&wide(&r)).unwrap();
+                }
+                let preconditioner = DeepPreconditioner::with_options(gpu, &scene.grid(), &weights, &HALVES).unwrap();
+                let found = apply(gpu, &preconditioner, &r, i == 0);
+                let error = distance(&found, &expected) / norm(&expected).max(f64::MIN_POSITIVE);
+                assert!(error <= 1e-2, "{architecture:?}, {sizes:?}: {error}");
+                // and of half the precision
+                assert!(error > 1e-6 || architecture.channels == 1, "{architecture:?}, {sizes:?}: {error}");
+            }
+        }
+    }
+    let (gpu, grid) = (&some[0], Grid::new(&[70, 60]).unwrap());
+    let weights = Weights::initial(gpu, &net_64(2), 0).unwrap();
+    let r = noise(9, 4200);
+    let found = [None, Some(3000)].map(|most_cells| {
+        let options = DeepPreconditionerOptions { most_cells, ..HALVES };
+        apply(gpu, &DeepPreconditioner::with_options(gpu, &grid, &weights, &options).unwrap(), &r, false)
+    });
+    // a sum that is rounded otherwise may be rounded to another 16-bit float
+    assert!(distance(&found[0], &found[1]) <= 1e-3 * norm(&found[0]));
+    let options = DeepPreconditionerOptions { activations: DType::Bf16, ..HALVES };
+    let error = DeepPreconditioner::with_options(gpu, &grid, &weights, &options).map(|_| ()).unwrap_err();
+    assert!(matches!(&error, Error::Option { option, .. } if option == "activations"), "{error}");
 }
 
 /// The network says of a grid in pieces what it says of the whole, whatever the pieces.
@@ -363,7 +415,18 @@ fn solutions_as_in_f64() {
 
 /// The report, and ‖b - A x‖ in f64.
 fn solve(gpu: &Gpu, scene: &Scene, weights: &Weights, b: &[f32], options: &FlexibleCgOptions) -> (Report, f64) {
-    let preconditioner = DeepPreconditioner::new(gpu, &scene.grid(), weights).unwrap();
+    solve_with(gpu, scene, weights, &DeepPreconditionerOptions::default(), b, options)
+}
+
+fn solve_with(
+    gpu: &Gpu,
+    scene: &Scene,
+    weights: &Weights,
+    how: &DeepPreconditionerOptions,
+    b: &[f32],
+    options: &FlexibleCgOptions,
+) -> (Report, f64) {
+    let preconditioner = DeepPreconditioner::with_options(gpu, &scene.grid(), weights, how).unwrap();
     let x = f32s(gpu, &[b.len()]);
     let laplacian = Laplacian::new(gpu, &scene.grid()).unwrap();
     let report = block_on(FlexibleCg::new(&laplacian, Some(&preconditioner), &upload(gpu, b), &x, options).unwrap().solve()).unwrap();
@@ -372,10 +435,13 @@ fn solve(gpu: &Gpu, scene: &Scene, weights: &Weights, b: &[f32], options: &Flexi
 
 #[test]
 fn weights_of_no_use_never_converge_wrongly() {
-    for gpu in [gpu(Checks::Unchecked), gpu(Checks::Checked)] {
-        let weights = Weights::initial(&gpu, &SMALL, 2).unwrap();
+    let (unchecked, checked) = (gpu(Checks::Unchecked), gpu(Checks::Checked));
+    for (gpu, how) in
+        [(&unchecked, DeepPreconditionerOptions::default()), (&checked, DeepPreconditionerOptions::default()), (&unchecked, HALVES)]
+    {
+        let weights = Weights::initial(gpu, &SMALL, 2).unwrap();
         let parameters = weights.parameters.flat();
-        let initial: Vec<f32> = read(&gpu, parameters).into_iter().map(|w| w as f32).collect();
+        let initial: Vec<f32> = read(gpu, parameters).into_iter().map(|w| w as f32).collect();
         let all: [(&str, Vec<f32>); 5] = [
             ("random", noise(3, initial.len()).iter().map(|w| 3.0 * w).collect()),
             ("zero", vec![0.0; initial.len()]),
@@ -387,14 +453,15 @@ fn weights_of_no_use_never_converge_wrongly() {
             let scene = Scene { open: vec![[open; 2]; 2], ..Scene::random(1, &[12, 9], 0.1, 0.0) };
             let b: Vec<f32> = scene.cells().project(&wide(&noise(5, 108))).into_iter().map(|b| b as f32).collect();
             for (name, values) in &all {
-                parameters.write(&gpu, values).unwrap();
+                parameters.write(gpu, values).unwrap();
                 for factor in [0.0f32, 1.0, 1e30] {
                     let b: Vec<f32> = b.iter().map(|b| b * factor).collect();
                     let size = norm(&wide(&b));
                     for (recompute_every, max_iterations) in [(1, 300), (0, 300), (1, 3)] {
                         let options = FlexibleCgOptions { relative_tolerance: 1e-4, recompute_every, max_iterations, ..Default::default() };
-                        let (report, residual) = solve(&gpu, &scene, &weights, &b, &options);
-                        let case = format!("open {open}, {name} weights, b {factor}, {recompute_every}, {max_iterations}: {report:?}");
+                        let (report, residual) = solve_with(gpu, &scene, &weights, &how, &b, &options);
+                        let case =
+                            format!("{how:?}, open {open}, {name} weights, b {factor}, {recompute_every}, {max_iterations}: {report:?}");
                         match report.status {
                             Status::Converged => assert!(residual <= 1.01e-4 * size, "{case}: {residual} of {size}"),
                             // squares of 1e30 are infinite
@@ -425,10 +492,12 @@ fn memory_of_a_few_activations() {
         let cells: u64 = sizes.iter().map(|&size| size as u64).product();
         for architecture in [Architecture::net_64(dim), Architecture::net_128(dim)] {
             let weights = Weights::initial(&gpu, &architecture, 0).unwrap();
-            let preconditioner = DeepPreconditioner::new(&gpu, &Grid::new(&sizes).unwrap(), &weights).unwrap();
-            let bytes = preconditioner.plan().intermediate_bytes();
-            let activation = 4 * 16 * cells;
-            assert!(bytes >= 2 * activation && bytes <= 3 * activation + activation / 2, "{bytes} for {activation}");
+            for (options, size) in [(DeepPreconditionerOptions::default(), 4), (HALVES, 2)] {
+                let preconditioner = DeepPreconditioner::with_options(&gpu, &Grid::new(&sizes).unwrap(), &weights, &options).unwrap();
+                let bytes = preconditioner.plan().intermediate_bytes();
+                let activation = size * 16 * cells;
+                assert!(bytes >= 2 * activation && bytes <= 3 * activation + activation / 2, "{bytes} for {activation}");
+            }
         }
     }
 }

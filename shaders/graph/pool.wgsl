@@ -7,10 +7,18 @@
 
 #import shared/window_sums
 
-#permute - | PARTS
+#permute - | PARTS | HALVES
 
+#ifdef HALVES
+@group(0) @binding(1) var<storage, read> a: array<u32>;
+
+fn term(at: u32, own: u32) -> vec2<f32> {
+    return unpack2x16float(a[constants.a + at]);
+}
+#else
 @group(0) @binding(1) var<storage, read> a: array<f32>;
 
 fn term(at: u32, own: u32) -> f32 {
     return a[constants.a + at];
 }
+#endif

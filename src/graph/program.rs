@@ -36,7 +36,25 @@ impl Plan {
     /// [`Error::Unknown`] for values of another graph, [`Error::Operation`] if an output is of indices or a stage
     /// needs what changes only later.
     pub fn new(gpu: &Gpu, graph: &Graph, stages: &[Stage]) -> Result<Self> {
-        graph.plan(stages, gpu.is_cpu())
+        graph.plan(stages, gpu.is_cpu(), false)
+    }
+
+    /// [`Plan::new`] with values between convolutions stored as 16-bit floats, where kernels can. Arithmetic is in f32.
+    pub(crate) fn with_halves(gpu: &Gpu, graph: &Graph, stages: &[Stage]) -> Result<Self> {
+        graph.plan(stages, gpu.is_cpu(), true)
+    }
+
+    /// Whether a value is stored as 16-bit floats.
+    fn in_halves(&self, id: Id) -> bool {
+        self.stored.get(&id).is_some_and(|&storage| self.storages[storage].halves)
+    }
+
+    fn holds_halves(&self, buffer: Buffer) -> bool {
+        match buffer {
+            Buffer::Value(id) => self.in_halves(id),
+            Buffer::Storage(storage) => self.storages[storage].halves,
+            Buffer::Partials => false,
+        }
     }
 
     /// How many partial results the main root of a kernel has.
@@ -49,8 +67,9 @@ impl Plan {
                 Ok(kernels::cut(cpu, outputs, length).parts)
             }
             Kind::Template => {
-                let places: Vec<OperandPlace> = kernel.operands.iter().map(|_| OperandPlace { offset: 0, vec4: true }).collect();
-                Ok(self.graph.template(cpu, &kernel.terms, &kernel.operands, &places)?.parts)
+                let places: Vec<OperandPlace> =
+                    kernel.operands.iter().map(|_| OperandPlace { offset: 0, vec4: true, halves: false }).collect();
+                Ok(self.graph.template(cpu, &kernel.terms, &kernel.operands, &places, false)?.parts)
             }
         }
     }
@@ -205,7 +224,8 @@ impl Recorder<'_> {
         let kernel = self.kernel;
         let in_memory = |id: Id| (plan.stored.contains_key(&id) && !kernel.roots.contains(&id)) || plan.graph.node(id).op.is_leaf();
         let vec4 = |buffer: Buffer| self.located(buffer).is_ok_and(|located| located.vec4);
-        let emitter = |width: usize| Emitter::new(&plan.graph, width, &in_memory, &vec4);
+        let halves = |buffer: Buffer| plan.holds_halves(buffer);
+        let emitter = |width: usize| Emitter::new(&plan.graph, width, &in_memory, &vec4, &halves);
         let main = kernel.roots.first().or(kernel.stores.first().map(|(id, _)| id)).copied().unwrap_or_default();
         match kernel.kind {
             Kind::Pointwise => {
@@ -252,10 +272,15 @@ impl Recorder<'_> {
                 let mut operands = Vec::new();
                 for view in &kernel.operands {
                     let located = self.located(Buffer::Value(view.base))?;
-                    places.push(OperandPlace { offset: self.before(&located.tensor) / 4, vec4: located.vec4 });
+                    places.push(OperandPlace {
+                        offset: self.before(&located.tensor) / 4,
+                        vec4: located.vec4,
+                        halves: plan.in_halves(view.base),
+                    });
                     operands.push(located.tensor);
                 }
-                let template = plan.graph.template(gpu.is_cpu(), &kernel.terms, &kernel.operands, &places)?;
+                let pairs = kernel.stores.iter().any(|&(id, _)| plan.in_halves(id));
+                let template = plan.graph.template(gpu.is_cpu(), &kernel.terms, &kernel.operands, &places, pairs)?;
                 let bindings: Vec<(&'static str, Tensor)> = template.operands.iter().copied().zip(operands).collect();
                 if kernel.partials.map_or(1, |(_, parts)| parts) != template.parts {
                     return Err(ungenerated());
@@ -318,7 +343,8 @@ impl Recorder<'_> {
         let kernel = self.kernel;
         let in_memory = |id: Id| (plan.stored.contains_key(&id) && !kernel.roots.contains(&id)) || plan.graph.node(id).op.is_leaf();
         let vec4 = |_: Buffer| false;
-        let mut emitter = Emitter::new(&plan.graph, 1, &in_memory, &vec4);
+        let halves = |buffer: Buffer| plan.holds_halves(buffer);
+        let mut emitter = Emitter::new(&plan.graph, 1, &in_memory, &vec4, &halves);
         let outputs: usize = plan.graph.dims(kernel.roots[0]).iter().product();
         emitter.partial_term(outputs);
         emitter.store_scalar(&kernel.roots, &kernel.stores).map_err(|_| ungenerated())?;

@@ -68,13 +68,23 @@ pub struct DeepPreconditioner {
 }
 
 /// Options of [`DeepPreconditioner`].
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeepPreconditionerOptions {
+    /// What the values between convolutions are stored as: [`DType::F32`], or [`DType::F16`], which takes half the memory on
+    /// any device. Weights and arithmetic are f32. A direction in f16 differs by some thousandths; activations
+    /// beyond 65,504 become infinite, and a direction made of them is one that a solver cannot use. Default: f32.
+    pub activations: DType,
     /// The most cells that the network is applied to at a time. A grid of more is cut into pieces, which take the memory for
     /// activations in turn. They overlap by what a cell's direction depends on (22 cells on each side for the 64-net, 34
     /// for the 128-net), so that z is what it is without cuts, to the last roundings, for the time of the overlaps. Default: as
-    /// many as a binding holds with all channels, 2²¹ of 16 channels in 128 MiB.
+    /// many as a binding holds with all channels, 2²¹ of 16 channels of f32 in 128 MiB.
     pub most_cells: Option<usize>,
+}
+
+impl Default for DeepPreconditionerOptions {
+    fn default() -> Self {
+        Self { activations: DType::F32, most_cells: None }
+    }
 }
 
 /// The network for pieces of one size.
@@ -111,7 +121,7 @@ impl DeepPreconditioner {
     /// [`DeepPreconditioner::new`] with options.
     ///
     /// # Errors
-    /// As there, and [`Error::Option`] if the least pieces have more than `most_cells`.
+    /// As there, and [`Error::Option`] if the least pieces have more than `most_cells`, or for another type of activations.
     pub fn with_options(gpu: &Gpu, grid: &Grid, weights: &Weights, options: &DeepPreconditionerOptions) -> Result<Self> {
         let (architecture, sizes) = (&weights.architecture, grid.sizes());
         if architecture.dim != sizes.len() {
@@ -144,7 +154,11 @@ impl DeepPreconditioner {
             let (from, to) = if pieces.len() == 1 { (unit.clone(), direction.clone()) } else { (own(&shape)?, own(&shape)?) };
             let mut bindings = vec![(x, &from), (not_zero, &there), (q, &to)];
             bindings.extend(parameters(&graph, weights)?);
-            let plan = Plan::new(gpu, &graph, &[Stage::new(&[q])])?;
+            let stages = [Stage::new(&[q])];
+            let plan = match options.activations {
+                DType::F16 => Plan::with_halves(gpu, &graph, &stages)?,
+                _ => Plan::new(gpu, &graph, &stages)?,
+            };
             let program = plan.compile_beside(gpu, &bindings, networks.first().map(|largest| &largest.program))?;
             networks.push(Network { sizes, program, x: from, q: to });
         }
@@ -234,7 +248,14 @@ impl Preconditioner for DeepPreconditioner {
 /// The pieces in which the network is applied to a grid.
 fn cut_for(gpu: &Gpu, architecture: &Architecture, sizes: &[usize], options: &DeepPreconditionerOptions) -> Result<Vec<Piece>> {
     let (overlap, limit) = (architecture.overlap(), gpu.binding_limit());
-    let bytes = 4 * architecture.channels as u64;
+    let bytes = match options.activations {
+        DType::F32 => 4 * architecture.channels as u64,
+        DType::F16 => 4 * architecture.channels.div_ceil(2) as u64,
+        other => {
+            let (option, expected) = ("activations".into(), "f32 or f16".into());
+            return Err(Error::Option { option, found: other.to_string(), expected });
+        }
+    };
     let fitting = (limit / bytes) as usize;
     if let Some(axes) = cut(sizes, overlap, options.most_cells.unwrap_or(fitting).min(fitting)) {
         let pieces = axes.into_iter().fold(vec![Piece::default()], |pieces, axis| {
