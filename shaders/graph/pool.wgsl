@@ -3,7 +3,8 @@
 //     y[p, o] = Σ_k x[p, o·stride + k - padding],  0 <= k < size
 //
 // Bindings: a is x. Workgroups, parts and order of summation: shared/window_sums.wgsl.
-// Bytes: 4 for each element of x (more from the cache where windows overlap) and 4 for each of y.
+// Bytes: 4 for each element of x (more from the cache where windows overlap) and 4 for each of y. HALVES: 4 for
+// each word of either.
 
 #import shared/window_sums
 

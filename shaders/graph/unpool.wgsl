@@ -4,7 +4,7 @@
 //
 // Where windows tile, nearest upsampling. Bindings: a is y. Workgroups, parts and order of summation:
 // shared/window_sums.wgsl. Bytes: 4 for each element of x and 4 for each of y (from the cache after its
-// first use).
+// first use). HALVES: 4 for each word of either.
 
 #import shared/window_sums
 

@@ -627,12 +627,15 @@ impl Planner<'_> {
     /// a convolution or of sums over windows, which have no parts; and, besides what is read element by element, gathered by
     /// convolutions alone, or summed over windows to what is one of them as well.
     fn halves(&self, kernels: &[Kernel], parts: &[u32], stored: &HashMap<Id, usize>, last: &HashMap<Id, usize>) -> BTreeSet<Id> {
-        let is_convolution =
-            |kernel: &Kernel| kernel.terms.len() == 1 && matches!(self.op(kernel.terms[0]), Op::Convolution(Form::Output, _));
-        let sums_windows = |kernel: &Kernel| kernel.terms.iter().all(|&term| matches!(self.op(term), Op::Pool(_) | Op::Unpool(_)));
+        let op = |kernel: &Kernel| match kernel.terms[..] {
+            [term] => Some(self.op(term)),
+            _ => None,
+        };
+        let is_convolution = |kernel: &Kernel| matches!(op(kernel), Some(Op::Convolution(Form::Output, _)));
+        let sums_windows = |kernel: &Kernel| matches!(op(kernel), Some(Op::Pool(_) | Op::Unpool(_)));
         let result = |k: usize| {
-            let mut kept =
-                kernels[k].roots.iter().filter(|root| stored.contains_key(root) || last.get(root).is_some_and(|&last| last != k));
+            let read_elsewhere = |root: &Id| last.get(root).is_some_and(|&last| last != k);
+            let mut kept = kernels[k].roots.iter().filter(|root| stored.contains_key(root) || read_elsewhere(root));
             match (kept.next(), kept.next()) {
                 (Some(&root), None) if !stored.contains_key(&root) => Some(root),
                 _ => None,
@@ -640,27 +643,24 @@ impl Planner<'_> {
         };
         let results: Vec<Option<Id>> = (0..kernels.len()).map(result).collect();
         let mut halves = BTreeSet::new();
-        for (k, kernel) in kernels.iter().enumerate().filter(|(_, kernel)| kernel.kind == Kind::Template) {
-            let shaped = results[k].filter(|&id| matches!(self.graph.dims(id), [1, channels, _, ..] if *channels > 1) && parts[k] == 1);
-            halves.extend(shaped.filter(|_| is_convolution(kernel) || sums_windows(kernel)));
+        for k in (0..kernels.len()).filter(|&k| parts[k] == 1 && (is_convolution(&kernels[k]) || sums_windows(&kernels[k]))) {
+            halves.extend(results[k].filter(|&id| matches!(self.graph.dims(id), [1, channels, _, ..] if *channels > 1)));
         }
+        // each that is left out may lead to others
         loop {
             let before = halves.len();
             for (k, kernel) in kernels.iter().enumerate() {
-                let inputs: Vec<Id> = kernel.terms.iter().flat_map(|&term| self.inputs(term)).copied().collect();
-                let same = results[k].is_some_and(|id| halves.contains(&id));
+                let summed = sums_windows(kernel) && results[k].is_some_and(|id| halves.contains(&id));
                 for (i, view) in kernel.operands.iter().enumerate() {
-                    // in the shape in which channels were paired
-                    let in_shape = inputs.get(i).is_some_and(|&input| self.graph.dims(input) == self.graph.dims(view.base));
-                    let gathered = is_convolution(kernel) && i == 0;
-                    let summed = kernel.kind == Kind::Template && sums_windows(kernel) && same;
-                    if !(in_shape && (gathered || summed)) {
+                    let input = kernel.terms.first().and_then(|&term| self.inputs(term).get(i));
+                    // channels are paired in the shape that it has
+                    let in_shape = input.is_some_and(|&input| self.graph.dims(input) == self.graph.dims(view.base));
+                    if !(in_shape && i == 0 && (is_convolution(kernel) || summed)) {
                         halves.remove(&view.base);
                     }
                 }
-                let operand = kernel.operands.first().is_some_and(|view| halves.contains(&view.base));
-                if let Some(id) = results[k].filter(|_| kernel.kind == Kind::Template && sums_windows(kernel) && !operand) {
-                    halves.remove(&id);
+                if summed && !kernel.operands.iter().all(|view| halves.contains(&view.base)) {
+                    results[k].map(|id| halves.remove(&id));
                 }
             }
             if halves.len() == before {
