@@ -7,8 +7,10 @@ mod hierarchy;
 mod incomplete_poisson;
 mod jacobi;
 mod laplacian;
+pub mod learned_multigrid;
 mod multigrid;
 mod null_space;
+mod training;
 mod vectors;
 
 pub use grid::{Cell, Grid};
