@@ -11,6 +11,9 @@
 
 mod coefficients;
 mod hierarchy;
+mod lattice;
+mod preconditioner;
 
 pub use super::training::Training;
 pub use coefficients::Coefficients;
+pub use preconditioner::LearnedMultigrid;
