@@ -7,6 +7,7 @@ mod hierarchy;
 mod incomplete_poisson;
 mod jacobi;
 mod laplacian;
+pub mod learned_multigrid;
 mod multigrid;
 mod null_space;
 mod vectors;
