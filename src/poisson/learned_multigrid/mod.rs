@@ -1,5 +1,6 @@
 //! A multigrid cycle whose coefficients are learned.
 
+pub mod explore;
 mod scenes;
 mod training;
 

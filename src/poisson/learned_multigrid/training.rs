@@ -23,7 +23,7 @@ pub struct Cycle {
 }
 
 /// The coefficients as nodes.
-struct Coefficients {
+pub(super) struct Coefficients {
     /// `[1, 1, taps..]`
     stencil: Var,
     transfer: Var,
@@ -34,7 +34,7 @@ struct Coefficients {
 }
 
 /// A level of a batch as nodes.
-struct Nodes {
+pub(super) struct Nodes {
     laplacian: LinearMap,
     /// `[batch, 1, sizes..]`: 1 where there is fluid, and that times what a table has for the cell, before and after the
     /// stencil, and after a restriction and an interpolation.
@@ -127,7 +127,7 @@ impl Cycle {
     }
 
     /// `M r`, of the levels from one on, the finest first.
-    fn cycle(&self, graph: &mut Graph, c: &Coefficients, levels: &[Nodes], r: Var) -> Result<Var> {
+    pub(super) fn cycle(&self, graph: &mut Graph, c: &Coefficients, levels: &[Nodes], r: Var) -> Result<Var> {
         let [level, coarser @ ..] = levels else { return Ok(r) };
         let x = self.smoothed(graph, c, level, r)?;
         let Some(coarse) = coarser.first() else { return Ok(x) };
@@ -167,14 +167,14 @@ impl Nodes {
 }
 
 /// A batch of grids of one size, whose cells and levels may change.
-struct Levels {
+pub(super) struct Levels {
     levels: Vec<Level>,
     /// Which value of the stencil, and which of the interpolation, is for each tap.
     taps: [Tensor; 2],
 }
 
 impl Levels {
-    fn new(gpu: &Gpu, cycle: &Cycle, grids: &[Grid]) -> Result<Self> {
+    pub(super) fn new(gpu: &Gpu, cycle: &Cycle, grids: &[Grid]) -> Result<Self> {
         let mut all = vec![grids.to_vec()];
         while let Some(coarse) = all.last().and_then(|grids| grids.iter().map(coarser).collect::<Option<Vec<Grid>>>()) {
             all.push(coarse);
@@ -325,10 +325,10 @@ impl Batches {
     }
 }
 
-type Bindings<'a> = Vec<(Var, &'a Tensor)>;
+pub(super) type Bindings<'a> = Vec<(Var, &'a Tensor)>;
 
 impl Levels {
-    fn nodes(&self, graph: &mut Graph, cycle: &Cycle) -> Result<(Vec<Nodes>, Coefficients, Bindings<'_>)> {
+    pub(super) fn nodes(&self, graph: &mut Graph, cycle: &Cycle) -> Result<(Vec<Nodes>, Coefficients, Bindings<'_>)> {
         let mut bindings = Vec::new();
         let mut taps = Vec::new();
         for (name, tensor) in ["stencil taps", "transfer taps"].into_iter().zip(&self.taps) {
