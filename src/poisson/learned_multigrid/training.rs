@@ -222,6 +222,16 @@ fn coarser(grid: &Grid) -> Option<Grid> {
     }
     let halves: Vec<usize> = sizes.iter().map(|n| n.div_ceil(2)).collect();
     let mut flags = vec![Cell::Solid as u8; halves.iter().product()];
+    if std::env::var("BEYOND").is_ok() {
+        for (axis, &n) in sizes.iter().enumerate().filter(|(_, n)| *n % 2 == 1 && **n > 1) {
+            let stride: usize = halves[axis + 1..].iter().product();
+            for (i, flag) in flags.iter_mut().enumerate() {
+                if i / stride % halves[axis] == n / 2 && grid.open()[axis][1] {
+                    *flag = Cell::Air as u8;
+                }
+            }
+        }
+    }
     let mut place = vec![0; sizes.len()];
     for &cell in grid.cells() {
         let i = place.iter().zip(&halves).fold(0, |i, (p, n)| i * n + p / 2);
