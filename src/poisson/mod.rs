@@ -10,6 +10,7 @@ mod laplacian;
 pub mod learned_multigrid;
 mod multigrid;
 mod null_space;
+mod training;
 mod vectors;
 
 pub use grid::{Cell, Grid};

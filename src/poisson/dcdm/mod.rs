@@ -34,4 +34,6 @@ pub use loss::{Laplacians, direction_loss};
 pub use network::Architecture;
 pub use preconditioner::DeepPreconditioner;
 pub use training::Batches;
-pub use weights::{Training, Weights};
+pub use weights::Weights;
+
+pub use super::training::Training;
