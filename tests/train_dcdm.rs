@@ -1,6 +1,12 @@
 //! The training of `examples/train_dcdm`: a small network from scratch, and one that is interrupted.
 
 mod common;
+#[path = "../examples/smoke/fluid.rs"]
+#[allow(dead_code, reason = "the example tells more")]
+mod fluid;
+#[path = "../examples/common/solvers.rs"]
+#[allow(dead_code, reason = "only multigrid is used")]
+mod solvers;
 #[path = "../examples/train_dcdm/trainer.rs"]
 mod trainer;
 #[allow(dead_code, reason = "the example validates with obstacles too")]
@@ -43,8 +49,9 @@ fn a_network_of_eight_channels_halves_the_iterations() {
         println!("loss {} to {}", losses[0], losses[399]);
         let grid = config.walls(16).unwrap();
         for rhs in Rhs::ALL {
-            let plain = validation::plain(&gpu, &grid, rhs).await.unwrap();
-            let deep = validation::deep(&gpu, trainer.weights(), &grid, rhs).await.unwrap();
+            let b = rhs.values(&gpu, &grid).await.unwrap();
+            let plain = validation::plain(&gpu, &grid, &b).await.unwrap();
+            let deep = validation::deep(&gpu, trainer.weights(), &grid, &b).await.unwrap();
             println!("{}: {deep:?} iterations, of conjugate gradients {plain:?}", rhs.name());
             for (deep, plain) in deep.into_iter().zip(plain) {
                 assert!(2 * deep.unwrap() < plain.unwrap(), "{}: {deep:?} for {plain:?}", rhs.name());

@@ -43,8 +43,9 @@ pub struct Settings {
     pub max_iterations: u32,
     /// Of the network; if not given, those that come with the crate.
     pub weights: Option<PathBuf>,
-    /// [`FlexibleCgOptions::truncation`]
+    /// [`FlexibleCgOptions::truncation`], and whether the residual is computed anew in each iteration, which is as published.
     pub truncation: u32,
+    pub recompute: bool,
 }
 
 pub enum Solver {
@@ -62,6 +63,12 @@ impl Solver {
 }
 
 impl Choice {
+    /// Whether the truncation matters.
+    #[allow(dead_code, reason = "not all examples offer several truncations")]
+    pub fn is_flexible(&self) -> bool {
+        self.preconditioner.is_none()
+    }
+
     /// Whether it needs nothing that is not there.
     #[allow(dead_code, reason = "not all examples offer all choices at once")]
     pub fn is_available(&self, grid: &Grid, settings: &Settings) -> bool {
@@ -70,7 +77,7 @@ impl Choice {
 
     pub fn solver(&self, gpu: &Gpu, grid: &Grid, b: &Tensor, x: &Tensor, settings: &Settings) -> Result<Solver> {
         let laplacian = Laplacian::new(gpu, grid)?;
-        let &Settings { tolerance: relative_tolerance, max_iterations, truncation, .. } = settings;
+        let &Settings { tolerance: relative_tolerance, max_iterations, truncation, recompute, .. } = settings;
         let check_every = self.check_every;
         if let Some(preconditioner) = self.preconditioner {
             let options = CgOptions { relative_tolerance, max_iterations, check_every, ..Default::default() };
@@ -79,8 +86,9 @@ impl Choice {
         let path = settings.weights_for(grid);
         let bytes = std::fs::read(&path).map_err(|error| format!("{}: {error}; --weights names another file", path.display()))?;
         let network = DeepPreconditioner::from_safetensors(gpu, grid, &bytes).map_err(|error| format!("{}: {error}", path.display()))?;
+        let recompute_every = if recompute { 1 } else { FlexibleCgOptions::default().recompute_every };
         let options =
-            FlexibleCgOptions { relative_tolerance, max_iterations, check_every, truncation, recompute_every: 1, ..Default::default() };
+            FlexibleCgOptions { relative_tolerance, max_iterations, check_every, truncation, recompute_every, ..Default::default() };
         Ok(Solver::Flexible(FlexibleCg::new(&laplacian, Some(&network), b, x, &options)?))
     }
 }

@@ -12,25 +12,26 @@
 //! converged, the first ratio apart: of k clusters, k - 1. The digits have no such gap at their number of classes. The picture is the density of all
 //! eigenvalues by stochastic Lanczos quadrature, with the outliers marked.
 
+#[path = "../common/chart.rs"]
+mod chart;
 #[path = "../common/cnn.rs"]
 mod cnn;
 #[path = "../common/digits.rs"]
 mod digits;
 mod experiment;
+mod plot;
 #[path = "../common/random.rs"]
 mod random;
 
 use std::error::Error;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use gradus::curvature::{DensityOptions, SpectralDensity, spectral_density};
+use gradus::curvature::{DensityOptions, spectral_density};
 use gradus::krylov::LinearOperator;
 use gradus::{Gpu, Tensor};
-use plotters::prelude::*;
-use plotters::style::full_palette::{BLUE_700, GREY_300, RED_700};
 
 use digits::{CLASSES, Digits, PIXELS};
 use experiment::{Problem, outliers, ritz};
@@ -117,7 +118,8 @@ async fn run(args: &Args) -> Result<()> {
         if i == 0 {
             let options = DensityOptions { steps: 4 * classes + 30, probes: 2, seed, ..Default::default() };
             let density = spectral_density(&hessian, &options).await?;
-            plot(&args.plot, &density, &values[..count]).map_err(|error| format!("{}: {error}", args.plot.display()))?;
+            plot::plot(&args.plot, "Eigenvalues of the Hessian", &density, &values[..count])
+                .map_err(|error| format!("{}: {error}", args.plot.display()))?;
             if !args.json {
                 writeln!(out, "  wrote {}", args.plot.display())?;
             }
@@ -131,39 +133,4 @@ fn digits_problem(gpu: &Gpu, seed: u64) -> Result<Problem> {
     let digits = Digits::load()?;
     let images = Tensor::from_slice(gpu, &[DIGITS, PIXELS], &digits.pixels[..DIGITS * PIXELS])?;
     Ok(Problem::new(gpu, images, &digits.labels[..DIGITS], seed, |graph, x| cnn::cnn(graph, x, [8, 16]))?)
-}
-
-/// The density on a logarithmic axis, and a mark for each outlier.
-fn plot(path: &Path, spectrum: &SpectralDensity, outliers: &[f64]) -> Result<()> {
-    // the font comes with a crate, so that a machine without any draws the same picture
-    plotters::style::register_font("sans-serif", FontStyle::Normal, epaint_default_fonts::UBUNTU_LIGHT)
-        .map_err(|_| "the font cannot be read")?;
-    let (Some(&low), Some(&high)) = (spectrum.grid.first(), spectrum.grid.last()) else { return Err("there is no spectrum".into()) };
-    let top = spectrum.density.iter().copied().fold(1e-3, f64::max);
-    // below, Gaussians fall off for ever
-    let bottom = 1e-6 * top;
-    let root = BitMapBackend::new(path, (1200, 700)).into_drawing_area();
-    root.fill(&WHITE)?;
-    let mut chart = ChartBuilder::on(&root)
-        .caption("Eigenvalues of the Hessian", ("sans-serif", 34))
-        .margin(20)
-        .margin_right(34)
-        .x_label_area_size(60)
-        .y_label_area_size(100)
-        .build_cartesian_2d(low..high, (bottom..2.0 * top).log_scale())?;
-    chart
-        .configure_mesh()
-        .x_desc("eigenvalue")
-        .y_desc("density")
-        .y_label_formatter(&|density| format!("{density:.0e}"))
-        .label_style(("sans-serif", 22))
-        .axis_desc_style(("sans-serif", 24))
-        .bold_line_style(GREY_300.stroke_width(1))
-        .light_line_style(TRANSPARENT)
-        .draw()?;
-    let points = spectrum.grid.iter().zip(&spectrum.density).map(|(&x, &y)| (x, y.max(bottom)));
-    chart.draw_series(LineSeries::new(points, BLUE_700.stroke_width(3)))?;
-    chart.draw_series(outliers.iter().map(|&value| TriangleMarker::new((value, 2.0 * bottom), 9, RED_700.filled())))?;
-    root.present()?;
-    Ok(())
 }

@@ -4,7 +4,7 @@
 //! cargo run --release --example poisson -- --size 64 --scene sphere,rubble
 //! ```
 //!
-//! A table a scene and size: iterations, the time of a solution after one that does not count, with nothing set up in
+//! A table a scene and size, and which solver was the fastest there: iterations, the time of a solution after one that does not count, with nothing set up in
 //! it, and ‖b - A x‖ / ‖b‖ in f64, of b's part in the range of A where A is singular. Where x is much larger than b, its
 //! rounding to f32 makes more of that than the tolerance: the column beside it is `Report::rounding`, in the same unit. The
 //! plot is of the norm that iterations update. `--json` prints a line a solution instead:
@@ -15,6 +15,8 @@
 //!
 //! A residual that is not a number is `null`.
 
+#[path = "../common/chart.rs"]
+mod chart;
 mod plot;
 #[path = "../common/scenes.rs"]
 mod scenes;
@@ -69,9 +71,12 @@ struct Args {
     /// dimensions, and `box` if there are walls all around.
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
-    /// How many directions the next one of `dcdm` is made orthogonal to.
-    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(0..=64))]
-    truncation: u32,
+    /// How many directions the next one of `dcdm` is made orthogonal to; one number or several.
+    #[arg(long, value_name = "DIRECTIONS", value_delimiter = ',', default_value = "2", value_parser = clap::value_parser!(u32).range(0..=64))]
+    truncation: Vec<u32>,
+    /// Whether `dcdm` computes the residual anew in each iteration, as published, or updates it; one of both, or both.
+    #[arg(long, value_name = "HOW", value_delimiter = ',', value_enum, default_value = "anew")]
+    residual: Vec<Residual>,
     /// The right-hand side.
     #[arg(long, value_enum, default_value = "noise")]
     rhs: Rhs,
@@ -87,6 +92,14 @@ struct Args {
     /// A line of JSON for each solution instead of tables.
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Residual {
+    /// Each is b - A x
+    Anew,
+    /// Each is made from the one before
+    Updated,
 }
 
 #[derive(Clone)]
@@ -109,9 +122,23 @@ fn main() -> ExitCode {
 }
 
 impl Args {
-    fn settings(&self) -> Settings {
-        let &Args { tolerance, max_iterations, truncation, .. } = self;
-        Settings { tolerance, max_iterations, weights: self.weights.clone(), truncation }
+    fn settings(&self, truncation: u32, residual: Residual) -> Settings {
+        let &Args { tolerance, max_iterations, .. } = self;
+        Settings { tolerance, max_iterations, weights: self.weights.clone(), truncation, recompute: residual == Residual::Anew }
+    }
+
+    /// How a solver is to be used, and what each way is called.
+    fn ways(&self, choice: &Choice) -> Vec<(String, Settings)> {
+        if !choice.is_flexible() {
+            return vec![(choice.name.into(), self.settings(0, Residual::Updated))];
+        }
+        let ways = self.truncation.iter().flat_map(|&truncation| self.residual.iter().map(move |&residual| (truncation, residual)));
+        let named = |(truncation, residual)| {
+            let kept = (self.truncation.len() > 1).then(|| format!(", truncation {truncation}"));
+            let how = (self.residual.len() > 1).then(|| format!(", r {}", words(residual)));
+            (format!("{}{}{}", choice.name, kept.unwrap_or_default(), how.unwrap_or_default()), self.settings(truncation, residual))
+        };
+        ways.map(named).collect()
     }
 }
 
@@ -149,37 +176,48 @@ async fn run(args: &Args) -> Result<()> {
                 )?;
                 writeln!(
                     out,
-                    "{:20} {:>10} {:>10} {:>14} {:>10} {:>10}  status",
+                    "{:34} {:>10} {:>10} {:>14} {:>10} {:>10}  status",
                     "solver", "iterations", "seconds", "ms/iteration", "residual", "rounding"
                 )?;
             }
             let mut curves = Vec::new();
+            let mut fastest: Option<(String, f64)> = None;
             let named = |choice: &Choice| args.solver.iter().any(|name| name == choice.name);
-            let there = |choice: &Choice| named(choice) || choice.is_available(&problem.grid, &args.settings());
-            for choice in CHOICES.iter().filter(|choice| chosen(choice.name, &args.solver) && there(choice)) {
-                let Solution { iterations, seconds, relative_residual, rounding, status, history } = problem.solve(choice, args).await?;
-                let status = words(status);
-                if args.json {
-                    let line = json!({
-                        "scene": scene.name(), "size": size, "solver": choice.name, "iterations": iterations, "seconds": seconds,
-                        "relative_residual": relative_residual, "status": status,
-                    });
-                    writeln!(out, "{line}")?;
-                } else {
-                    let each = 1e3 * seconds / f64::from(iterations.max(1));
-                    writeln!(
-                        out,
-                        "{:20} {iterations:10} {seconds:10.4} {each:14.3} {relative_residual:10.2e} {rounding:10.2e}  {status}",
-                        choice.name
-                    )?;
+            for choice in CHOICES.iter().filter(|choice| chosen(choice.name, &args.solver)) {
+                for (name, settings) in args.ways(choice) {
+                    if !named(choice) && !choice.is_available(&problem.grid, &settings) {
+                        continue;
+                    }
+                    let Solution { iterations, seconds, relative_residual, rounding, status, history } =
+                        problem.solve(choice, &settings, args.repeat).await?;
+                    if args.json {
+                        let line = json!({
+                            "scene": scene.name(), "size": size, "solver": name, "iterations": iterations, "seconds": seconds,
+                            "relative_residual": relative_residual, "status": words(status),
+                        });
+                        writeln!(out, "{line}")?;
+                    } else {
+                        let each = 1e3 * seconds / f64::from(iterations.max(1));
+                        writeln!(
+                            out,
+                            "{name:34} {iterations:10} {seconds:10.4} {each:14.3} {relative_residual:10.2e} {rounding:10.2e}  {}",
+                            words(status)
+                        )?;
+                    }
+                    if status == Status::Converged && fastest.as_ref().is_none_or(|&(_, least)| seconds < least) {
+                        fastest = Some((name.clone(), seconds));
+                    }
+                    curves.push((name, history));
                 }
-                curves.push((choice.name, history));
+            }
+            if let (Some((name, _)), false, true) = (fastest, args.json, curves.len() > 1) {
+                writeln!(out, "the fastest here: {name}")?;
             }
             panels.push(Panel { title, curves });
         }
     }
     if let Some(path) = &args.plot {
-        plot::plot(path, &panels).map_err(|error| format!("{}: {error}", path.display()))?;
+        plot::plot(path, panels).map_err(|error| format!("{}: {error}", path.display()))?;
         if !args.json {
             writeln!(out, "\nwrote {}", path.display())?;
         }
@@ -226,8 +264,8 @@ impl<'a> Problem<'a> {
         Cells { sizes: self.grid.sizes(), flags: &self.flags, open: &self.open }
     }
 
-    async fn solve(&self, choice: &Choice, args: &Args) -> Result<Solution> {
-        let mut solver = choice.solver(self.gpu, &self.grid, &self.b, &self.x, &args.settings())?;
+    async fn solve(&self, choice: &Choice, settings: &Settings, repeat: u32) -> Result<Solution> {
+        let mut solver = choice.solver(self.gpu, &self.grid, &self.b, &self.x, settings)?;
         let zeros = vec![0f32; self.x.len()];
         let mut times: Vec<Duration> = Vec::new();
         // drivers compile in the first, which does not count
@@ -238,7 +276,7 @@ impl<'a> Problem<'a> {
             let start = Instant::now();
             let report = solver.solve().await?;
             times.push(start.elapsed());
-            if times.len() > args.repeat as usize {
+            if times.len() > repeat as usize {
                 break report;
             }
         };
@@ -263,9 +301,9 @@ impl<'a> Problem<'a> {
 }
 
 /// `IterationLimit` is "iteration limit".
-fn words(status: Status) -> String {
+fn words(value: impl std::fmt::Debug) -> String {
     let mut words = String::new();
-    for letter in format!("{status:?}").chars() {
+    for letter in format!("{value:?}").chars() {
         if letter.is_uppercase() && !words.is_empty() {
             words.push(' ');
         }

@@ -33,6 +33,8 @@ pub struct Fluid {
     grid: Grid,
     density: [Tensor; TURNS],
     pressure: Tensor,
+    /// Less the divergence of the velocity.
+    convergence: Tensor,
     warm_start: bool,
     /// Advection up to the pressure's right-hand side, with its norm.
     advance: [Recording; TURNS],
@@ -102,11 +104,23 @@ impl Fluid {
             }
             vector::norm(gpu, &mut project[turn], &convergence, &norm)?;
         }
-        let settings =
-            Settings { tolerance: options.tolerance, max_iterations: MAX_ITERATIONS, weights: options.weights.clone(), truncation: 2 };
+        let settings = Settings {
+            tolerance: options.tolerance,
+            max_iterations: MAX_ITERATIONS,
+            weights: options.weights.clone(),
+            truncation: 2,
+            recompute: true,
+        };
         let solver = options.solver.solver(gpu, &grid, &convergence, &pressure, &settings)?;
         let (gpu, warm_start) = (gpu.clone(), options.warm_start);
-        Ok(Self { gpu, grid, density, pressure, warm_start, advance, project, solver, norm, steps: 0 })
+        Ok(Self { gpu, grid, density, pressure, convergence, warm_start, advance, project, solver, norm, steps: 0 })
+    }
+
+    /// The right-hand side of the next step's pressure. A step begins with the same.
+    #[allow(dead_code, reason = "each program uses its part")]
+    pub async fn right_hand_side(&self) -> Result<Vec<f32>> {
+        self.gpu.submit([&self.advance[self.steps % TURNS]]);
+        Ok(self.convergence.read(&self.gpu).await?)
     }
 
     pub async fn step(&mut self) -> Result<Step> {

@@ -39,7 +39,7 @@ A network for `gradus::poisson::dcdm`: `{}`.
 - Command: `{command}`
 
 Iterations until the residual that they update is {loose:.0e} / {tight:.0e} of the first, for right-hand sides that the
-training did not draw, from zero, with a truncation of 2; of conjugate gradients, without a preconditioner:
+training does not draw, from zero, with a truncation of 2; of conjugate gradients, without a preconditioner:
 
 | cells an axis | obstacles | right-hand side | conjugate gradients | deep conjugate directions |
 |---|---|---|---|---|

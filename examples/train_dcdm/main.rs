@@ -13,7 +13,13 @@
 //! last bit as without an interruption.
 
 mod card;
+#[path = "../smoke/fluid.rs"]
+#[allow(dead_code, reason = "times and counts are told by the smoke example")]
+mod fluid;
 mod plot;
+#[path = "../common/solvers.rs"]
+#[allow(dead_code, reason = "not all choices are offered here")]
+mod solvers;
 mod trainer;
 mod validation;
 
@@ -139,6 +145,8 @@ async fn run(args: &Args) -> Result<()> {
     }
     writeln!(out, "{} parameters, {} steps", trainer.weights().parameters.flat().len(), config.steps)?;
 
+    let walls = config.walls(sizes[0])?;
+    let sides = right_hand_sides(&gpu, &walls).await?;
     let bar = bar(config.steps);
     let mut start = Instant::now();
     while trainer.steps() < config.steps {
@@ -150,7 +158,7 @@ async fn run(args: &Args) -> Result<()> {
             bar.set_message(format!("{:.4}", running(trainer.losses().await?)));
         }
         if due {
-            let found = validate(&gpu, trainer.weights(), &config.walls(sizes[0])?).await?;
+            let found = validate(&gpu, trainer.weights(), &walls, &sides).await?;
             validations.push((step, found));
             seconds += start.elapsed().as_secs_f64();
             start = Instant::now();
@@ -169,11 +177,13 @@ async fn run(args: &Args) -> Result<()> {
     plot::plot(&picture, trainer.losses().await?, &validations, sizes[0])?;
     let mut rows = Vec::new();
     for &size in &sizes {
+        let walls = config.walls(size)?;
+        let sides = right_hand_sides(&gpu, &walls).await?;
         for obstacles in Obstacles::ALL {
-            for rhs in Rhs::ALL {
-                let grid = obstacles.within(&config.walls(size)?)?;
-                let plain = validation::plain(&gpu, &grid, rhs).await?;
-                let deep = validation::deep(&gpu, trainer.weights(), &grid, rhs).await?;
+            let grid = obstacles.within(&walls)?;
+            for (rhs, b) in Rhs::ALL.into_iter().zip(&sides) {
+                let plain = validation::plain(&gpu, &grid, b).await?;
+                let deep = validation::deep(&gpu, trainer.weights(), &grid, b).await?;
                 let row = Row { size, obstacles, rhs, plain, deep };
                 writeln!(out, "{row}")?;
                 rows.push(row);
@@ -187,16 +197,25 @@ async fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// The mean iterations by tolerance; where one was not reached, not a number.
-async fn validate(gpu: &Gpu, weights: &Weights, grid: &Grid) -> Result<[f64; 2]> {
-    let mut sums = [0.0; 2];
+/// Those of [`Rhs::ALL`].
+async fn right_hand_sides(gpu: &Gpu, walls: &Grid) -> Result<Vec<Vec<f32>>> {
+    let mut sides = Vec::new();
     for rhs in Rhs::ALL {
-        let found = validation::deep(gpu, weights, grid, rhs).await?;
+        sides.push(rhs.values(gpu, walls).await?);
+    }
+    Ok(sides)
+}
+
+/// The mean iterations by tolerance; where one was not reached, not a number.
+async fn validate(gpu: &Gpu, weights: &Weights, grid: &Grid, sides: &[Vec<f32>]) -> Result<[f64; 2]> {
+    let mut sums = [0.0; 2];
+    for b in sides {
+        let found = validation::deep(gpu, weights, grid, b).await?;
         for (sum, found) in sums.iter_mut().zip(found) {
             *sum += found.map_or(f64::NAN, |iterations| iterations as f64);
         }
     }
-    Ok(sums.map(|sum| sum / Rhs::ALL.len() as f64))
+    Ok(sums.map(|sum| sum / sides.len() as f64))
 }
 
 /// The mean of the last losses.

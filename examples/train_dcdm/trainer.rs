@@ -94,10 +94,10 @@ impl Config {
         let sizes: Vec<String> = self.sizes.iter().map(|size| format!("{size}{power}")).collect();
         format!(
             "mixtures of the modes of empty boxes of {} cells with {} around, the lower 55 % weighted 9 times as much as the others, \
-             {:.0} % of them with obstacles",
+             {} of them with obstacles",
             sizes.join(", "),
             if self.open { "air" } else { "walls" },
-            100.0 * self.obstacles
+            if self.obstacles == 0.0 { "none".into() } else { format!("{:.0} %", 100.0 * self.obstacles) }
         )
     }
 

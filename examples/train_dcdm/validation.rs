@@ -7,6 +7,8 @@ use gradus::reference::random::{normal, uniform};
 use gradus::{DType, Gpu, Tensor};
 
 use crate::Result;
+use crate::fluid::{Fluid, Options};
+use crate::solvers::CHOICES;
 
 /// Of the residuals that are looked for, the smaller one last.
 pub const TOLERANCES: [f64; 2] = [1e-4, 1e-6];
@@ -26,6 +28,8 @@ pub enum Rhs {
     Noise,
     Mixture,
     Blobs,
+    /// Of the pressure of a step of the smoke example, without its ball.
+    Smoke,
 }
 
 impl Obstacles {
@@ -52,18 +56,19 @@ impl Obstacles {
 }
 
 impl Rhs {
-    pub const ALL: [Rhs; 3] = [Rhs::Noise, Rhs::Mixture, Rhs::Blobs];
+    pub const ALL: [Rhs; 4] = [Rhs::Noise, Rhs::Mixture, Rhs::Blobs, Rhs::Smoke];
 
     pub fn name(self) -> &'static str {
         match self {
             Rhs::Noise => "white noise",
             Rhs::Mixture => "mixture of modes",
             Rhs::Blobs => "two blobs",
+            Rhs::Smoke => "smoke",
         }
     }
 
-    /// Of each cell; the solvers leave out what is in cells that are not fluid.
-    fn values(self, grid: &Grid) -> gradus::Result<Vec<f32>> {
+    /// Of each cell of a box; the solvers leave out what is in cells that are not fluid.
+    pub async fn values(self, gpu: &Gpu, grid: &Grid) -> Result<Vec<f32>> {
         Ok(match self {
             Rhs::Noise => normal(SEED, 1, grid.len()).into_iter().map(|x| x as f32).collect(),
             Rhs::Mixture => Mixtures::new(grid, 0.0)?.sample(SEED, 1)?.b,
@@ -74,8 +79,20 @@ impl Rhs {
                 };
                 places(grid).map(value).collect()
             }
+            Rhs::Smoke => smoke(gpu, grid.sizes()).await?,
         })
     }
+}
+
+/// The smoke is by then past the middle.
+async fn smoke(gpu: &Gpu, sizes: &[usize]) -> Result<Vec<f32>> {
+    let solver = CHOICES.iter().find(|choice| choice.name == "multigrid").ok_or("there is no multigrid")?;
+    let options = Options { size: sizes[0], dim: sizes.len() as u8, solver, tolerance: 1e-4, weights: None, warm_start: true };
+    let mut fluid = Fluid::new(gpu, &options)?;
+    for _ in 0..sizes[0] {
+        fluid.step().await?;
+    }
+    fluid.right_hand_side().await
 }
 
 fn squared_distance(a: &[f64], b: &[f64]) -> f64 {
@@ -98,9 +115,9 @@ fn counted(history: &[f64]) -> Iterations {
 }
 
 /// Of conjugate gradients without a preconditioner.
-pub async fn plain(gpu: &Gpu, grid: &Grid, rhs: Rhs) -> Result<Iterations> {
+pub async fn plain(gpu: &Gpu, grid: &Grid, b: &[f32]) -> Result<Iterations> {
     let laplacian = Laplacian::new(gpu, grid)?;
-    let b = Tensor::from_slice(gpu, grid.sizes(), &rhs.values(grid)?)?;
+    let b = Tensor::from_slice(gpu, grid.sizes(), b)?;
     let x = Tensor::zeros(gpu, grid.sizes(), DType::F32)?;
     let options = CgOptions { relative_tolerance: TOLERANCES[1], max_iterations: MAX_ITERATIONS, ..Default::default() };
     let report = Cg::new(&laplacian, None, &b, &x, &options)?.solve().await?;
@@ -110,9 +127,9 @@ pub async fn plain(gpu: &Gpu, grid: &Grid, rhs: Rhs) -> Result<Iterations> {
 /// Of the deep conjugate direction method, with a truncation of 2 as published. The residual is that which iterations update,
 /// as of conjugate gradients: anew in every iteration, it would not fall below what rounding x makes of it, which for two blobs
 /// on 64² cells is 1e-5.
-pub async fn deep(gpu: &Gpu, weights: &Weights, grid: &Grid, rhs: Rhs) -> Result<Iterations> {
+pub async fn deep(gpu: &Gpu, weights: &Weights, grid: &Grid, b: &[f32]) -> Result<Iterations> {
     let laplacian = Laplacian::new(gpu, grid)?;
-    let b = Tensor::from_slice(gpu, grid.sizes(), &rhs.values(grid)?)?;
+    let b = Tensor::from_slice(gpu, grid.sizes(), b)?;
     let x = Tensor::zeros(gpu, grid.sizes(), DType::F32)?;
     let options = FlexibleCgOptions { relative_tolerance: TOLERANCES[1], max_iterations: 400, truncation: 2, ..Default::default() };
     let network = DeepPreconditioner::new(gpu, grid, weights)?;

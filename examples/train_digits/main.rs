@@ -18,6 +18,8 @@
 //!
 //! The last fifth of the file's lines is the test.
 
+#[path = "../common/chart.rs"]
+mod chart;
 #[path = "../common/cnn.rs"]
 mod cnn;
 #[path = "../common/digits.rs"]

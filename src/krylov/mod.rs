@@ -23,7 +23,7 @@ mod power;
 mod preconditioner;
 mod richardson;
 mod solution;
-mod tridiagonal;
+pub(crate) mod tridiagonal;
 
 pub use cg::{Cg, CgOptions};
 pub use csr::Csr;

@@ -19,7 +19,7 @@ pub struct Ritz {
 /// The eigenvalues of the tridiagonal matrix with the diagonal `alpha`, and `beta` beside it, and the
 /// components of each eigenvector, in descending order. `beta` has as many elements as `alpha`, the last of
 /// which is the norm of the residual. All are finite.
-pub(super) fn eigen(alpha: &[f64], beta: &[f64]) -> (Ritz, Vec<Vec<f64>>) {
+pub(crate) fn eigen(alpha: &[f64], beta: &[f64]) -> (Ritz, Vec<Vec<f64>>) {
     let m = alpha.len();
     let matrix = DMatrix::from_fn(m, m, |i, j| match i.abs_diff(j) {
         0 => alpha[i],

@@ -2,6 +2,7 @@
 
 use std::f64::consts::PI;
 
+use super::ritz;
 use crate::poisson::null_space::singular_components;
 use crate::poisson::{Cell, Grid};
 use crate::reference::random::{normal, uniform};
@@ -14,12 +15,16 @@ const AMPLITUDE: f64 = 9.0;
 /// The greatest share of solid cells where they are scattered.
 const MOST_RUBBLE: f64 = 0.2;
 
+/// The steps of Lanczos for a sample with obstacles.
+const RITZ: usize = 32;
+
 /// The numbers that a sample draws apart: for its right-hand side, and for its obstacles.
 const STREAMS: u32 = 3;
 
-/// Right-hand sides for a box, and for the box with obstacles in it: mixtures of the eigenvectors of the empty box's
-/// Laplacian with coefficients of standard deviation 9 for the lower 55 % of the eigenvalues and 1 for the others (Kaneda et
-/// al., ICML 2023, whose Lanczos vectors these are in closed form).
+/// Right-hand sides for a box, and for the box with obstacles in it: mixtures of eigenvectors of the Laplacian with
+/// coefficients of standard deviation 9 for the lower 55 % of the eigenvalues and 1 for the others (Kaneda et al., ICML
+/// 2023). Of the empty box they are known in closed form. With obstacles they are the Ritz vectors of 32 steps of Lanczos
+/// that begin at what is left of a mixture for the empty box.
 ///
 /// Along an axis of n cells mode k is cos(π k (i+½)/n) between walls, sin(π (k+1)(i+1)/(n+1)) between openings, and
 /// cos(π (k+½)(i+½)/(n+½)), counted from the wall, between the two. So a sample is a product of a matrix along each axis,
@@ -102,6 +107,13 @@ impl Mixtures {
             b = self.transformed(&b, axis);
         }
         project(&grid, &mut b);
+        if grid != self.walls {
+            // of another seed, so that boxes are what they are without obstacles
+            let normals: Vec<f64> = normal(!seed, stream(0), RITZ);
+            let weight = |share: f64| if share <= LOWER { AMPLITUDE } else { 1.0 };
+            b = ritz::mixture(&grid, &b, &normals, weight);
+            project(&grid, &mut b);
+        }
         let norm = b.iter().map(|&b| f64::from(b).powi(2)).sum::<f64>().sqrt();
         if norm > 0.0 {
             b.iter_mut().for_each(|b| *b = (f64::from(*b) / norm) as f32);

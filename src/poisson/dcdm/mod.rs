@@ -26,6 +26,7 @@ mod data;
 mod loss;
 mod network;
 mod preconditioner;
+mod ritz;
 mod training;
 mod weights;
 
