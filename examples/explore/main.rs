@@ -27,17 +27,39 @@ fn main() {
         let gradients = parameters.like(&gpu).unwrap();
         let lr = num("lr", "1e-2");
         let options = Options { max_norm: Some(1.0), ..Default::default() };
-        let mut optimizer = Optimizer::with_options(&gpu, &Adam { lr, ..Default::default() }, &[Param::new("all", parameters.flat(), gradients.flat())], options).unwrap();
+        let mut optimizer = Optimizer::with_options(
+            &gpu,
+            &Adam { lr, ..Default::default() },
+            &[Param::new("all", parameters.flat(), gradients.flat())],
+            options,
+        )
+        .unwrap();
         let sizes: Vec<usize> = list("sizes", if dim == 2 { "32,64" } else { "16,24" }).iter().map(|s| s.parse().unwrap()).collect();
-        let kinds: Vec<Kind> = list("kinds", "open,box,balls,rubble,surface").iter().map(|k| match k.as_str() { "open" => Kind::Open, "box" => Kind::Box, "balls" => Kind::Balls, "rubble" => Kind::Rubble, _ => Kind::Surface }).collect();
+        let kinds: Vec<Kind> = list("kinds", "open,box,balls,rubble,surface")
+            .iter()
+            .map(|k| match k.as_str() {
+                "open" => Kind::Open,
+                "box" => Kind::Box,
+                "balls" => Kind::Balls,
+                "rubble" => Kind::Rubble,
+                _ => Kind::Surface,
+            })
+            .collect();
         let batch = num("batch", "15");
         let t = Instant::now();
         let first = (*sizes.last().unwrap() as f64).powi(dim as i32);
-        let batches: Vec<Batches> = if steps == 0 { vec![] } else { sizes.iter().map(|&size| {
-            let scenes = Scenes::new(&vec![size; dim], &kinds).unwrap();
-            let n = (batch * first / (size as f64).powi(dim as i32)).round() as usize;
-            Batches::new(&gpu, &cycle, &parameters, &gradients, scenes, n.min(num("most","60") as usize)).unwrap()
-        }).collect() };
+        let batches: Vec<Batches> = if steps == 0 {
+            vec![]
+        } else {
+            sizes
+                .iter()
+                .map(|&size| {
+                    let scenes = Scenes::new(&vec![size; dim], &kinds).unwrap();
+                    let n = (batch * first / (size as f64).powi(dim as i32)).round() as usize;
+                    Batches::new(&gpu, &cycle, &parameters, &gradients, scenes, n.min(num("most", "60") as usize)).unwrap()
+                })
+                .collect()
+        };
         let (mut mean, mut count) = (0.0, 0);
         let seed = num("seed", "0") as u64;
         for step in 0..steps {

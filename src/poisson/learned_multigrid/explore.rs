@@ -20,16 +20,20 @@ impl GraphCycle {
     /// Temporary.
     #[allow(missing_docs, clippy::missing_errors_doc)]
     pub fn new(gpu: &Gpu, cycle: &Cycle, parameters: &Parameters, grid: &Grid) -> Result<Self> {
-        let levels = Levels::new(gpu, cycle, &[grid.clone()])?;
+        let levels = Levels::new(gpu, &[grid.clone()])?;
         let mut graph = Graph::new();
-        let (nodes, coefficients, mut bindings) = levels.nodes(&mut graph, cycle)?;
+        let learned = Learned::new(&mut graph, cycle)?;
+        let (nodes, mut bindings) = levels.nodes(&mut graph, &learned)?;
         let shape = [&[1, 1], grid.sizes()].concat();
         let r = graph.input("r", &shape)?;
-        let z = cycle.cycle(&mut graph, &coefficients, &nodes, r)?;
+        let z = learned.cycle(&mut graph, &nodes, r)?;
         let named: Vec<_> = graph.parameters().map(|(name, var)| (name.to_owned(), var)).collect();
         for (name, var) in &named {
             bindings.push((*var, parameters.get(name)?));
         }
+        let taps = learned.taps.iter().map(|(var, numbers)| Ok((*var, Tensor::from_slice(gpu, graph.shape(*var)?, numbers)?)));
+        let taps = taps.collect::<Result<Vec<_>>>()?;
+        bindings.extend(taps.iter().map(|(var, tensor)| (*var, tensor)));
         let plan = Plan::new(gpu, &graph, &[Stage::new(&[z]).after(&[r])])?;
         let program = plan.compile(gpu, &bindings)?;
         drop(bindings);

@@ -74,7 +74,8 @@ impl Scenes {
         let draws: Vec<f64> = uniform(seed, stream(0), DRAWS).into_iter().map(f64::from).collect();
         let kind = self.kinds[number as usize % self.kinds.len()];
         let grid = self.grid(kind, &draws, || uniform(seed, stream(1), self.sizes.iter().product()))?;
-        let growth = 1.0 + 3.0 * draws[0];
+        let env = |k: &str, d: f64| std::env::var(k).map_or(d, |v| v.parse().unwrap_or(d));
+        let growth = env("GLO", 1.0) + (env("GHI", 4.0) - env("GLO", 1.0)) * draws[0];
         let mut sizes = vec![self.sizes.clone()];
         while let Some(last) = sizes.last().filter(|last| last.iter().any(|&n| n > 2)) {
             sizes.push(last.iter().map(|n| n.div_ceil(2)).collect());
@@ -112,7 +113,8 @@ impl Scenes {
                 ((0..n).map(|i| cell(at(i))).collect(), around)
             }
             Scene::Rubble => {
-                let share = RUBBLE[0] + (RUBBLE[1] - RUBBLE[0]) * draws[0];
+                let top = std::env::var("RUB").map_or(RUBBLE[1], |v| v.parse().unwrap_or(0.15));
+                let share = RUBBLE[0] + (top - RUBBLE[0]) * draws[0];
                 (each().into_iter().map(|u| if f64::from(u) < share { solid } else { fluid }).collect(), around)
             }
             Scene::Surface => {

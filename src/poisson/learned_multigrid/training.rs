@@ -1,312 +1,310 @@
 //! The cycle as a graph over a batch of grids, and what its coefficients are trained for.
 
+use super::scenes::Scenes;
+use super::{Coefficients, Training, hierarchy};
 use crate::gpu::{DType, Gpu, Recording, Tensor};
 use crate::graph::{ConvolutionOptions, Graph, Init, LinearMap, Padding, Parameters, Plan, Stage, Var};
+use crate::poisson::Grid;
 use crate::poisson::dcdm::{Laplacians, direction_loss};
-use crate::poisson::{Cell, Grid};
 use crate::{Error, Result};
 
-use super::scenes::Scenes;
-
-/// The taps of the interpolation along an axis.
+/// The cells along an axis that a coarse one is interpolated to.
 const TAPS: usize = 4;
 
-/// The form of a cycle.
+/// Which coefficients are trained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cycle {
-    /// Axes, 2 or 3.
+    /// The axes, 2 or 3.
     pub dim: usize,
-    /// How far the stencil reaches along an axis, 1 or 2.
+    /// The cells that the stencil reaches along an axis, 1 or 2.
     pub radius: usize,
-    /// Whether there are tables.
+    /// Whether the tables are trained, rather than 0.
     pub tables: bool,
 }
 
-/// The coefficients as nodes.
-pub(super) struct Coefficients {
-    /// `[1, 1, taps..]`
-    stencil: Var,
-    transfer: Var,
-    /// `[1]`
-    correction: Var,
-    /// `[classes, 1]`
-    tables: Option<[Var; 2]>,
-}
-
-/// A level of a batch as nodes.
-pub(super) struct Nodes {
-    laplacian: LinearMap,
-    /// `[batch, 1, sizes..]`: 1 where there is fluid, and that times what a table has for the cell, before and after the
-    /// stencil, and after a restriction and an interpolation.
-    fluid: Var,
-    smoothing: Var,
-    coarse: Var,
-}
-
-/// A level of a batch on the device.
-struct Level {
-    laplacians: Laplacians,
-    /// `[batch, 1, sizes..]`
-    fluid: Tensor,
-    classes: Tensor,
-}
-
 impl Cycle {
-    /// The coefficients that a training begins with.
+    /// The coefficients that a training begins with: [`Coefficients::initial`], under the names of their file.
     ///
     /// # Errors
     /// [`Error::Option`] for a form out of range; [`Error::OutOfMemory`].
     pub fn parameters(&self, gpu: &Gpu) -> Result<Parameters> {
-        self.check()?;
+        let initial = Coefficients::initial(self.dim, self.radius)?;
         let mut graph = Graph::new();
-        let taps = [graph.indices("stencil taps", &[1])?, graph.indices("transfer taps", &[1])?];
-        self.coefficients(&mut graph, taps)?;
+        Learned::new(&mut graph, self)?;
         let parameters = Parameters::new(gpu, &graph, 0)?;
-        let flat = |values: &[f64]| values.iter().map(|&value| value as f32).collect::<Vec<f32>>();
-        let stencil: &[f64] = match (self.dim, self.radius) {
-            (2, _) => &[0.35, 0.1, 0.04, 0.01, 0.005, 0.0],
-            _ => &[0.2, 0.04, 0.01, 0.003, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0],
-        };
-        parameters.get("stencil")?.write(gpu, &flat(&stencil[..self.orbits()]))?;
-        let far = |k: usize| 0.75f64.powi((self.dim - k) as i32) * 0.25f64.powi(k as i32);
-        parameters.get("transfer")?.write(gpu, &flat(&(0..=self.dim).map(far).collect::<Vec<_>>()))?;
-        // coarse operators are not scaled, and the energy of a coarse cell is 2^(dim - 2) of a fine one's
-        parameters.get("correction")?.write(gpu, &flat(&[0.5f64.powi(self.dim as i32 - 2)]))?;
+        parameters.get("stencil")?.write(gpu, &initial.stencil)?;
+        parameters.get("transfer")?.write(gpu, &initial.transfer)?;
+        parameters.get("correction")?.write(gpu, &[initial.correction])?;
         Ok(parameters)
     }
 
-    fn check(&self) -> Result<()> {
-        let expected = |option: &str, found: usize, expected: &str| {
-            Err(Error::Option { option: option.into(), found: found.to_string(), expected: expected.into() })
-        };
-        match (self.dim, self.radius) {
-            (2..=3, 1..=2) => Ok(()),
-            (2..=3, radius) => expected("radius", radius, "1 or 2"),
-            (dim, _) => expected("dim", dim, "2 or 3"),
+    /// The coefficients after all that was submitted so far.
+    ///
+    /// # Errors
+    /// [`Error::Option`] for a form out of range; [`Error::Unknown`] if the parameters are of another one;
+    /// [`Error::DeviceLost`], [`Error::OutOfMemory`].
+    pub async fn coefficients(&self, gpu: &Gpu, parameters: &Parameters, training: Training) -> Result<Coefficients> {
+        let mut coefficients = Coefficients { training, ..Coefficients::initial(self.dim, self.radius)? };
+        coefficients.stencil = parameters.get("stencil")?.read(gpu).await?;
+        coefficients.transfer = parameters.get("transfer")?.read(gpu).await?;
+        coefficients.correction = parameters.get("correction")?.read::<f32>(gpu).await?.into_iter().sum();
+        if self.tables {
+            coefficients.smoothing = parameters.get("smoothing")?.read(gpu).await?;
+            coefficients.coarse = parameters.get("coarse")?.read(gpu).await?;
         }
+        Ok(coefficients)
     }
+}
 
-    /// The values of the stencil.
-    fn orbits(&self) -> usize {
-        self.orbit(&vec![self.radius as isize; self.dim]) + 1
-    }
+/// The coefficients as nodes.
+pub(super) struct Learned {
+    dim: usize,
+    /// K and Pᵀ as the weights of convolutions, `[1, 1, taps..]`.
+    stencil: Var,
+    transfer: Var,
+    /// `[1]`
+    correction: Var,
+    /// d and c, `[classes, 1]`.
+    tables: Option<[Var; 2]>,
+    /// Which value of K, and which of P, is at each tap, and the leaves with these numbers.
+    pub(super) taps: [(Var, Vec<u32>); 2],
+}
 
-    /// Which value of the stencil is for an offset: its distances sorted, the greatest first, in the order of words.
-    fn orbit(&self, offset: &[isize]) -> usize {
-        let mut distances: Vec<usize> = offset.iter().map(|d| d.unsigned_abs()).collect();
-        distances.sort_unstable();
-        // of one distance d there are d below, of two d (d + 1) / 2, and so on
-        distances.iter().enumerate().map(|(k, &d)| (0..=k).map(|j| d + j).product::<usize>() / (1..=k + 1).product::<usize>()).sum()
-    }
-
-    fn classes(&self) -> usize {
-        (2 * self.dim + 1).pow(2)
-    }
-
-    fn coefficients(&self, graph: &mut Graph, taps: [Var; 2]) -> Result<Coefficients> {
-        let stencil = graph.parameter("stencil", &[self.orbits()], Init::Zeros)?;
-        let transfer = graph.parameter("transfer", &[self.dim + 1], Init::Zeros)?;
-        let correction = graph.parameter("correction", &[1], Init::Ones)?;
-        let mut spread = |values: Var, taps: Var| {
-            let table = graph.shape(values)?.to_vec();
-            let table = graph.reshape(values, &[table[0], 1])?;
-            let rows = graph.gather(table, taps)?;
-            let shape = graph.shape(taps)?.to_vec();
-            graph.reshape(rows, &shape)
+impl Learned {
+    pub(super) fn new(graph: &mut Graph, cycle: &Cycle) -> Result<Self> {
+        let &Cycle { dim, radius, tables } = cycle;
+        let mut weight = |name: &str, values: usize, taps: usize, class: &dyn Fn(&[usize]) -> usize| -> Result<_> {
+            let place = |i: usize| (0..dim).map(|axis| i / taps.pow(axis as u32) % taps).collect::<Vec<_>>();
+            let classes: Vec<u32> = (0..taps.pow(dim as u32)).map(|i| class(&place(i)) as u32).collect();
+            let shape = [&[1, 1][..], &vec![taps; dim]].concat();
+            let numbers = graph.indices(&format!("{name} taps"), &shape)?;
+            let table = graph.parameter(name, &[values], Init::Zeros)?;
+            let table = graph.reshape(table, &[values, 1])?;
+            let weight = graph.gather(table, numbers)?;
+            Ok((graph.reshape(weight, &shape)?, (numbers, classes)))
         };
-        let (stencil, transfer) = (spread(stencil, taps[0])?, spread(transfer, taps[1])?);
-        let tables = match self.tables {
-            true => {
-                let mut table = |name| graph.parameter(name, &[self.classes()], Init::Zeros);
-                let tables = [table("smoothing")?, table("coarse")?];
-                Some([graph.reshape(tables[0], &[self.classes(), 1])?, graph.reshape(tables[1], &[self.classes(), 1])?])
-            }
-            false => None,
+        let offset = |place: &[usize]| Coefficients::orbit(&place.iter().map(|&p| p as isize - radius as isize).collect::<Vec<_>>());
+        let far = |place: &[usize]| place.iter().filter(|&&p| p == 0 || p == TAPS - 1).count();
+        let orbits = Coefficients::orbit(&vec![radius as isize; dim]) + 1;
+        let (stencil, stencil_taps) = weight("stencil", orbits, 2 * radius + 1, &offset)?;
+        let (transfer, transfer_taps) = weight("transfer", dim + 1, TAPS, &far)?;
+        let correction = graph.parameter("correction", &[1], Init::Zeros)?;
+        let counts = 2 * dim + 1;
+        let mut table = |name| {
+            let table = graph.parameter(name, &[counts, counts], Init::Zeros)?;
+            graph.reshape(table, &[counts * counts, 1])
         };
-        Ok(Coefficients { stencil, transfer, correction, tables })
+        let tables = if tables { Some([table("smoothing")?, table("coarse")?]) } else { None };
+        Ok(Self { dim, stencil, transfer, correction, tables, taps: [stencil_taps, transfer_taps] })
     }
 
-    /// `M r`, of the levels from one on, the finest first.
-    pub(super) fn cycle(&self, graph: &mut Graph, c: &Coefficients, levels: &[Nodes], r: Var) -> Result<Var> {
+    /// `M r`, with the levels from one on, the finest first.
+    pub(super) fn cycle(&self, graph: &mut Graph, levels: &[Level], r: Var) -> Result<Var> {
         let [level, coarser @ ..] = levels else { return Ok(r) };
-        let x = self.smoothed(graph, c, level, r)?;
+        let x = self.smooth(graph, level, r)?;
         let Some(coarse) = coarser.first() else { return Ok(x) };
         let residual = level.residual(graph, r, x)?;
-        let sizes = &graph.shape(r)?[2..];
-        let padding = Padding::Explicit(sizes.iter().map(|n| (1, 1 + n % 2)).collect());
-        let options = ConvolutionOptions { stride: vec![2; self.dim], padding, ..Default::default() };
-        let sums = graph.convolution(residual, c.transfer, &options)?;
-        let below = graph.mul(coarse.coarse, sums)?;
-        let e = self.cycle(graph, c, coarser, below)?;
-        let e = graph.mul(coarse.coarse, e)?;
-        // interpolation is the adjoint of restriction
-        let e = graph.vjp(&[sums], &[e], &[residual])?[0];
-        let e = graph.mul(level.fluid, e)?;
-        let e = graph.mul(c.correction, e)?;
+        // the taps reach a cell beyond both ends, at the end of an odd axis two
+        let padding = graph.shape(r)?[2..].iter().map(|size| (1, 1 + size % 2)).collect();
+        let options = ConvolutionOptions { stride: vec![2; self.dim], padding: Padding::Explicit(padding), ..Default::default() };
+        let restricted = graph.convolution(residual, self.transfer, &options)?;
+        let below = graph.mul(coarse.transfer, restricted)?;
+        let e = self.cycle(graph, coarser, below)?;
+        let e = graph.mul(coarse.transfer, e)?;
+        // P is the adjoint of the restriction
+        let e = graph.vjp(&[restricted], &[e], &[residual])?[0];
+        let e = graph.mul(level.unknowns, e)?;
+        let e = graph.mul(self.correction, e)?;
         let x = graph.add(x, e)?;
         let residual = level.residual(graph, r, x)?;
-        let last = self.smoothed(graph, c, level, residual)?;
-        graph.add(x, last)
+        let smoothed = self.smooth(graph, level, residual)?;
+        graph.add(x, smoothed)
     }
 
-    fn smoothed(&self, graph: &mut Graph, c: &Coefficients, level: &Nodes, r: Var) -> Result<Var> {
+    /// `S r`
+    fn smooth(&self, graph: &mut Graph, level: &Level, r: Var) -> Result<Var> {
         let r = graph.mul(level.smoothing, r)?;
-        let r = graph.convolution(r, c.stencil, &ConvolutionOptions { padding: Padding::Same, ..Default::default() })?;
+        let r = graph.convolution(r, self.stencil, &ConvolutionOptions { padding: Padding::Same, ..Default::default() })?;
         graph.mul(level.smoothing, r)
     }
 }
 
-impl Nodes {
-    fn residual(&self, graph: &mut Graph, r: Var, x: Var) -> Result<Var> {
+/// A level of a batch as nodes, `[batch, 1, sizes..]`.
+pub(super) struct Level {
+    laplacian: LinearMap,
+    /// 1 where there are unknowns, else 0.
+    pub(super) unknowns: Var,
+    /// D
+    smoothing: Var,
+    /// Q
+    transfer: Var,
+}
+
+impl Level {
+    /// `r - A x`
+    pub(super) fn residual(&self, graph: &mut Graph, r: Var, x: Var) -> Result<Var> {
+        let image = self.image(graph, x)?;
+        graph.sub(r, image)
+    }
+
+    /// `A x`
+    pub(super) fn image(&self, graph: &mut Graph, x: Var) -> Result<Var> {
         let shape = graph.shape(x)?.to_vec();
         let x = graph.reshape(x, &[shape.iter().product()])?;
         let image = graph.apply(&self.laplacian, x)?;
-        let image = graph.reshape(image, &shape)?;
-        graph.sub(r, image)
+        graph.reshape(image, &shape)
     }
 }
 
-/// A batch of grids of one size, whose cells and levels may change.
-pub(super) struct Levels {
-    levels: Vec<Level>,
-    /// Which value of the stencil, and which of the interpolation, is for each tap.
-    taps: [Tensor; 2],
+/// The levels of a batch of grids of one size on the device.
+pub(super) struct Levels(Vec<Tensors>);
+
+struct Tensors {
+    laplacians: Laplacians,
+    /// `[batch, 1, sizes..]`
+    unknowns: Tensor,
+    classes: Tensor,
 }
 
 impl Levels {
-    pub(super) fn new(gpu: &Gpu, cycle: &Cycle, grids: &[Grid]) -> Result<Self> {
-        let mut all = vec![grids.to_vec()];
-        while let Some(coarse) = all.last().and_then(|grids| grids.iter().map(coarser).collect::<Option<Vec<Grid>>>()) {
-            all.push(coarse);
-        }
-        let level = |grids: &Vec<Grid>| {
-            let shape = [&[grids.len(), 1], grids[0].sizes()].concat();
-            let laplacians = Laplacians::new(gpu, grids)?;
-            Ok(Level { laplacians, fluid: Tensor::zeros(gpu, &shape, DType::F32)?, classes: Tensor::zeros(gpu, &shape, DType::U32)? })
+    /// # Errors
+    /// [`Error::Option`] for an axis that ends before the others.
+    pub(super) fn new(gpu: &Gpu, grids: &[Grid]) -> Result<Self> {
+        let tensors = |grid: Grid| {
+            let shape = [&[grids.len(), 1], grid.sizes()].concat();
+            let laplacians = Laplacians::new(gpu, &vec![grid; grids.len()])?;
+            Ok(Tensors { laplacians, unknowns: Tensor::zeros(gpu, &shape, DType::F32)?, classes: Tensor::zeros(gpu, &shape, DType::U32)? })
         };
-        let levels = all.iter().map(level).collect::<Result<Vec<_>>>()?;
-        let taps = |taps: usize, class: &dyn Fn(&[usize]) -> usize| {
-            let place = |i: usize| (0..cycle.dim).rev().map(|axis| i / taps.pow(axis as u32) % taps).collect::<Vec<_>>();
-            let classes: Vec<u32> = (0..taps.pow(cycle.dim as u32)).map(|i| class(&place(i)) as u32).collect();
-            Tensor::from_slice(gpu, &[&[1, 1][..], &vec![taps; cycle.dim]].concat(), &classes)
-        };
-        let reach = cycle.radius as isize;
-        let offset = |place: &[usize]| cycle.orbit(&place.iter().map(|&p| p as isize - reach).collect::<Vec<_>>());
-        let far = |place: &[usize]| place.iter().filter(|&&p| p == 0 || p == TAPS - 1).count();
-        let taps = [taps(2 * cycle.radius + 1, &offset)?, taps(TAPS, &far)?];
-        let levels = Self { levels, taps };
+        let levels = grids.first().map(hierarchy::levels).transpose()?.unwrap_or_default();
+        let levels = Self(levels.into_iter().map(tensors).collect::<Result<_>>()?);
         levels.write(gpu, grids)?;
         Ok(levels)
     }
 
-    fn write(&self, gpu: &Gpu, grids: &[Grid]) -> Result<()> {
-        let mut grids = grids.to_vec();
-        for (l, level) in self.levels.iter().enumerate() {
-            if l > 0 {
-                grids = grids.iter().filter_map(coarser).collect();
-            }
+    /// Puts other grids in the place of all. It takes effect before the next submission.
+    pub(super) fn write(&self, gpu: &Gpu, grids: &[Grid]) -> Result<()> {
+        let all = grids.iter().map(hierarchy::levels).collect::<Result<Vec<_>>>()?;
+        for (l, level) in self.0.iter().enumerate() {
+            let grids: Vec<Grid> = all.iter().filter_map(|levels| levels.get(l).cloned()).collect();
+            let classes: Vec<Option<usize>> = grids.iter().flat_map(hierarchy::classes).collect();
+            let unknowns: Vec<f32> = classes.iter().map(|class| f32::from(u8::from(class.is_some()))).collect();
             level.laplacians.write(&grids)?;
-            let fluid = grids.iter().flat_map(|grid| grid.cells().iter().map(|&cell| f32::from(u8::from(cell == Cell::Fluid))));
-            level.fluid.write(gpu, &fluid.collect::<Vec<_>>())?;
-            level.classes.write(gpu, &grids.iter().flat_map(classes).collect::<Vec<_>>())?;
+            level.unknowns.write(gpu, &unknowns)?;
+            // what is no unknown is of any class
+            level.classes.write(gpu, &classes.into_iter().map(|class| class.unwrap_or(0) as u32).collect::<Vec<_>>())?;
         }
         Ok(())
     }
-}
 
-/// The next level, if there is one.
-fn coarser(grid: &Grid) -> Option<Grid> {
-    let sizes = grid.sizes();
-    if sizes.iter().all(|&n| n <= 2) {
-        return None;
-    }
-    let halves: Vec<usize> = sizes.iter().map(|n| n.div_ceil(2)).collect();
-    let mut flags = vec![Cell::Solid as u8; halves.iter().product()];
-    if std::env::var("BEYOND").is_ok() {
-        for (axis, &n) in sizes.iter().enumerate().filter(|(_, n)| *n % 2 == 1 && **n > 1) {
-            let stride: usize = halves[axis + 1..].iter().product();
-            for (i, flag) in flags.iter_mut().enumerate() {
-                if i / stride % halves[axis] == n / 2 && grid.open()[axis][1] {
-                    *flag = Cell::Air as u8;
-                }
+    /// Nodes, and what is to be bound to them.
+    pub(super) fn nodes(&self, graph: &mut Graph, learned: &Learned) -> Result<(Vec<Level>, Vec<(Var, &Tensor)>)> {
+        let (mut levels, mut bindings) = (Vec::new(), Vec::new());
+        for (l, Tensors { laplacians, unknowns, classes }) in self.0.iter().enumerate() {
+            let shape = unknowns.shape();
+            let there = graph.input(&format!("unknowns {l}"), shape)?;
+            bindings.push((there, unknowns));
+            let (mut smoothing, mut transfer) = (there, there);
+            if let Some([d, c]) = learned.tables {
+                let numbers = graph.indices(&format!("classes {l}"), shape)?;
+                bindings.push((numbers, classes));
+                let mut one_plus = |table| {
+                    let values = graph.gather(table, numbers)?;
+                    let values = graph.reshape(values, shape)?;
+                    let values = graph.add_scalar(values, 1.0)?;
+                    graph.mul(there, values)
+                };
+                // there is nothing above the finest level for Q
+                (smoothing, transfer) = (one_plus(d)?, if l == 0 { there } else { one_plus(c)? });
             }
+            levels.push(Level { laplacian: laplacians.linear_map()?, unknowns: there, smoothing, transfer });
         }
+        Ok((levels, bindings))
     }
-    let mut place = vec![0; sizes.len()];
-    for &cell in grid.cells() {
-        let i = place.iter().zip(&halves).fold(0, |i, (p, n)| i * n + p / 2);
-        flags[i] = match (cell, flags[i]) {
-            (Cell::Air, _) => Cell::Air as u8,
-            (Cell::Fluid, 1) => Cell::Fluid as u8,
-            (_, flag) => flag,
-        };
-        for (p, &n) in place.iter_mut().zip(sizes).rev() {
-            *p = (*p + 1) % n;
-            if *p > 0 {
-                break;
-            }
-        }
-    }
-    Grid::new(&halves).ok()?.with_flags(&flags).ok()?.with_open(grid.open()).ok()
 }
 
-/// Of each cell, by how many neighbours are solid and how many air.
-fn classes(grid: &Grid) -> impl Iterator<Item = u32> {
-    let sides = 2 * grid.sizes().len();
-    // a third axis that is not there has walls
-    let absent = 6 - sides;
-    grid.all_neighbours().map(move |(_, neighbours)| {
-        let count = |kind: Cell| neighbours.iter().filter(|(cell, _)| *cell == kind).count();
-        ((count(Cell::Solid) - absent) * (sides + 1) + count(Cell::Air)) as u32
-    })
-}
-
-/// The loss of coefficients on batches of random scenes, and its gradient, for one size of grids. Several for other sizes may
-/// share parameters and gradients.
+/// The [loss](direction_loss) of directions `M b` on batches of random [scenes](Scenes), and its gradient, for one size of
+/// grids. b is the Laplacian of a sample's values. Several for other sizes may share parameters and gradients: a training
+/// takes one after another.
+///
+/// ```
+/// use gradus::Gpu;
+/// use gradus::optim::{Adam, Optimizer, Param};
+/// use gradus::poisson::learned_multigrid::{Batches, Cycle, Scene, Scenes};
+///
+/// # fn example(gpu: &Gpu) -> gradus::Result<()> {
+/// let cycle = Cycle { dim: 2, radius: 2, tables: true };
+/// let parameters = cycle.parameters(gpu)?;
+/// let gradients = parameters.like(gpu)?;
+/// let optimizer = Optimizer::new(gpu, &Adam::default(), &[Param::new("all", parameters.flat(), gradients.flat())])?;
+/// let scenes = Scenes::new(&[64, 64], &Scene::ALL)?;
+/// let batches = Batches::new(gpu, &cycle, &parameters, &gradients, scenes, 15)?;
+/// for step in 0..1000 {
+///     batches.draw(0, step)?;
+///     let mut encoder = gpu.device().create_command_encoder(&Default::default());
+///     batches.recording().encode(&mut encoder);
+///     optimizer.step(&mut encoder);
+///     gpu.queue().submit([encoder.finish()]);
+/// }
+/// # Ok(())
+/// # }
+/// ```
 pub struct Batches {
     gpu: Gpu,
     scenes: Scenes,
     levels: Levels,
-    x: Tensor,
+    values: Tensor,
     loss: Tensor,
     recording: Recording,
 }
 
 impl Batches {
-    /// Of `batch` samples each. `parameters` are those of [`Cycle::parameters`], and `gradients` tensors of the same names and
-    /// shapes, which the recording writes.
+    /// Of `batch` samples each. `parameters` are those of the cycle, and `gradients` tensors of the same names and shapes,
+    /// which the recording writes.
     ///
     /// # Errors
-    /// [`Error::Option`] for an empty batch; [`Error::Unknown`] or [`Error::Shape`] for parameters of another cycle;
-    /// [`Error::OutOfMemory`], [`Error::LimitTooSmall`].
+    /// [`Error::Option`] for a form out of range, another number of axes than the scenes have, axes of which one is a single
+    /// cell on a level that has another of three or more, or an empty batch; [`Error::Unknown`] or [`Error::Shape`] for
+    /// parameters of another cycle; [`Error::OutOfMemory`], [`Error::LimitTooSmall`].
     pub fn new(gpu: &Gpu, cycle: &Cycle, parameters: &Parameters, gradients: &Parameters, scenes: Scenes, batch: usize) -> Result<Self> {
+        let invalid =
+            |option: &str, found: String, expected: &str| Error::Option { option: option.into(), found, expected: expected.into() };
+        let sizes = scenes.sizes();
         if batch == 0 {
-            return Err(Error::Option { option: "batch".into(), found: "0".into(), expected: "at least 1".into() });
+            return Err(invalid("batch", "0".into(), "at least 1"));
         }
-        let levels = Levels::new(gpu, cycle, &vec![Grid::new(scenes.sizes())?; batch])?;
+        if cycle.dim != sizes.len() {
+            return Err(invalid("dim", cycle.dim.to_string(), &format!("{}, as the scenes have", sizes.len())));
+        }
+        // which refuses other forms
+        Coefficients::initial(cycle.dim, cycle.radius)?;
+        let levels = Levels::new(gpu, &vec![Grid::new(sizes)?; batch])?;
+        let inner = &levels.0[..levels.0.len() - 1];
+        if inner.iter().any(|level| level.unknowns.shape()[2..].contains(&1)) {
+            return Err(invalid("sizes", format!("{sizes:?}"), "axes of about equal lengths"));
+        }
         let mut graph = Graph::new();
-        let (nodes, coefficients, mut bindings) = levels.nodes(&mut graph, cycle)?;
-        let shape = [&[batch, 1], scenes.sizes()].concat();
-        let x = graph.input("x", &shape)?;
-        let masked = graph.mul(x, nodes[0].fluid)?;
-        let zero = graph.constant(0.0, &shape)?;
-        let b = nodes[0].residual(&mut graph, zero, masked)?;
-        let q = cycle.cycle(&mut graph, &coefficients, &nodes, b)?;
+        let learned = Learned::new(&mut graph, cycle)?;
+        let (nodes, mut bindings) = levels.nodes(&mut graph, &learned)?;
+        let shape = [&[batch, 1], sizes].concat();
+        let x = graph.input("values", &shape)?;
+        let masked = graph.mul(x, nodes[0].unknowns)?;
+        let b = nodes[0].image(&mut graph, masked)?;
+        let q = learned.cycle(&mut graph, &nodes, b)?;
         let value = direction_loss(&mut graph, &nodes[0].laplacian, q, b)?;
         let named: Vec<_> = graph.parameters().map(|(name, var)| (name.to_owned(), var)).collect();
         let wrt: Vec<_> = named.iter().map(|&(_, var)| var).collect();
         let grads = graph.gradient(value, &wrt)?;
         let plan = Plan::new(gpu, &graph, &[Stage::new(&[&[value], &grads[..]].concat())])?;
         let (values, loss) = (Tensor::zeros(gpu, &shape, DType::F32)?, Tensor::zeros(gpu, &[], DType::F32)?);
+        let taps = learned.taps.iter().map(|(var, numbers)| Ok((*var, Tensor::from_slice(gpu, graph.shape(*var)?, numbers)?)));
+        let taps = taps.collect::<Result<Vec<_>>>()?;
+        bindings.extend(taps.iter().map(|(var, tensor)| (*var, tensor)));
         bindings.extend([(x, &values), (value, &loss)]);
         for ((name, var), &grad) in named.iter().zip(&grads) {
             bindings.extend([(*var, parameters.get(name)?), (grad, gradients.get(name)?)]);
         }
-        if std::env::var("PLAN").is_ok() {
-            println!("{plan:?}");
-        }
         let recording = plan.compile(gpu, &bindings)?.recording(0)?;
-        Ok(Self { gpu: gpu.clone(), scenes, levels, x: values, loss, recording })
+        Ok(Self { gpu: gpu.clone(), scenes, levels, values, loss, recording })
     }
 
     /// Draws batch `number` of those that `seed` stands for, and uploads it. It takes effect before the next submission.
@@ -314,11 +312,11 @@ impl Batches {
     /// # Errors
     /// [`Error::DeviceLost`].
     pub fn draw(&self, seed: u64, number: u32) -> Result<()> {
-        let batch = self.x.shape()[0] as u32;
+        let batch = self.values.shape()[0] as u32;
         let samples = (0..batch).map(|i| self.scenes.sample(seed, number.wrapping_mul(batch).wrapping_add(i)));
         let samples = samples.collect::<Result<Vec<_>>>()?;
         let (grids, values): (Vec<Grid>, Vec<Vec<f32>>) = samples.into_iter().unzip();
-        self.x.write(&self.gpu, &values.concat())?;
+        self.values.write(&self.gpu, &values.concat())?;
         self.levels.write(&self.gpu, &grids)
     }
 
@@ -332,43 +330,5 @@ impl Batches {
     #[must_use]
     pub fn loss(&self) -> &Tensor {
         &self.loss
-    }
-}
-
-pub(super) type Bindings<'a> = Vec<(Var, &'a Tensor)>;
-
-impl Levels {
-    pub(super) fn nodes(&self, graph: &mut Graph, cycle: &Cycle) -> Result<(Vec<Nodes>, Coefficients, Bindings<'_>)> {
-        let mut bindings = Vec::new();
-        let mut taps = Vec::new();
-        for (name, tensor) in ["stencil taps", "transfer taps"].into_iter().zip(&self.taps) {
-            let var = graph.indices(name, tensor.shape())?;
-            bindings.push((var, tensor));
-            taps.push(var);
-        }
-        let c = cycle.coefficients(graph, [taps[0], taps[1]])?;
-        let mut nodes = Vec::new();
-        for (l, level) in self.levels.iter().enumerate() {
-            let shape = level.fluid.shape();
-            let fluid = graph.input(&format!("fluid {l}"), shape)?;
-            bindings.push((fluid, &level.fluid));
-            let [smoothing, coarse] = match c.tables {
-                Some(tables) => {
-                    let classes = graph.indices(&format!("classes {l}"), shape)?;
-                    bindings.push((classes, &level.classes));
-                    let mut scale = |table| {
-                        let rows = graph.gather(table, classes)?;
-                        let rows = graph.reshape(rows, shape)?;
-                        let rows = graph.add_scalar(rows, 1.0)?;
-                        graph.mul(fluid, rows)
-                    };
-                    // there is no level above the finest that it could be restricted from
-                    [scale(tables[0])?, if l == 0 { fluid } else { scale(tables[1])? }]
-                }
-                None => [fluid, fluid],
-            };
-            nodes.push(Nodes { laplacian: level.laplacians.linear_map()?, fluid, smoothing, coarse });
-        }
-        Ok((nodes, c, bindings))
     }
 }
