@@ -4,8 +4,7 @@ mod scenes;
 use gradus::krylov::{Cg, CgOptions};
 use gradus::optim::{Adam, Optimizer, Options, Param};
 use gradus::poisson::Laplacian;
-use gradus::poisson::learned_multigrid::explore::GraphCycle;
-use gradus::poisson::learned_multigrid::{Batches, Cycle, Scene as Kind, Scenes};
+use gradus::poisson::learned_multigrid::{Batches, Cycle, LearnedMultigrid, Scene as Kind, Scenes, Training};
 use gradus::{DType, Gpu, Tensor};
 use std::time::Instant;
 
@@ -98,7 +97,8 @@ fn main() {
                 let laplacian = Laplacian::new(&gpu, &grid).unwrap();
                 let b = Tensor::from_slice(&gpu, &n, &scenes::Rhs::Noise.values(&grid, 0)).unwrap();
                 let x = Tensor::zeros(&gpu, &n, DType::F32).unwrap();
-                let m = GraphCycle::new(&gpu, &cycle, &parameters, &grid).unwrap();
+                let m =
+                    LearnedMultigrid::new(&gpu, &grid, &cycle.coefficients(&gpu, &parameters, Training::default()).await.unwrap()).unwrap();
                 let options = CgOptions { relative_tolerance: 1e-6, max_iterations: 60, check_every: 4, ..Default::default() };
                 let report = Cg::new(&laplacian, Some(&m), &b, &x, &options).unwrap().solve().await.unwrap();
                 let at = |tol: f64| report.history.iter().position(|h| *h <= tol * report.history[0]).map_or("-".into(), |i| i.to_string());

@@ -1,8 +1,8 @@
 //! How many iterations real solutions take, on grids that no training draws.
 
 use gradus::krylov::{Cg, CgOptions, Preconditioner};
-use gradus::poisson::learned_multigrid::Coefficients;
-use gradus::poisson::{Grid, Laplacian, LearnedMultigrid};
+use gradus::poisson::learned_multigrid::{Coefficients, LearnedMultigrid};
+use gradus::poisson::{Grid, Laplacian};
 use gradus::{DType, Gpu, Tensor};
 
 use crate::Result;

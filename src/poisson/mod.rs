@@ -17,4 +17,5 @@ pub use grid::{Cell, Grid};
 pub use incomplete_poisson::IncompletePoisson;
 pub use jacobi::Jacobi;
 pub use laplacian::Laplacian;
+pub use learned_multigrid::LearnedMultigrid;
 pub use multigrid::{Multigrid, MultigridOptions};

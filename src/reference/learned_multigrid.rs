@@ -18,7 +18,7 @@
 //! **Unknowns** are fluid cells with a neighbour that is not solid. Vectors are 0 elsewhere.
 //!
 //! **Smoothing.** K is a stencil, the same everywhere, of one value for offsets that are equal but for signs and order. It
-//! does not see walls. `D = 1 + d`, with d by the cell's class, which is how many of its neighbours are solid and how many air.
+//! does not see walls. `D = 1 + d`, to a multiple of 1/4096, with d by the cell's class, which is how many of its neighbours are solid and how many air.
 //!
 //! **Transfer.** `(P e)_i = Σ p e_J` over the parent J of i and its neighbours on the side where i is in it, diagonal ones
 //! included, with p by the number of axes along which J is not the parent. On an axis of one cell there is no
@@ -56,8 +56,11 @@ impl Level {
     fn new(sizes: Vec<usize>, flags: Vec<u8>, open: &[[bool; 2]], coefficients: &Coefficients) -> Self {
         let mut level = Self { sizes, flags, open: open.to_vec(), smoothing: Vec::new(), transfer: Vec::new() };
         let classes = level.classes();
-        let table = |values: &[f32]| classes.iter().map(|class| class.map_or(0.0, |class| 1.0 + f64::from(values[class]))).collect();
-        (level.smoothing, level.transfer) = (table(&coefficients.smoothing), table(&coefficients.coarse));
+        let table = |values: &[f32]| -> Vec<f64> {
+            classes.iter().map(|class| class.map_or(0.0, |class| 1.0 + f64::from(values[class]))).collect()
+        };
+        level.smoothing = table(&coefficients.smoothing).into_iter().map(|d| (4096.0 * d).round() / 4096.0).collect();
+        level.transfer = table(&coefficients.coarse);
         level
     }
 

@@ -1,5 +1,7 @@
 //! What is learned, and its files.
 
+use std::f64::consts::PI;
+
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 
@@ -26,7 +28,8 @@ pub struct Coefficients {
     pub transfer: Vec<f32>,
     /// γ
     pub correction: f32,
-    /// d, by solid neighbours (the slower axis of the table) and neighbours of air: `(2 dim + 1)²` values.
+    /// d, by solid neighbours (the slower axis of the table) and neighbours of air: `(2 dim + 1)²` values. 1 + d is rounded to a
+    /// multiple of 1/4096.
     pub smoothing: Vec<f32>,
     /// c, as `smoothing`.
     pub coarse: Vec<f32>,
@@ -135,6 +138,71 @@ impl Coefficients {
         Ok(safetensors::serialize(views, Some(self.training.metadata(FORMAT, &others)))?)
     }
 
+    /// Checks that there are as many values as there must be, and what makes the cycle positive definite together with the damping
+    /// of a level's smoothing: K has a positive symbol, D = 1 + d is above 0 and below 2, and γ is positive.
+    ///
+    /// # Errors
+    /// [`Error::Option`] naming the coefficient.
+    pub fn check(&self) -> Result<()> {
+        let initial = Self::initial(self.dim, self.radius())?;
+        let invalid = |option: &str, found: String, expected: String| {
+            Err(Error::Option { option: format!("coefficients.{option}"), found, expected })
+        };
+        let (mut own, mut expected) = (self.clone(), initial);
+        for ((name, _, values), (_, _, expected)) in own.tensors_mut().into_iter().zip(expected.tensors_mut()) {
+            if values.len() != expected.len() {
+                return invalid(name, format!("{} values", values.len()), format!("{}", expected.len()));
+            }
+            if let Some(value) = values.iter().find(|value| !value.is_finite()) {
+                return invalid(name, value.to_string(), "finite values".into());
+            }
+        }
+        if self.correction <= 0.0 {
+            return invalid("correction", self.correction.to_string(), "a positive value".into());
+        }
+        if let Some(value) = self.smoothing.iter().find(|&&value| !(1..1 << 13).contains(&fixed(value))) {
+            return invalid("smoothing", value.to_string(), "values between -1 and 1".into());
+        }
+        let least = self.least_of_symbol();
+        match least > 0.0 {
+            true => Ok(()),
+            false => invalid("stencil", format!("a symbol of {least} somewhere"), "a stencil that is positive definite".into()),
+        }
+    }
+
+    /// Of the stencil's Fourier transform, at multiples of π/32.
+    fn least_of_symbol(&self) -> f64 {
+        let (radius, steps) = (self.radius() as isize, 32);
+        let offsets = (0..(2 * radius + 1).pow(self.dim as u32)).map(|k| {
+            let offset: Vec<isize> = (0..self.dim as u32).map(|axis| k / (2 * radius + 1).pow(axis) % (2 * radius + 1) - radius).collect();
+            (f64::from(self.stencil[Self::orbit(&offset)]), offset)
+        });
+        let offsets: Vec<(f64, Vec<isize>)> = offsets.collect();
+        let cosines: Vec<f64> = (0..=2 * steps).map(|k| (PI * k as f64 / steps as f64).cos()).collect();
+        let cosine = |turns: isize, at: isize| cosines[(turns * at).unsigned_abs() % (2 * steps as usize)];
+        let symbol = |frequency: &[isize]| {
+            // even in each frequency
+            let term =
+                |(k, offset): &(f64, Vec<isize>)| k * offset.iter().zip(frequency).map(|(&turns, &at)| cosine(turns, at)).product::<f64>();
+            offsets.iter().map(term).sum::<f64>()
+        };
+        // and the same in whatever order they are
+        let ordered = (0..=steps).flat_map(|a| (0..=a).flat_map(move |b| (0..=if self.dim == 3 { b } else { 0 }).map(move |c| [a, b, c])));
+        ordered.map(|frequency| symbol(&frequency[..self.dim])).fold(f64::INFINITY, f64::min)
+    }
+
+    /// By class: see shaders/shared/unknowns.wgsl.
+    pub(super) fn table_of_codes(&self) -> Vec<u16> {
+        let width = 2 * self.dim + 1;
+        let code = |(class, &d): (usize, &f32)| ((2 * self.dim - class / width) as u32 | (fixed(d) as u32) << 3) as u16;
+        self.smoothing.iter().enumerate().map(code).collect()
+    }
+
+    /// D Q by class.
+    pub(super) fn table_of_transfers(&self) -> Vec<f32> {
+        self.smoothing.iter().zip(&self.coarse).map(|(&d, c)| fixed(d) as f32 / 4096.0 * (1.0 + c)).collect()
+    }
+
     fn tensors_mut(&mut self) -> [(&'static str, Vec<usize>, &mut [f32]); 5] {
         let (stencil, table) = (self.stencil.len(), vec![2 * self.dim + 1; 2]);
         [
@@ -145,6 +213,11 @@ impl Coefficients {
             ("coarse", table, &mut self.coarse),
         ]
     }
+}
+
+/// D = 1 + d times 4096, to the nearest whole number.
+fn fixed(d: f32) -> i64 {
+    ((1.0 + f64::from(d)) * 4096.0).round() as i64
 }
 
 /// How many offsets there are up to `radius` that differ by more than signs and order.

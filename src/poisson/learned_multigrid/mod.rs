@@ -10,12 +10,14 @@
 //! [`Coefficients`].
 
 mod coefficients;
-pub mod explore;
 mod hierarchy;
+mod lattice;
+mod preconditioner;
 mod scenes;
 mod training;
 
 pub use super::training::Training;
 pub use coefficients::Coefficients;
+pub use preconditioner::LearnedMultigrid;
 pub use scenes::{Scene, Scenes};
 pub use training::{Batches, Cycle};
