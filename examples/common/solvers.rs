@@ -50,8 +50,9 @@ pub struct Settings {
     pub max_iterations: u32,
     /// Of a network or the learned multigrid; if not given, those that come with the crate.
     pub weights: Option<PathBuf>,
-    /// [`FlexibleCgOptions::truncation`]
+    /// [`FlexibleCgOptions::truncation`], and whether the residual is computed anew in each iteration, which is as published.
     pub truncation: u32,
+    pub recompute: bool,
 }
 
 pub enum Solver {
@@ -69,6 +70,12 @@ impl Solver {
 }
 
 impl Choice {
+    /// Whether the truncation matters.
+    #[allow(dead_code, reason = "not all examples offer several truncations")]
+    pub fn is_flexible(&self) -> bool {
+        matches!(self.kind, Network)
+    }
+
     /// Whether it needs nothing that is not there.
     #[allow(dead_code, reason = "not all examples offer all choices at once")]
     pub fn is_available(&self, grid: &Grid, settings: &Settings) -> bool {
@@ -77,7 +84,7 @@ impl Choice {
 
     pub fn solver(&self, gpu: &Gpu, grid: &Grid, b: &Tensor, x: &Tensor, settings: &Settings) -> Result<Solver> {
         let laplacian = Laplacian::new(gpu, grid)?;
-        let &Settings { tolerance: relative_tolerance, max_iterations, truncation, .. } = settings;
+        let &Settings { tolerance: relative_tolerance, max_iterations, truncation, recompute, .. } = settings;
         let check_every = self.check_every;
         let path = self.weights(grid, settings);
         let of_file = |error: &dyn Error| format!("{}: {error}", path.display());
@@ -87,12 +94,13 @@ impl Choice {
             Learned => boxed(LearnedMultigrid::from_safetensors(gpu, grid, &bytes()?)).map_err(|error| of_file(&error))?,
             Network => {
                 let network = DeepPreconditioner::from_safetensors(gpu, grid, &bytes()?).map_err(|error| of_file(&error))?;
+                let recompute_every = if recompute { 1 } else { FlexibleCgOptions::default().recompute_every };
                 let options = FlexibleCgOptions {
                     relative_tolerance,
                     max_iterations,
                     check_every,
                     truncation,
-                    recompute_every: 1,
+                    recompute_every,
                     ..Default::default()
                 };
                 return Ok(Solver::Flexible(FlexibleCg::new(&laplacian, Some(&network), b, x, &options)?));
