@@ -10,8 +10,9 @@
 //! each level: D is multiplied by `√(1.8 / λ)` if `λ = ⟨A v, S A v⟩ / ⟨v, A v⟩` is above 1.8, where `v = (S A)¹⁵ v₀` is what
 //! power iterations make of random signs.
 //!
-//! **Levels.** A coarse cell is 2 by 2 (by 2) cells, of which there are fewer at the end of an odd axis. It is air if a child
-//! is, else fluid if a child is, else solid; beyond the domain is what is beyond the grid. A is the flagged Laplacian of those
+//! **Levels.** A coarse cell is 2 by 2 (by 2) cells, of which some are beyond the domain at the end of an odd axis; an axis of
+//! one cell stays one. It is air if a child is, else fluid if a child is, else solid; beyond the domain is what is beyond the
+//! grid. A is the flagged Laplacian of those
 //! cells, on each level `Σ (x_i - x_j)`. The coarsest level is the first of no more than two cells an axis.
 //!
 //! **Unknowns** are fluid cells with a neighbour that is not solid. Vectors are 0 elsewhere.
@@ -81,7 +82,11 @@ impl Level {
 
     fn coarser(&self, coefficients: &Coefficients) -> Self {
         let sizes: Vec<usize> = self.sizes.iter().map(|size| size.div_ceil(2)).collect();
-        let mut flags = vec![SOLID; sizes.iter().product()];
+        let half_beyond = |i: usize| {
+            let odd = |(axis, &p): (usize, &isize)| self.open[axis][1] && self.sizes[axis] > 1 && 2 * p + 1 == self.sizes[axis] as isize;
+            place(&sizes, i).iter().enumerate().any(odd)
+        };
+        let mut flags: Vec<u8> = (0..sizes.iter().product()).map(|i| if half_beyond(i) { AIR } else { SOLID }).collect();
         for (i, &flag) in self.flags.iter().enumerate() {
             let parent: Vec<isize> = place(&self.sizes, i).iter().map(|p| p / 2).collect();
             let Some(j) = index(&sizes, &parent) else { continue };

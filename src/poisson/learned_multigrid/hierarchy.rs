@@ -13,11 +13,20 @@ pub(super) fn levels(grid: &Grid) -> Result<Vec<Grid>> {
 }
 
 /// Cells twice as large along each axis with more than one. A cell is air if one of those that it is made of is, else fluid
-/// if one is. At the end of an odd axis it is made of fewer.
+/// if one is. At the end of an odd axis it is also made of what is beyond: it is air if that is open.
 fn coarser(grid: &Grid) -> Result<Grid> {
     let ([_, ny, nx], _) = grid.three_axes();
     let sizes: Vec<usize> = grid.sizes().iter().map(|size| size.div_ceil(2)).collect();
-    let mut flags = vec![Cell::Solid as u8; sizes.iter().product()];
+    // what is beyond the end of an odd axis
+    let beyond = |i: usize| {
+        let axes = grid.sizes().iter().zip(&sizes).zip(grid.open()).enumerate();
+        axes.filter(|(_, ((size, _), open))| *size % 2 == 1 && **size > 1 && open[1]).any(|(axis, ((_, &halves), _))| {
+            let stride: usize = sizes[axis + 1..].iter().product();
+            i / stride % halves == halves - 1
+        })
+    };
+    let start = |i: usize| if beyond(i) { Cell::Air as u8 } else { Cell::Solid as u8 };
+    let mut flags: Vec<u8> = (0..sizes.iter().product()).map(start).collect();
     let (coarse_ny, coarse_nx) = (ny.div_ceil(2), nx.div_ceil(2));
     for (row, cells) in grid.cells().chunks(nx).enumerate() {
         let (z, y) = (row / ny / 2, row % ny / 2);

@@ -13,7 +13,11 @@ mod coefficients;
 mod hierarchy;
 mod lattice;
 mod preconditioner;
+mod scenes;
+mod training;
 
 pub use super::training::Training;
 pub use coefficients::Coefficients;
 pub use preconditioner::LearnedMultigrid;
+pub use scenes::{Scene, Scenes};
+pub use training::{Batches, Cycle};
