@@ -1,6 +1,8 @@
 //! The learned V-cycle against f64, as a matrix, at the edges, and as preconditioner; and its files.
 
 mod common;
+#[path = "common/learned.rs"]
+mod learned;
 #[path = "common/scenes.rs"]
 mod scenes;
 #[path = "common/systems.rs"]
@@ -12,6 +14,7 @@ use gradus::krylov::{Cg, CgOptions, LinearOperator, Status};
 use gradus::poisson::learned_multigrid::{Coefficients, LearnedMultigrid};
 use gradus::poisson::{Grid, Laplacian};
 use gradus::reference::learned_multigrid as reference;
+use gradus::reference::poisson::Cells;
 use gradus::{DType, Error, Gpu, Recording, Tensor};
 use scenes::{Scene, gpus};
 use systems::{distance, norm, upload, wide};
@@ -90,18 +93,33 @@ fn cycles_are_those_of_the_reference() {
     }
 }
 
+/// Of random sizes, shares of solid and air, and vectors, with the coefficients that come with the crate; in f64 on every level.
 #[test]
 fn the_cycle_is_symmetric_and_positive() {
     let gpus = gpus();
-    for (i, scene) in scenes().iter().enumerate() {
-        let gpu = &gpus[i % gpus.len()];
-        let multigrid = LearnedMultigrid::new(gpu, &scene.grid(), &coefficients(scene.sizes.len(), 1 + i % 2)).unwrap();
-        let [u, v] = [i as u64, 1000 + i as u64].map(|seed| noise(seed, scene.flags.len()));
-        let [mu, mv] = [&u, &v].map(|r| apply(gpu, &multigrid, r));
-        let dot = |a: &[f64], b: &[f32]| a.iter().zip(b).map(|(a, &b)| a * f64::from(b)).sum::<f64>();
-        let scale = norm(&mu) * norm(&wide(&v));
-        assert!((dot(&mu, &v) - dot(&mv, &u)).abs() <= 1e-6 * scale, "{:?}", scene.sizes);
-        assert!(dot(&mu, &u) > 0.0 || scene.cells().diagonal().iter().all(|&d| d == 0.0), "{:?}", scene.sizes);
+    let coefficients = [2, 3].map(learned::coefficients);
+    for seed in 0..500 {
+        let gpu = &gpus[seed as usize % gpus.len()];
+        let dim = 2 + seed as usize % 2;
+        let random: Vec<f32> = noise(seed, 5).into_iter().map(|u| 0.5 + 0.5 * u).collect();
+        let sizes: Vec<usize> = random[..dim].iter().map(|u| 1 + (u * [40.0, 11.0][dim - 2]) as usize).collect();
+        let scene = Scene::random(seed, &sizes, 0.6 * random[3], 0.5 * random[4] * random[4]);
+        let coefficients = &coefficients[dim - 2];
+
+        let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+        let check = |cells: &Cells, tolerance: f64, apply: &dyn Fn(&[f32]) -> Vec<f64>| {
+            let [u, v] = [seed, 1000 + seed].map(|seed| noise(seed, cells.flags.len()));
+            let (mu, mv, u, v) = (apply(&u), apply(&v), wide(&u), wide(&v));
+            let asymmetry = (dot(&mu, &v) - dot(&mv, &u)).abs();
+            assert!(asymmetry <= tolerance * norm(&mu) * norm(&v), "{sizes:?}: {asymmetry:e}");
+            assert!(dot(&mu, &u) > 0.0 || cells.diagonal().iter().all(|&d| d == 0.0), "{sizes:?}");
+        };
+        let multigrid = LearnedMultigrid::new(gpu, &scene.grid(), coefficients).unwrap();
+        check(&scene.cells(), 1e-6, &|r| apply(gpu, &multigrid, r));
+        let twin = reference::LearnedMultigrid::new(&scene.cells(), coefficients);
+        for (level, of) in twin.levels.iter().enumerate() {
+            check(&of.cells(), 1e-12, &|r| twin.cycle(level, &wide(r)));
+        }
     }
 }
 
