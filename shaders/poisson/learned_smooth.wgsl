@@ -23,8 +23,8 @@
 
 struct SmoothConstants {
     lattice: Lattice,
-    // K at distances 0, 1 and 2 along x, for each of 0, 1 and 2 along y (slower) and z
-    stencil: array<vec4<f32>, 9>,
+    // K at distances 000 100 110 111, 200 210 211 220, 221 222
+    stencil: array<vec4<f32>, 3>,
     // its number
     level: u32,
 }
@@ -82,31 +82,31 @@ fn both(a: Sums, b: Sums) -> Sums {
     return Sums(a.zero + b.zero, a.one + b.one, a.two + b.two);
 }
 
-fn weighted(k: vec4<f32>, sums: Sums) -> vec4<f32> {
-    var sum = k.x * sums.zero + k.y * sums.one;
+fn weighted(zero: f32, one: f32, two: f32, sums: Sums) -> vec4<f32> {
+    var sum = zero * sums.zero + one * sums.one;
     if RADIUS == 2u {
-        sum += k.z * sums.two;
+        sum += two * sums.two;
     }
     return sum;
 }
 
 // What a row adds to itself, and to the rows one and two away.
-fn shares_of(l: Lattice, at: u32) -> array<vec4<f32>, 3> {
+fn shares_of(plane: u32, at: u32, a: vec4<f32>, b: vec4<f32>, c: vec4<f32>) -> array<vec4<f32>, 3> {
     let own = sums_of(at);
-    var shares = array<vec4<f32>, 3>(weighted(constants.stencil[0], own), weighted(constants.stencil[3], own), vec4(0.0));
+    var shares = array<vec4<f32>, 3>(weighted(a.x, a.y, b.x, own), weighted(a.y, a.z, b.y, own), vec4(0.0));
     if RADIUS == 2u {
-        shares[2] = weighted(constants.stencil[6], own);
+        shares[2] = weighted(b.x, b.y, b.w, own);
     }
     if AXES == 3u {
-        let next = both(sums_of(at - l.plane), sums_of(at + l.plane));
-        shares[0] += weighted(constants.stencil[1], next);
-        shares[1] += weighted(constants.stencil[4], next);
+        let next = both(sums_of(at - plane), sums_of(at + plane));
+        shares[0] += weighted(a.y, a.z, b.y, next);
+        shares[1] += weighted(a.z, a.w, b.z, next);
         if RADIUS == 2u {
-            shares[2] += weighted(constants.stencil[7], next);
-            let further = both(sums_of(at - 2u * l.plane), sums_of(at + 2u * l.plane));
-            shares[0] += weighted(constants.stencil[2], further);
-            shares[1] += weighted(constants.stencil[5], further);
-            shares[2] += weighted(constants.stencil[8], further);
+            shares[2] += weighted(b.y, b.z, c.x, next);
+            let further = both(sums_of(at - 2u * plane), sums_of(at + 2u * plane));
+            shares[0] += weighted(b.x, b.y, b.w, further);
+            shares[1] += weighted(b.y, b.z, c.x, further);
+            shares[2] += weighted(b.w, c.x, c.y, further);
         }
     }
     return shares;
@@ -158,6 +158,10 @@ fn main(
     let own = strip_of(l, id.x);
     let start = place_of(l, own.i, own.y, own.z);
     let damped = damping[constants.level];
+    // once, and not for each row
+    let a = constants.stencil[0];
+    let b = constants.stencil[1];
+    let c = constants.stencil[2];
     // what there is so far of the rows from RADIUS before the one that comes next
     var rows = array<vec4<f32>, 4>(vec4(0.0), vec4(0.0), vec4(0.0), vec4(0.0));
     var next = l.first + start - RADIUS * l.pitch;
@@ -167,7 +171,7 @@ fn main(
 #endif
     let ahead = select(0u, own.end - own.y + 2u * RADIUS, own.end > own.y);
     for (var k = 0u; k < ahead; k++) {
-        let shares = shares_of(l, next);
+        let shares = shares_of(l.plane, next, a, b, c);
         var smoothed = rows[0];
         if RADIUS == 2u {
             smoothed += shares[2];

@@ -6,9 +6,6 @@ struct InterpolationConstants {
     fine: Lattice,
     coarse: Lattice,
     transfer: vec4<f32>,
-    fold_x: f32,
-    fold_y: f32,
-    fold_z: f32,
-    // what a correction is multiplied by
-    correction: f32,
+    // by axis, the fastest first; and what a correction is multiplied by
+    fold: vec4<f32>,
 }

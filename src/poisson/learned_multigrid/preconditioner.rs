@@ -5,7 +5,7 @@ use wgpu::BufferUsages;
 use super::coefficients::Coefficients;
 use super::hierarchy::levels;
 use super::lattice::Lattices;
-use crate::gpu::{Bind, Gpu, KernelSource, Recording, Tensor};
+use crate::gpu::{Bind, Gpu, Recording, Tensor};
 use crate::krylov::LinearOperator;
 use crate::krylov::operator::{expect_dot, expect_vectors};
 use crate::poisson::grid::Grid;
@@ -62,7 +62,7 @@ impl LearnedMultigrid {
         coefficients.check()?;
         let vectors = Vectors::new(gpu, grid, "a learned multigrid")?;
         let grids = levels(grid)?;
-        let lattices = Lattices::new(&grids, if gpu.is_cpu() { 16 } else { 8 });
+        let lattices = Lattices::new(&grids, if gpu.is_cpu() && axes == 3 { 16 } else { 8 });
         let upload = |label: &str, bytes: &[u8]| gpu.buffer_with(label, bytes, BufferUsages::STORAGE);
         let bytes = 16 * u64::from(lattices.len);
         let arena = |label: &str| gpu.buffer(label, bytes, BufferUsages::STORAGE);
@@ -95,83 +95,83 @@ impl LearnedMultigrid {
 
     /// Appends what sets the damping of a level. Solutions hold what to begin with.
     fn damp(&self, recording: &mut Recording, level: usize) -> Result<()> {
-        let lattice = self.lattices.levels[level];
+        let (gpu, lattice) = (self.vectors.gpu(), self.lattices.levels[level]);
         for power in 0..=POWERS {
-            let vectors = [("x", &self.solutions), ("t", &self.rhs)];
-            self.residual(recording, level, "PRODUCT", &vectors)?;
+            self.residual(recording, level, "PRODUCT", &[("x", &self.solutions), ("t", &self.rhs)])?;
             let to = if power < POWERS { &self.solutions } else { &self.residuals };
-            self.smooth(recording, level, &["START"], vec![Bind::whole("x", to), Bind::whole("u", &self.rhs)])?;
+            self.smooth(recording, level, &["START"], self.of(level, &[("x", to), ("u", &self.rhs)]))?;
         }
-        let vectors = [("u", &self.rhs), ("v", &self.solutions), ("w", &self.residuals), ("partials", &self.partials)];
-        let defines = self.sums();
-        self.over(recording, &shaders::LEARNED_GROWTH, &defines, &[], &lattice, &GrowthConstants { lattice }, self.bound(&vectors))?;
-        let kernel = self.vectors.gpu().kernel(&shaders::LEARNED_DAMPING, &[], &[])?;
+        let mut bindings = self.of(level, &[("u", &self.rhs), ("v", &self.solutions), ("w", &self.residuals), ("codes", &self.codes)]);
+        bindings.push(Bind::whole("partials", &self.partials));
+        let kernel = gpu.kernel(&shaders::LEARNED_GROWTH, &self.sums(), &[])?;
+        recording.dispatch_with(gpu, &kernel, workgroups(&lattice), &GrowthConstants { lattice }, bindings)?;
+        let kernel = gpu.kernel(&shaders::LEARNED_DAMPING, &[], &[])?;
         let constants = DampingConstants { partials: self.partials_of(&lattice), level: level as u32, most: MOST };
-        let bindings = self.bound(&[("partials", &self.partials), ("damping", &self.damping)]);
-        recording.dispatch_with(self.vectors.gpu(), &kernel, 1, &constants, bindings)
+        let bindings = vec![Bind::whole("partials", &self.partials), Bind::whole("damping", &self.damping)];
+        recording.dispatch_with(gpu, &kernel, 1, &constants, bindings)
     }
 
     /// Appends the cycle, with partial sums of ⟨r, z⟩ where `dot` is set.
     fn cycle(&self, recording: &mut Recording, r: &Tensor, z: &Tensor, dot: bool) -> Result<()> {
-        let gpu = self.vectors.gpu();
-        let all = &self.lattices.levels;
-        let lattice = all[0];
-        let aligned = lattice.nx.is_multiple_of(4).then_some("ALIGNED");
-        let bindings = vec![Bind::tensor(gpu, "r", r).0, Bind::whole("u", &self.rhs)];
-        let defines: Vec<_> = aligned.into_iter().collect();
-        self.over(recording, &shaders::LEARNED_LOAD, &defines, &[], &lattice, &LoadConstants { lattice }, bindings)?;
-        let solve = [("x", &self.solutions), ("u", &self.rhs)];
+        let coarsest = self.lattices.levels.len() - 1;
         let residual = [("x", &self.solutions), ("u", &self.rhs), ("t", &self.residuals)];
-        let coarsest = all.len() - 1;
+        self.load(recording, r)?;
         for level in 0..coarsest {
-            self.smooth(recording, level, &["START"], self.bound(&solve))?;
+            self.smooth(recording, level, &["START"], self.of(level, &[("x", &self.solutions), ("u", &self.rhs)]))?;
             self.residual(recording, level, "RESIDUAL", &residual)?;
-            self.transfer(recording, level, &shaders::LEARNED_RESTRICT)?;
+            self.restrict(recording, level)?;
         }
-        for level in (0..all.len()).rev() {
-            let mut defines = Vec::new();
-            let mut bindings = self.bound(&[("x", &self.solutions)]);
-            if level == coarsest {
-                defines.push("ALONE");
-                bindings.push(Bind::whole("u", &self.rhs));
-            } else {
-                self.transfer(recording, level, &shaders::LEARNED_PROLONG)?;
+        for level in (0..=coarsest).rev() {
+            if level < coarsest {
+                self.prolong(recording, level)?;
                 self.residual(recording, level, "SCALED", &residual)?;
-                bindings.push(Bind::whole("u", &self.residuals));
             }
-            if level > 0 {
-                defines.push("COARSE");
-                bindings.push(Bind::whole("transfers", &self.transfers));
-            } else {
-                defines.extend(aligned.into_iter().chain(["FINEST"]));
-                bindings.push(Bind::tensor(gpu, "z", z).0);
-                if dot {
-                    defines.extend(self.sums().into_iter().chain(["DOT"]));
-                    bindings.extend([Bind::tensor(gpu, "r", r).0, Bind::whole("partials", &self.partials)]);
-                }
-            }
-            self.smooth(recording, level, &defines, bindings)?;
+            self.finish(recording, level, r, (level == 0).then_some(z), dot)?;
         }
         Ok(())
     }
 
-    fn smooth<'a>(&'a self, recording: &mut Recording, level: usize, defines: &[&'static str], mut bindings: Vec<Bind<'a>>) -> Result<()> {
-        let coefficients = &self.coefficients;
-        let (lattice, radius) = (self.lattices.levels[level], coefficients.radius());
-        let along = |k: usize| -> [f32; 4] {
-            let weight = |n: usize| {
-                let offset = [(k / 3) as isize, (k % 3) as isize, n as isize];
-                let inside = k / 3 <= radius && k % 3 <= radius && n <= radius && (coefficients.dim == 3 || k % 3 == 0);
-                let orbit = if coefficients.dim == 3 { Coefficients::orbit(&offset) } else { Coefficients::orbit(&[offset[0], offset[2]]) };
-                if inside { coefficients.stencil[orbit] } else { 0.0 }
-            };
-            [weight(0), weight(1), weight(2), 0.0]
+    fn load(&self, recording: &mut Recording, r: &Tensor) -> Result<()> {
+        let (gpu, lattice) = (self.vectors.gpu(), self.lattices.levels[0]);
+        let defines: Vec<_> = aligned(&lattice).into_iter().collect();
+        let kernel = gpu.kernel(&shaders::LEARNED_LOAD, &defines, &[])?;
+        let mut bindings = self.of(0, &[("u", &self.rhs), ("codes", &self.codes)]);
+        bindings.push(Bind::tensor(gpu, "r", r).0);
+        recording.dispatch_with(gpu, &kernel, workgroups(&lattice), &LoadConstants { lattice }, bindings)
+    }
+
+    /// The second smoothing of a level, or the only one of the coarsest; to z if it is the finest.
+    fn finish(&self, recording: &mut Recording, level: usize, r: &Tensor, z: Option<&Tensor>, dot: bool) -> Result<()> {
+        let alone = level + 1 == self.lattices.levels.len();
+        let mut defines: Vec<_> = alone.then_some("ALONE").into_iter().collect();
+        let u = if alone { &self.rhs } else { &self.residuals };
+        let mut bindings = self.of(level, &[("x", &self.solutions), ("u", u)]);
+        let Some(z) = z else {
+            defines.push("COARSE");
+            bindings.extend(self.of(level, &[("transfers", &self.transfers)]));
+            return self.smooth(recording, level, &defines, bindings);
         };
-        let constants =
-            SmoothConstants { lattice, stencil: std::array::from_fn(along), level: level as u32, ..bytemuck::Zeroable::zeroed() };
-        let overrides = [("RADIUS", radius as u32), self.axes()];
+        let gpu = self.vectors.gpu();
+        defines.extend(aligned(&self.lattices.levels[0]).into_iter().chain(["FINEST"]));
+        bindings.push(Bind::tensor(gpu, "z", z).0);
+        if dot {
+            defines.extend(self.sums().into_iter().chain(["DOT"]));
+            bindings.extend([Bind::tensor(gpu, "r", r).0, Bind::whole("partials", &self.partials)]);
+        }
+        self.smooth(recording, level, &defines, bindings)
+    }
+
+    fn smooth<'a>(&'a self, recording: &mut Recording, level: usize, defines: &[&'static str], mut bindings: Vec<Bind<'a>>) -> Result<()> {
+        let (gpu, coefficients, lattice) = (self.vectors.gpu(), &self.coefficients, self.lattices.levels[level]);
+        let mut stencil = [0.0; 12];
+        // in two dimensions those of one plane
+        let orbits: &[usize] = if coefficients.dim == 3 { &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9] } else { &[0, 1, 2, 4, 5, 7] };
+        orbits.iter().zip(&coefficients.stencil).for_each(|(&at, &k)| stencil[at] = k);
+        let constants = SmoothConstants { lattice, stencil: bytemuck::cast(stencil), level: level as u32, ..Default::default() };
+        let kernel = gpu.kernel(&shaders::LEARNED_SMOOTH, defines, &[("RADIUS", coefficients.radius() as u32), self.axes()])?;
+        bindings.extend(self.of(level, &[("codes", &self.codes)]));
         bindings.push(Bind::whole("damping", &self.damping));
-        self.over(recording, &shaders::LEARNED_SMOOTH, defines, &overrides, &lattice, &constants, bindings)
+        recording.dispatch_with(gpu, &kernel, workgroups(&lattice), &constants, bindings)
     }
 
     fn residual(
@@ -181,54 +181,53 @@ impl LearnedMultigrid {
         define: &'static str,
         vectors: &[(&'static str, &wgpu::Buffer)],
     ) -> Result<()> {
-        let lattice = self.lattices.levels[level];
-        let constants = ResidualConstants { lattice };
-        self.over(recording, &shaders::LEARNED_RESIDUAL, &[define], &[self.axes()], &lattice, &constants, self.bound(vectors))
+        let (gpu, lattice) = (self.vectors.gpu(), self.lattices.levels[level]);
+        let count = cells(&lattice);
+        let block = gpu.block(count.into()) as u32;
+        let constants = ResidualConstants { first: lattice.first, count, block, pitch: lattice.pitch, plane: lattice.plane };
+        let kernel = gpu.kernel(&shaders::LEARNED_RESIDUAL, &[define], &[self.axes()])?;
+        let mut bindings = self.of(level, vectors);
+        bindings.extend(self.of(level, &[("codes", &self.codes)]));
+        recording.dispatch_with(gpu, &kernel, count.div_ceil(block), &constants, bindings)
     }
 
-    /// From a level to the next, or back.
-    fn transfer(&self, recording: &mut Recording, level: usize, source: &'static KernelSource) -> Result<()> {
+    /// To the next level.
+    fn restrict(&self, recording: &mut Recording, level: usize) -> Result<()> {
+        let (gpu, constants) = (self.vectors.gpu(), self.interpolation(level));
+        let kernel = gpu.kernel(&shaders::LEARNED_RESTRICT, &[], &[self.axes()])?;
+        let mut bindings = self.of(level, &[("t", &self.residuals)]);
+        bindings.extend(self.of(level + 1, &[("transfers", &self.transfers), ("u", &self.rhs)]));
+        recording.dispatch_with(gpu, &kernel, workgroups(&constants.coarse), &constants, bindings)
+    }
+
+    /// Back from the next level.
+    fn prolong(&self, recording: &mut Recording, level: usize) -> Result<()> {
+        let (gpu, constants) = (self.vectors.gpu(), self.interpolation(level));
+        let kernel = gpu.kernel(&shaders::LEARNED_PROLONG, &[], &[self.axes()])?;
+        let bindings = self.of(level, &[("x", &self.solutions), ("codes", &self.codes)]);
+        // its strips are in the planes of the finer level
+        let over = Lattice { nz: constants.fine.nz, ..constants.coarse };
+        recording.dispatch_with(gpu, &kernel, workgroups(&over), &constants, bindings)
+    }
+
+    /// Between a level and the next.
+    fn interpolation(&self, level: usize) -> InterpolationConstants {
         let [fine, coarse] = [level, level + 1].map(|level| self.lattices.levels[level]);
         let fold = |size: u32| f32::from(u8::from(size == 1));
         let mut transfer = [0.0; 4];
         transfer.iter_mut().zip(&self.coefficients.transfer).for_each(|(to, &p)| *to = p);
-        let constants = InterpolationConstants {
-            fine,
-            coarse,
-            transfer,
-            fold_x: fold(fine.nx),
-            fold_y: fold(fine.ny),
-            fold_z: fold(fine.nz),
-            correction: self.coefficients.correction,
-            ..bytemuck::Zeroable::zeroed()
+        let fold = [fold(fine.nx), fold(fine.ny), fold(fine.nz), self.coefficients.correction];
+        InterpolationConstants { fine, coarse, transfer, fold }
+    }
+
+    /// Vectors of all levels, of which a dispatch visits one.
+    fn of<'a>(&self, level: usize, buffers: &[(&'static str, &'a wgpu::Buffer)]) -> Vec<Bind<'a>> {
+        let cells = u64::from(cells(&self.lattices.levels[level]));
+        let bind = |&(name, buffer): &(&'static str, &'a wgpu::Buffer)| {
+            let visited = if name == "codes" { 8 * cells } else { 16 * cells };
+            Bind { visited, ..Bind::whole(name, buffer) }
         };
-        let all = [("t", &self.residuals), ("transfers", &self.transfers), ("u", &self.rhs), ("x", &self.solutions)];
-        // of a correction, strips are in the planes of the finer level
-        let planes = if std::ptr::eq(source, &shaders::LEARNED_PROLONG) { fine.nz } else { coarse.nz };
-        let over = Lattice { nz: planes, ..coarse };
-        self.over(recording, source, &[], &[self.axes()], &over, &constants, self.bound(&all))
-    }
-
-    /// A kernel over the strips of a lattice.
-    #[allow(clippy::too_many_arguments, reason = "what a dispatch is")]
-    fn over<'a, T: bytemuck::Pod>(
-        &'a self,
-        recording: &mut Recording,
-        source: &'static KernelSource,
-        defines: &[&'static str],
-        overrides: &[(&'static str, u32)],
-        lattice: &Lattice,
-        constants: &T,
-        mut bindings: Vec<Bind<'a>>,
-    ) -> Result<()> {
-        let gpu = self.vectors.gpu();
-        bindings.push(Bind::whole("codes", &self.codes));
-        let kernel = gpu.kernel(source, defines, overrides)?;
-        recording.dispatch_with(gpu, &kernel, workgroups(lattice), constants, bindings)
-    }
-
-    fn bound<'a>(&self, buffers: &[(&'static str, &'a wgpu::Buffer)]) -> Vec<Bind<'a>> {
-        buffers.iter().map(|&(name, buffer)| Bind::whole(name, buffer)).collect()
+        buffers.iter().map(bind).collect()
     }
 
     fn axes(&self) -> (&'static str, u32) {
@@ -243,6 +242,16 @@ impl LearnedMultigrid {
     fn partials_of(&self, lattice: &Lattice) -> u32 {
         workgroups(lattice) * if self.vectors.gpu().is_cpu() { 256 } else { 1 }
     }
+}
+
+/// Where rows are of whole cells of four in vectors that are not padded too.
+fn aligned(lattice: &Lattice) -> Option<&'static str> {
+    lattice.nx.is_multiple_of(4).then_some("ALIGNED")
+}
+
+/// Cells of four from the first to the last, with what is between rows.
+fn cells(lattice: &Lattice) -> u32 {
+    if lattice.plane > 0 { lattice.nz * lattice.plane } else { lattice.ny * lattice.pitch }
 }
 
 /// Of 256, one strip an invocation.
