@@ -149,7 +149,7 @@ fn finer(coarse: &[f32], sizes: &[usize]) -> Vec<f32> {
         x = lines
             .flat_map(|line| {
                 let row = |i: usize| &line[i * stride..][..stride];
-                let far = |i: usize| if i % 2 == 0 { (i / 2).saturating_sub(1) } else { (i / 2 + 1).min(from - 1) };
+                let far = |i: usize| if i.is_multiple_of(2) { (i / 2).saturating_sub(1) } else { (i / 2 + 1).min(from - 1) };
                 (0..to).flat_map(move |i| row(i / 2).iter().zip(row(far(i))).map(|(near, far)| 0.75 * near + 0.25 * far))
             })
             .collect();
