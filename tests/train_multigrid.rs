@@ -1,5 +1,5 @@
-//! The training of `examples/train_multigrid`: its scenes, its loss and gradient against f64, ten parameters from scratch, and
-//! a training that is interrupted.
+//! The training of `examples/train_multigrid`: its scenes, its loss and gradient against f64, ten parameters from scratch, a
+//! training that is interrupted, and what the coefficients that come with the crate are worth.
 
 mod common;
 #[path = "../examples/train_multigrid/config.rs"]
@@ -230,4 +230,28 @@ fn what_cannot_be_trained_is_refused() {
     option(batches(&cycle, &[8, 8, 8], 2), "dim");
     option(batches(&cycle, &[4, 16], 2), "sizes");
     assert!(matches!(batches(&Cycle { radius: 1, ..cycle }, &[8, 8], 2), Err(Error::Shape { .. })));
+}
+
+/// On scenes that no training draws, iterations to 1e-6, in the order of [`scenes::Scene::ALL`].
+#[test]
+fn shipped_coefficients_take_few_iterations() {
+    let gpu = gpu(Checks::Unchecked);
+    let planes = Coefficients::from_safetensors(include_bytes!("../weights/multigrid-2d.safetensors")).unwrap();
+    let spaces = Coefficients::from_safetensors(include_bytes!("../weights/multigrid-3d.safetensors")).unwrap();
+    let cases: [(&[usize], [usize; 5]); 6] = [
+        (&[64, 64], [6, 7, 8, 12, 17]),
+        (&[65, 65], [8, 8, 10, 13, 18]),
+        (&[101, 77], [8, 8, 10, 14, 18]),
+        (&[128, 128], [7, 7, 9, 13, 19]),
+        (&[24, 24, 24], [7, 7, 8, 11, 12]),
+        (&[17, 24, 45], [9, 9, 10, 12, 15]),
+    ];
+    for (sizes, most) in cases {
+        let coefficients = if sizes.len() == 2 { &planes } else { &spaces };
+        for (scene, most) in scenes::Scene::ALL.into_iter().zip(most) {
+            let found = pollster::block_on(validation::learned(&gpu, coefficients, scene, sizes)).unwrap()[1];
+            println!("{sizes:?} {}: {found:?}", scene.name());
+            assert!(found.is_some_and(|found| found <= most), "{sizes:?} {}: {found:?}, expected {most}", scene.name());
+        }
+    }
 }
