@@ -10,6 +10,7 @@ mod fluid;
 #[allow(dead_code, reason = "only multigrid is used")]
 mod solvers;
 #[path = "../examples/common/trainer.rs"]
+#[allow(dead_code, reason = "the example tells more")]
 mod trainer;
 #[allow(dead_code, reason = "the example validates with obstacles too")]
 #[path = "../examples/train_dcdm/validation.rs"]

@@ -74,8 +74,7 @@ impl Scenes {
         let draws: Vec<f64> = uniform(seed, stream(0), DRAWS).into_iter().map(f64::from).collect();
         let kind = self.kinds[number as usize % self.kinds.len()];
         let grid = self.grid(kind, &draws, || uniform(seed, stream(1), self.sizes.iter().product()))?;
-        let env = |k: &str, d: f64| std::env::var(k).map_or(d, |v| v.parse().unwrap_or(d));
-        let growth = env("GLO", 1.0) + (env("GHI", 4.0) - env("GLO", 1.0)) * draws[0];
+        let growth = 1.0 + 3.0 * draws[0];
         let mut sizes = vec![self.sizes.clone()];
         while let Some(last) = sizes.last().filter(|last| last.iter().any(|&n| n > 2)) {
             sizes.push(last.iter().map(|n| n.div_ceil(2)).collect());
@@ -113,8 +112,7 @@ impl Scenes {
                 ((0..n).map(|i| cell(at(i))).collect(), around)
             }
             Scene::Rubble => {
-                let top = std::env::var("RUB").map_or(RUBBLE[1], |v| v.parse().unwrap_or(0.15));
-                let share = RUBBLE[0] + (top - RUBBLE[0]) * draws[0];
+                let share = RUBBLE[0] + (RUBBLE[1] - RUBBLE[0]) * draws[0];
                 (each().into_iter().map(|u| if f64::from(u) < share { solid } else { fluid }).collect(), around)
             }
             Scene::Surface => {
@@ -124,8 +122,9 @@ impl Scenes {
                     at[0] < 0.1 + 0.4 * block[0] && (1..dim).all(beside)
                 };
                 let cell = |at: Vec<f64>| {
-                    let wave = |axis: usize| (TAU * ((1.0 + 2.0 * draws[axis]) * at[axis] + draws[axis + dim])).cos();
-                    let surface = 0.4 + 0.4 * draws[1] + 0.15 * draws[2] * (1..dim).map(wave).sum::<f64>();
+                    let wave = |axis: usize| (TAU * ((1.0 + 2.0 * draws[2 + axis]) * at[axis] + draws[4 + axis])).cos();
+                    let waves = (1..dim).map(wave).sum::<f64>() / (dim - 1) as f64;
+                    let surface = 0.35 + 0.4 * draws[1] + 0.15 * draws[2] * waves;
                     match () {
                         () if blocks.chunks(2 * dim).any(|block| in_block(&at, block)) => solid,
                         () if at[0] > surface => air,
@@ -150,7 +149,7 @@ fn finer(coarse: &[f32], sizes: &[usize]) -> Vec<f32> {
         x = lines
             .flat_map(|line| {
                 let row = |i: usize| &line[i * stride..][..stride];
-                let far = |i: usize| if i % 2 == 0 { (i / 2).saturating_sub(1) } else { (i / 2 + 1).min(from - 1) };
+                let far = |i: usize| if i.is_multiple_of(2) { (i / 2).saturating_sub(1) } else { (i / 2 + 1).min(from - 1) };
                 (0..to).flat_map(move |i| row(i / 2).iter().zip(row(far(i))).map(|(near, far)| 0.75 * near + 0.25 * far))
             })
             .collect();

@@ -57,7 +57,7 @@ impl Cycle {
 }
 
 /// The coefficients as nodes.
-pub(super) struct Learned {
+struct Learned {
     dim: usize,
     /// K and Pᵀ as the weights of convolutions, `[1, 1, taps..]`.
     stencil: Var,
@@ -67,11 +67,11 @@ pub(super) struct Learned {
     /// d and c, `[classes, 1]`.
     tables: Option<[Var; 2]>,
     /// Which value of K, and which of P, is at each tap, and the leaves with these numbers.
-    pub(super) taps: [(Var, Vec<u32>); 2],
+    taps: [(Var, Vec<u32>); 2],
 }
 
 impl Learned {
-    pub(super) fn new(graph: &mut Graph, cycle: &Cycle) -> Result<Self> {
+    fn new(graph: &mut Graph, cycle: &Cycle) -> Result<Self> {
         let &Cycle { dim, radius, tables } = cycle;
         let mut weight = |name: &str, values: usize, taps: usize, class: &dyn Fn(&[usize]) -> usize| -> Result<_> {
             let place = |i: usize| (0..dim).map(|axis| i / taps.pow(axis as u32) % taps).collect::<Vec<_>>();
@@ -99,7 +99,7 @@ impl Learned {
     }
 
     /// `M r`, with the levels from one on, the finest first.
-    pub(super) fn cycle(&self, graph: &mut Graph, levels: &[Level], r: Var) -> Result<Var> {
+    fn cycle(&self, graph: &mut Graph, levels: &[Level], r: Var) -> Result<Var> {
         let [level, coarser @ ..] = levels else { return Ok(r) };
         let x = self.smooth(graph, level, r)?;
         let Some(coarse) = coarser.first() else { return Ok(x) };
@@ -130,10 +130,10 @@ impl Learned {
 }
 
 /// A level of a batch as nodes, `[batch, 1, sizes..]`.
-pub(super) struct Level {
+struct Level {
     laplacian: LinearMap,
     /// 1 where there are unknowns, else 0.
-    pub(super) unknowns: Var,
+    unknowns: Var,
     /// D
     smoothing: Var,
     /// Q
@@ -142,13 +142,13 @@ pub(super) struct Level {
 
 impl Level {
     /// `r - A x`
-    pub(super) fn residual(&self, graph: &mut Graph, r: Var, x: Var) -> Result<Var> {
+    fn residual(&self, graph: &mut Graph, r: Var, x: Var) -> Result<Var> {
         let image = self.image(graph, x)?;
         graph.sub(r, image)
     }
 
     /// `A x`
-    pub(super) fn image(&self, graph: &mut Graph, x: Var) -> Result<Var> {
+    fn image(&self, graph: &mut Graph, x: Var) -> Result<Var> {
         let shape = graph.shape(x)?.to_vec();
         let x = graph.reshape(x, &[shape.iter().product()])?;
         let image = graph.apply(&self.laplacian, x)?;
@@ -157,7 +157,7 @@ impl Level {
 }
 
 /// The levels of a batch of grids of one size on the device.
-pub(super) struct Levels(Vec<Tensors>);
+struct Levels(Vec<Tensors>);
 
 struct Tensors {
     laplacians: Laplacians,
@@ -167,9 +167,7 @@ struct Tensors {
 }
 
 impl Levels {
-    /// # Errors
-    /// [`Error::Option`] for an axis that ends before the others.
-    pub(super) fn new(gpu: &Gpu, grids: &[Grid]) -> Result<Self> {
+    fn new(gpu: &Gpu, grids: &[Grid]) -> Result<Self> {
         let tensors = |grid: Grid| {
             let shape = [&[grids.len(), 1], grid.sizes()].concat();
             let laplacians = Laplacians::new(gpu, &vec![grid; grids.len()])?;
@@ -182,7 +180,7 @@ impl Levels {
     }
 
     /// Puts other grids in the place of all. It takes effect before the next submission.
-    pub(super) fn write(&self, gpu: &Gpu, grids: &[Grid]) -> Result<()> {
+    fn write(&self, gpu: &Gpu, grids: &[Grid]) -> Result<()> {
         let all = grids.iter().map(hierarchy::levels).collect::<Result<Vec<_>>>()?;
         for (l, level) in self.0.iter().enumerate() {
             let grids: Vec<Grid> = all.iter().filter_map(|levels| levels.get(l).cloned()).collect();
@@ -196,9 +194,9 @@ impl Levels {
         Ok(())
     }
 
-    /// Nodes, and what is to be bound to them.
-    pub(super) fn nodes(&self, graph: &mut Graph, learned: &Learned) -> Result<(Vec<Level>, Vec<(Var, &Tensor)>)> {
-        let (mut levels, mut bindings) = (Vec::new(), Vec::new());
+    /// Nodes, and to `bindings` what is to be bound to them.
+    fn nodes<'a>(&'a self, graph: &mut Graph, learned: &Learned, bindings: &mut Vec<(Var, &'a Tensor)>) -> Result<Vec<Level>> {
+        let mut levels = Vec::new();
         for (l, Tensors { laplacians, unknowns, classes }) in self.0.iter().enumerate() {
             let shape = unknowns.shape();
             let there = graph.input(&format!("unknowns {l}"), shape)?;
@@ -218,7 +216,7 @@ impl Levels {
             }
             levels.push(Level { laplacian: laplacians.linear_map()?, unknowns: there, smoothing, transfer });
         }
-        Ok((levels, bindings))
+        Ok(levels)
     }
 }
 
@@ -278,13 +276,13 @@ impl Batches {
         // which refuses other forms
         Coefficients::initial(cycle.dim, cycle.radius)?;
         let levels = Levels::new(gpu, &vec![Grid::new(sizes)?; batch])?;
-        let inner = &levels.0[..levels.0.len() - 1];
-        if inner.iter().any(|level| level.unknowns.shape()[2..].contains(&1)) {
+        if levels.0.iter().rev().skip(1).any(|level| level.unknowns.shape()[2..].contains(&1)) {
             return Err(invalid("sizes", format!("{sizes:?}"), "axes of about equal lengths"));
         }
         let mut graph = Graph::new();
         let learned = Learned::new(&mut graph, cycle)?;
-        let (nodes, mut bindings) = levels.nodes(&mut graph, &learned)?;
+        let mut bindings = Vec::new();
+        let nodes = levels.nodes(&mut graph, &learned, &mut bindings)?;
         let shape = [&[batch, 1], sizes].concat();
         let x = graph.input("values", &shape)?;
         let masked = graph.mul(x, nodes[0].unknowns)?;
