@@ -198,7 +198,7 @@ fn rust_struct(kernel: &str, module: &naga::Module, name: &str, members: &[naga:
     for member in members {
         pad(&mut fields, end, member.offset);
         let inner = &module.types[member.ty].inner;
-        let ty = rust_type(&module.types[member.ty]).unwrap_or_else(|| panic!("{kernel}: {name}: a member of type {inner:?}"));
+        let ty = rust_type(module, member.ty).unwrap_or_else(|| panic!("{kernel}: {name}: a member of type {inner:?}"));
         writeln!(fields, "    pub {}: {ty},", member.name.as_deref().unwrap_or_default()).unwrap();
         end = member.offset + inner.size(module.to_ctx());
     }
@@ -209,7 +209,8 @@ fn rust_struct(kernel: &str, module: &naga::Module, name: &str, members: &[naga:
     )
 }
 
-fn rust_type(ty: &naga::Type) -> Option<String> {
+fn rust_type(module: &naga::Module, ty: naga::Handle<naga::Type>) -> Option<String> {
+    let ty = &module.types[ty];
     let scalar = |kind: ScalarKind| match kind {
         ScalarKind::Uint => Some("u32"),
         ScalarKind::Sint => Some("i32"),
@@ -220,6 +221,10 @@ fn rust_type(ty: &naga::Type) -> Option<String> {
         TypeInner::Struct { .. } => ty.name.clone(),
         TypeInner::Scalar(s) => scalar(s.kind).map(str::to_owned),
         TypeInner::Vector { size, scalar: s } => scalar(s.kind).map(|t| format!("[{t}; {}]", size as u8)),
+        TypeInner::Array { base, size: naga::ArraySize::Constant(count), stride } => {
+            assert_eq!(stride, module.types[base].inner.size(module.to_ctx()), "arrays without gaps");
+            rust_type(module, base).map(|t| format!("[{t}; {count}]"))
+        }
         _ => None,
     }
 }

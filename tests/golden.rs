@@ -4,6 +4,8 @@
 mod common;
 #[path = "common/curvature.rs"]
 mod curvature;
+#[path = "common/learned.rs"]
+mod learned;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -15,7 +17,7 @@ use gradus::gpu::Checks;
 use gradus::graph::{Graph, Op, Plan, Stage, Var};
 use gradus::krylov::{Cg, CgOptions, FlexibleCg, FlexibleCgOptions, LinearOperator, Richardson, RichardsonOptions, Status};
 use gradus::optim::{Optimizer, Param};
-use gradus::poisson::{Grid, Laplacian, Multigrid, MultigridOptions};
+use gradus::poisson::{Grid, Laplacian, LearnedMultigrid, Multigrid, MultigridOptions};
 use gradus::reference::graph::evaluate;
 use gradus::reference::poisson::Cells;
 use gradus::{DType, Gpu, Recording, Tensor};
@@ -273,16 +275,18 @@ fn poisson() {
             near(&read(&gpu, &y), &apply, 1e-6, &format!("{path}: product"));
             let multigrid = Multigrid::new(&gpu, &grid, &MultigridOptions::default()).unwrap();
             let thorough = Multigrid::new(&gpu, &grid, &MultigridOptions { finest_sweeps: 2, coarse_sweeps: 2 }).unwrap();
+            let learned = LearnedMultigrid::new(&gpu, &grid, &learned::coefficients(grid.sizes().len())).unwrap();
             let options = CgOptions { relative_tolerance: 1e-6, ..Default::default() };
             let flexible = FlexibleCgOptions { relative_tolerance: 1e-6, ..Default::default() };
             let stationary = RichardsonOptions { relative_tolerance: 1e-6, ..Default::default() };
-            for solver in ["cg", "multigrid cg", "flexible cg", "multigrid flexible cg", "multigrid"] {
+            for solver in ["cg", "multigrid cg", "learned multigrid cg", "flexible cg", "multigrid flexible cg", "multigrid"] {
                 let what = format!("{path}: {solver}");
                 x.write(&gpu, &vec![0.0f32; flags.len()]).unwrap();
                 let report = pollster::block_on(async {
                     match solver {
                         "cg" => Cg::new(&laplacian, None, &b, &x, &options).unwrap().solve().await,
                         "multigrid cg" => Cg::new(&laplacian, Some(&multigrid), &b, &x, &options).unwrap().solve().await,
+                        "learned multigrid cg" => Cg::new(&laplacian, Some(&learned), &b, &x, &options).unwrap().solve().await,
                         "flexible cg" => FlexibleCg::new(&laplacian, None, &b, &x, &flexible).unwrap().solve().await,
                         "multigrid flexible cg" => FlexibleCg::new(&laplacian, Some(&multigrid), &b, &x, &flexible).unwrap().solve().await,
                         _ => Richardson::new(&laplacian, &thorough, &b, &x, &stationary).unwrap().solve().await,

@@ -1,6 +1,8 @@
 //! Random scenes of all kinds: whatever a solution says of itself is true.
 
 mod common;
+#[path = "common/learned.rs"]
+mod learned;
 #[path = "common/scenes.rs"]
 mod scenes;
 #[path = "common/systems.rs"]
@@ -8,7 +10,7 @@ mod systems;
 
 use common::{bits, f32s, noise, read};
 use gradus::krylov::{Cg, CgOptions, FlexibleCg, FlexibleCgOptions, Preconditioner, Report, Richardson, RichardsonOptions, Status};
-use gradus::poisson::{IncompletePoisson, Jacobi, Laplacian, Multigrid, MultigridOptions};
+use gradus::poisson::{IncompletePoisson, Jacobi, Laplacian, LearnedMultigrid, Multigrid, MultigridOptions};
 use gradus::reference::krylov::cg;
 use gradus::reference::poisson::Cells;
 use gradus::reference::random::uniform;
@@ -65,8 +67,15 @@ impl<'a> Solvers<'a> {
         let incomplete: Box<dyn Preconditioner> = Box::new(IncompletePoisson::new(gpu, &scene.grid()).unwrap());
         let multigrid = Multigrid::new(gpu, &scene.grid(), &MultigridOptions { finest_sweeps: 2, coarse_sweeps: 2 });
         let multigrid: Box<dyn Preconditioner> = Box::new(multigrid.unwrap());
-        let preconditioners =
-            vec![("none", None), ("jacobi", Some(jacobi)), ("incomplete poisson", Some(incomplete)), ("multigrid", Some(multigrid))];
+        let learned = LearnedMultigrid::new(gpu, &scene.grid(), &learned::coefficients(scene.sizes.len()));
+        let learned: Box<dyn Preconditioner> = Box::new(learned.unwrap());
+        let preconditioners = vec![
+            ("none", None),
+            ("jacobi", Some(jacobi)),
+            ("incomplete poisson", Some(incomplete)),
+            ("multigrid", Some(multigrid)),
+            ("learned multigrid", Some(learned)),
+        ];
         Self { gpu, laplacian, preconditioners }
     }
 

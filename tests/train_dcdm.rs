@@ -1,22 +1,25 @@
 //! The training of `examples/train_dcdm`: a small network from scratch, and one that is interrupted.
 
 mod common;
+#[path = "../examples/train_dcdm/config.rs"]
+mod config;
 #[path = "../examples/smoke/fluid.rs"]
 #[allow(dead_code, reason = "the example tells more")]
 mod fluid;
 #[path = "../examples/common/solvers.rs"]
 #[allow(dead_code, reason = "only multigrid is used")]
 mod solvers;
-#[path = "../examples/train_dcdm/trainer.rs"]
+#[path = "../examples/common/trainer.rs"]
+#[allow(dead_code, reason = "the example tells more")]
 mod trainer;
 #[allow(dead_code, reason = "the example validates with obstacles too")]
 #[path = "../examples/train_dcdm/validation.rs"]
 mod validation;
 
 use common::{bits, gpu};
+use config::{Choice, Config};
 use gradus::gpu::Checks;
-use gradus::poisson::dcdm::Architecture;
-use trainer::{Choice, Config, Trainer};
+use gradus::poisson::dcdm::{Architecture, Weights};
 use validation::Rhs;
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
@@ -39,7 +42,7 @@ fn config(channels: usize, steps: u32) -> Config {
 fn a_network_of_eight_channels_halves_the_iterations() {
     let gpu = gpu(Checks::Unchecked);
     let config = config(8, 400);
-    let mut trainer = Trainer::new(&gpu, &config).unwrap();
+    let (weights, mut trainer) = config.trainer(&gpu).unwrap();
     pollster::block_on(async {
         for _ in 0..config.steps {
             trainer.step().await.unwrap();
@@ -51,7 +54,7 @@ fn a_network_of_eight_channels_halves_the_iterations() {
         for rhs in Rhs::ALL {
             let b = rhs.values(&gpu, &grid).await.unwrap();
             let plain = validation::plain(&gpu, &grid, &b).await.unwrap();
-            let deep = validation::deep(&gpu, trainer.weights(), &grid, &b).await.unwrap();
+            let deep = validation::deep(&gpu, &weights, &grid, &b).await.unwrap();
             println!("{}: {deep:?} iterations, of conjugate gradients {plain:?}", rhs.name());
             for (deep, plain) in deep.into_iter().zip(plain) {
                 assert!(2 * deep.unwrap() < plain.unwrap(), "{}: {deep:?} for {plain:?}", rhs.name());
@@ -66,27 +69,27 @@ fn a_training_goes_on_bit_for_bit() {
     for optimizer in [Choice::Adam, Choice::Adamp, Choice::DiffGrad] {
         let config = Config { sizes: vec![8, 5], obstacles: 0.5, batch: 4, optimizer, ..config(2, 12) };
         pollster::block_on(async {
-            let mut whole = Trainer::new(&gpu, &config).unwrap();
-            let mut first = Trainer::new(&gpu, &config).unwrap();
+            let (whole_weights, mut whole) = config.trainer(&gpu).unwrap();
+            let (first_weights, mut first) = config.trainer(&gpu).unwrap();
             for _ in 0..5 {
                 whole.step().await.unwrap();
                 first.step().await.unwrap();
             }
             let saved = first.checkpoint("a note").await.unwrap();
-            let mut second = Trainer::new(&gpu, &config).unwrap();
+            let (second_weights, mut second) = config.trainer(&gpu).unwrap();
             assert_eq!(second.resume(&saved).unwrap(), "a note");
             for _ in 5..12 {
                 whole.step().await.unwrap();
                 second.step().await.unwrap();
             }
             assert_eq!((whole.steps(), second.steps()), (12, 12));
-            let flat = |trainer: &Trainer| bits(&gpu, trainer.weights().parameters.flat());
-            assert_ne!(flat(&whole), flat(&first));
-            assert_eq!(flat(&whole), flat(&second));
+            let flat = |weights: &Weights| bits(&gpu, weights.parameters.flat());
+            assert_ne!(flat(&whole_weights), flat(&first_weights));
+            assert_eq!(flat(&whole_weights), flat(&second_weights));
             assert_eq!(whole.losses().await.unwrap(), second.losses().await.unwrap());
             assert_eq!(whole.checkpoint("").await.unwrap().len(), second.checkpoint("").await.unwrap().len());
             // not of another training
-            let mut other = Trainer::new(&gpu, &Config { seed: 1, ..config.clone() }).unwrap();
+            let mut other = Config { seed: 1, ..config.clone() }.trainer(&gpu).unwrap().1;
             assert!(other.resume(&saved).is_err());
         });
     }
@@ -94,10 +97,10 @@ fn a_training_goes_on_bit_for_bit() {
 
 #[test]
 fn the_learning_rate_has_one_cycle() {
-    let config = config(1, 1000);
-    let rates: Vec<f64> = (0..1000).map(|step| config.lr(step)).collect();
+    let schedule = config(1, 1000).schedule();
+    let rates: Vec<f64> = (0..1000).map(|step| schedule.lr(step)).collect();
     let highest = rates.iter().copied().fold(0.0, f64::max);
-    assert_eq!((highest, rates[300]), (config.lr, config.lr));
-    assert!((rates[0] - config.lr / 25.0).abs() < 1e-12 && rates[999] < 1e-5 * config.lr);
+    assert_eq!((highest, rates[300]), (schedule.lr, schedule.lr));
+    assert!((rates[0] - schedule.lr / 25.0).abs() < 1e-12 && rates[999] < 1e-5 * schedule.lr);
     assert!(rates[..=300].is_sorted() && rates[300..].iter().rev().is_sorted());
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use gradus::krylov::{Cg, CgOptions, FlexibleCg, FlexibleCgOptions, Preconditioner, Report};
 use gradus::poisson::dcdm::DeepPreconditioner;
-use gradus::poisson::{Grid, IncompletePoisson, Jacobi, Laplacian, Multigrid, MultigridOptions};
+use gradus::poisson::{Grid, IncompletePoisson, Jacobi, Laplacian, LearnedMultigrid, Multigrid, MultigridOptions};
 use gradus::{Gpu, Tensor};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -16,20 +16,27 @@ pub struct Choice {
     pub name: &'static str,
     /// [`CgOptions::check_every`]: what comes too late costs an application of the preconditioner.
     check_every: u32,
-    /// For Cg; there is none for flexible conjugate gradients, whose network is in a file.
-    preconditioner: Option<fn(&Gpu, &Grid) -> gradus::Result<Boxed>>,
+    kind: Kind,
 }
 
-pub const CHOICES: [Choice; 5] = [
-    Choice { name: "cg", check_every: 16, preconditioner: Some(|_, _| Ok(None)) },
-    Choice { name: "jacobi", check_every: 16, preconditioner: Some(|gpu, grid| boxed(Jacobi::new(gpu, grid))) },
-    Choice { name: "incomplete-poisson", check_every: 16, preconditioner: Some(|gpu, grid| boxed(IncompletePoisson::new(gpu, grid))) },
-    Choice {
-        name: "multigrid",
-        check_every: 2,
-        preconditioner: Some(|gpu, grid| boxed(Multigrid::new(gpu, grid, &MultigridOptions::default()))),
-    },
-    Choice { name: "dcdm", check_every: 2, preconditioner: None },
+enum Kind {
+    /// Made of the grid alone.
+    Made(fn(&Gpu, &Grid) -> gradus::Result<Boxed>),
+    /// Of coefficients in a file.
+    Learned,
+    /// For flexible conjugate gradients, of a network in a file.
+    Network,
+}
+
+use Kind::{Learned, Made, Network};
+
+pub const CHOICES: [Choice; 6] = [
+    Choice { name: "cg", check_every: 16, kind: Made(|_, _| Ok(None)) },
+    Choice { name: "jacobi", check_every: 16, kind: Made(|gpu, grid| boxed(Jacobi::new(gpu, grid))) },
+    Choice { name: "incomplete-poisson", check_every: 16, kind: Made(|gpu, grid| boxed(IncompletePoisson::new(gpu, grid))) },
+    Choice { name: "multigrid", check_every: 2, kind: Made(|gpu, grid| boxed(Multigrid::new(gpu, grid, &MultigridOptions::default()))) },
+    Choice { name: "learned-multigrid", check_every: 2, kind: Learned },
+    Choice { name: "dcdm", check_every: 2, kind: Network },
 ];
 
 fn boxed(preconditioner: gradus::Result<impl Preconditioner + 'static>) -> gradus::Result<Boxed> {
@@ -41,7 +48,7 @@ fn boxed(preconditioner: gradus::Result<impl Preconditioner + 'static>) -> gradu
 pub struct Settings {
     pub tolerance: f64,
     pub max_iterations: u32,
-    /// Of the network; if not given, those that come with the crate.
+    /// Of a network or the learned multigrid; if not given, those that come with the crate.
     pub weights: Option<PathBuf>,
     /// [`FlexibleCgOptions::truncation`], and whether the residual is computed anew in each iteration, which is as published.
     pub truncation: u32,
@@ -66,37 +73,50 @@ impl Choice {
     /// Whether the truncation matters.
     #[allow(dead_code, reason = "not all examples offer several truncations")]
     pub fn is_flexible(&self) -> bool {
-        self.preconditioner.is_none()
+        matches!(self.kind, Network)
     }
 
     /// Whether it needs nothing that is not there.
     #[allow(dead_code, reason = "not all examples offer all choices at once")]
     pub fn is_available(&self, grid: &Grid, settings: &Settings) -> bool {
-        self.preconditioner.is_some() || settings.weights_for(grid).exists()
+        matches!(self.kind, Made(_)) || self.weights(grid, settings).exists()
     }
 
     pub fn solver(&self, gpu: &Gpu, grid: &Grid, b: &Tensor, x: &Tensor, settings: &Settings) -> Result<Solver> {
         let laplacian = Laplacian::new(gpu, grid)?;
         let &Settings { tolerance: relative_tolerance, max_iterations, truncation, recompute, .. } = settings;
         let check_every = self.check_every;
-        if let Some(preconditioner) = self.preconditioner {
-            let options = CgOptions { relative_tolerance, max_iterations, check_every, ..Default::default() };
-            return Ok(Solver::Cg(Cg::new(&laplacian, preconditioner(gpu, grid)?.as_deref(), b, x, &options)?));
-        }
-        let path = settings.weights_for(grid);
-        let bytes = std::fs::read(&path).map_err(|error| format!("{}: {error}; --weights names another file", path.display()))?;
-        let network = DeepPreconditioner::from_safetensors(gpu, grid, &bytes).map_err(|error| format!("{}: {error}", path.display()))?;
-        let recompute_every = if recompute { 1 } else { FlexibleCgOptions::default().recompute_every };
-        let options =
-            FlexibleCgOptions { relative_tolerance, max_iterations, check_every, truncation, recompute_every, ..Default::default() };
-        Ok(Solver::Flexible(FlexibleCg::new(&laplacian, Some(&network), b, x, &options)?))
+        let path = self.weights(grid, settings);
+        let of_file = |error: &dyn Error| format!("{}: {error}", path.display());
+        let bytes = || std::fs::read(&path).map_err(|error| format!("{}; --weights names another file", of_file(&error)));
+        let preconditioner = match self.kind {
+            Made(make) => make(gpu, grid)?,
+            Learned => boxed(LearnedMultigrid::from_safetensors(gpu, grid, &bytes()?)).map_err(|error| of_file(&error))?,
+            Network => {
+                let network = DeepPreconditioner::from_safetensors(gpu, grid, &bytes()?).map_err(|error| of_file(&error))?;
+                let recompute_every = if recompute { 1 } else { FlexibleCgOptions::default().recompute_every };
+                let options = FlexibleCgOptions {
+                    relative_tolerance,
+                    max_iterations,
+                    check_every,
+                    truncation,
+                    recompute_every,
+                    ..Default::default()
+                };
+                return Ok(Solver::Flexible(FlexibleCg::new(&laplacian, Some(&network), b, x, &options)?));
+            }
+        };
+        let options = CgOptions { relative_tolerance, max_iterations, check_every, ..Default::default() };
+        Ok(Solver::Cg(Cg::new(&laplacian, preconditioner.as_deref(), b, x, &options)?))
     }
-}
 
-impl Settings {
-    fn weights_for(&self, grid: &Grid) -> PathBuf {
+    fn weights(&self, grid: &Grid, settings: &Settings) -> PathBuf {
+        let axes = grid.sizes().len();
         let walls = if grid.open().iter().flatten().any(|&open| open) { "open" } else { "box" };
-        let own = || format!("weights/dcdm-{}d-{walls}.safetensors", grid.sizes().len()).into();
-        self.weights.clone().unwrap_or_else(own)
+        let own = || match self.kind {
+            Network => format!("weights/dcdm-{axes}d-{walls}.safetensors").into(),
+            _ => format!("weights/multigrid-{axes}d.safetensors").into(),
+        };
+        settings.weights.clone().unwrap_or_else(own)
     }
 }

@@ -1,7 +1,8 @@
 //! The kernels of a Poisson solver against a copy kernel that moves as many bytes.
 
 use gradus::krylov::{Cg, CgOptions, LinearOperator};
-use gradus::poisson::{Grid, IncompletePoisson, Jacobi, Laplacian, Multigrid, MultigridOptions};
+use gradus::poisson::learned_multigrid::Coefficients;
+use gradus::poisson::{Grid, IncompletePoisson, Jacobi, Laplacian, LearnedMultigrid, Multigrid, MultigridOptions};
 use gradus::{Gpu, Recording, Tensor};
 
 use super::steps::copy_of;
@@ -52,11 +53,14 @@ fn cases(gpu: &Gpu, sizes: &[usize]) -> Result<Vec<Case>, gradus::Error> {
     let tensor = |seed| -> Result<Tensor, gradus::Error> { Ok(noise(gpu, &[sizes], seed)?.remove(0)) };
     let shape = sizes.iter().map(usize::to_string).collect::<Vec<_>>().join("x");
     let mut all = Vec::new();
-    let products: [(&str, Box<dyn LinearOperator>); 4] = [
+    let radius = 4 - sizes.len();
+    let learned = LearnedMultigrid::new(gpu, &open, &Coefficients::initial(sizes.len(), radius)?)?;
+    let products: [(&str, Box<dyn LinearOperator>); 5] = [
         ("laplacian", Box::new(Laplacian::new(gpu, &open)?)),
         ("jacobi", Box::new(Jacobi::new(gpu, &open)?)),
         ("incomplete-poisson", Box::new(IncompletePoisson::new(gpu, &open)?)),
         ("v-cycle", Box::new(Multigrid::new(gpu, &open, &MultigridOptions::default())?)),
+        ("learned-v-cycle", Box::new(learned)),
     ];
     for (name, operator) in &products {
         let (x, y, mut recording) = (tensor(3)?, tensor(4)?, Recording::new());
@@ -70,6 +74,7 @@ fn cases(gpu: &Gpu, sizes: &[usize]) -> Result<Vec<Case>, gradus::Error> {
         ("cg-iteration", None),
         ("cg-incomplete-poisson-iteration", Some(&*products[2].1)),
         ("cg-multigrid-iteration", Some(&*products[3].1)),
+        ("cg-learned-multigrid-iteration", Some(&*products[4].1)),
     ];
     for (name, preconditioner) in preconditioners {
         let (b, x) = (tensor(3)?, tensor(4)?);

@@ -55,7 +55,8 @@ struct Args {
     #[arg(long, value_name = "NAME", default_value = "multigrid",
           value_parser = PossibleValuesParser::new(CHOICES.iter().map(|choice| choice.name)))]
     solver: String,
-    /// The weights of the network, safetensors. Without it `weights/dcdm-2d-open.safetensors`, or of `3d`.
+    /// The weights of `dcdm` or `learned-multigrid`, safetensors. Without it `weights/dcdm-2d-open.safetensors` or
+    /// `weights/multigrid-2d.safetensors`, or of `3d`.
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
     /// Begin to solve at the pressure of the step before.

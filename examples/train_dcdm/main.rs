@@ -13,32 +13,35 @@
 //! last bit as without an interruption.
 
 mod card;
+#[path = "../common/chart.rs"]
+mod chart;
+mod config;
+#[path = "../common/course.rs"]
+mod course;
 #[path = "../smoke/fluid.rs"]
 #[allow(dead_code, reason = "times and counts are told by the smoke example")]
 mod fluid;
-mod plot;
 #[path = "../common/solvers.rs"]
 #[allow(dead_code, reason = "not all choices are offered here")]
 mod solvers;
+#[path = "../common/trainer.rs"]
 mod trainer;
 mod validation;
 
 use std::error::Error;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Instant;
 
 use clap::Parser;
 use gradus::Gpu;
 use gradus::poisson::Grid;
 use gradus::poisson::dcdm::{Architecture, Weights};
-use indicatif::{ProgressBar, ProgressStyle};
-use serde_json::{Value, json};
 
 use card::Row;
-use trainer::{Choice, Config, Trainer};
-use validation::{Obstacles, Rhs};
+use config::{Choice, Config};
+use course::{Course, write};
+use validation::{Obstacles, Rhs, TOLERANCES};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -101,9 +104,6 @@ enum Scene {
     Box,
 }
 
-/// The mean over the right-hand sides after so many steps, by tolerance.
-type Validation = (u32, [f64; 2]);
-
 fn main() -> ExitCode {
     match pollster::block_on(run(&Args::parse())) {
         Ok(()) => ExitCode::SUCCESS,
@@ -137,44 +137,18 @@ async fn run(args: &Args) -> Result<()> {
     // println would panic if nobody reads any more
     let mut out = std::io::stdout();
     writeln!(out, "adapter: {}", trainer::adapter(&gpu))?;
-    let mut trainer = Trainer::new(&gpu, &config)?;
-    let (mut seconds, mut validations) = (0.0, Vec::<Validation>::new());
-    if args.resume {
-        let bytes = std::fs::read(&saved).map_err(|error| format!("{}: {error}", saved.display()))?;
-        (seconds, validations) = parse(&trainer.resume(&bytes)?).ok_or("the checkpoint has no times and validations")?;
-    }
-    writeln!(out, "{} parameters, {} steps", trainer.weights().parameters.flat().len(), config.steps)?;
+    let (weights, mut trainer) = config.trainer(&gpu)?;
+    let mut course = if args.resume { Course::resume(&mut trainer, &saved)? } else { Course::default() };
+    writeln!(out, "{} parameters, {} steps", weights.parameters.flat().len(), config.steps)?;
 
     let walls = config.walls(sizes[0])?;
     let sides = right_hand_sides(&gpu, &walls).await?;
-    let bar = bar(config.steps);
-    let mut start = Instant::now();
-    while trainer.steps() < config.steps {
-        trainer.step().await?;
-        let step = trainer.steps();
-        bar.set_position(step.into());
-        let due = step.is_multiple_of(args.every) || step == config.steps;
-        if step.is_multiple_of(10) || due {
-            bar.set_message(format!("{:.4}", running(trainer.losses().await?)));
-        }
-        if due {
-            let found = validate(&gpu, trainer.weights(), &walls, &sides).await?;
-            validations.push((step, found));
-            seconds += start.elapsed().as_secs_f64();
-            start = Instant::now();
-            let note = json!({ "seconds": seconds, "validations": validations }).to_string();
-            write(&saved, &trainer.checkpoint(&note).await?)?;
-            let loss = running(trainer.losses().await?);
-            let line = format!("step {step}, {seconds:.0} s: loss {loss:.5}, iterations {:.1} and {:.1}", found[0], found[1]);
-            bar.suspend(|| writeln!(out, "{line}"))?;
-        }
-    }
-    bar.finish_and_clear();
+    course.run(&mut trainer, config.steps, args.every, &saved, async || validate(&gpu, &weights, &walls, &sides).await).await?;
 
-    let weights = args.out.join("weights.safetensors");
-    write(&weights, &trainer.weights().to_safetensors(&gpu).await?)?;
-    let picture = args.out.join("curves.png");
-    plot::plot(&picture, trainer.losses().await?, &validations, sizes[0])?;
+    let file = args.out.join("weights.safetensors");
+    write(&file, &weights.to_safetensors(&gpu).await?)?;
+    let panels = course.panels(trainer.losses().await?, TOLERANCES, &format!("{} cells an axis", sizes[0]));
+    chart::write(&args.out.join("curves.png"), (1200, 550), &panels)?;
     let mut rows = Vec::new();
     for &size in &sizes {
         let walls = config.walls(size)?;
@@ -183,17 +157,17 @@ async fn run(args: &Args) -> Result<()> {
             let grid = obstacles.within(&walls)?;
             for (rhs, b) in Rhs::ALL.into_iter().zip(&sides) {
                 let plain = validation::plain(&gpu, &grid, b).await?;
-                let deep = validation::deep(&gpu, trainer.weights(), &grid, b).await?;
+                let deep = validation::deep(&gpu, &weights, &grid, b).await?;
                 let row = Row { size, obstacles, rhs, plain, deep };
                 writeln!(out, "{row}")?;
                 rows.push(row);
             }
         }
     }
-    let loss = running(trainer.losses().await?);
-    let text = card::card(trainer.weights(), loss, seconds, &command(), &rows);
+    let loss = trainer.loss().await?;
+    let text = card::card(&weights, loss, course.seconds, &course::command("train_dcdm"), &rows);
     write(&args.out.join("card.md"), text.as_bytes())?;
-    writeln!(out, "wrote {}, with its card", weights.display())?;
+    writeln!(out, "wrote {}, with its card", file.display())?;
     Ok(())
 }
 
@@ -216,42 +190,4 @@ async fn validate(gpu: &Gpu, weights: &Weights, grid: &Grid, sides: &[Vec<f32>])
         }
     }
     Ok(sums.map(|sum| sum / sides.len() as f64))
-}
-
-/// The mean of the last losses.
-fn running(losses: &[f32]) -> f64 {
-    let last = &losses[losses.len().saturating_sub(100)..];
-    last.iter().map(|&loss| f64::from(loss)).sum::<f64>() / last.len().max(1) as f64
-}
-
-/// The seconds and validations of a checkpoint; what was not a number is `null` there.
-fn parse(note: &str) -> Option<(f64, Vec<Validation>)> {
-    let note: Value = serde_json::from_str(note).ok()?;
-    let validation = |entry: &Value| {
-        let found = |i: usize| entry[1][i].as_f64().unwrap_or(f64::NAN);
-        Some((u32::try_from(entry[0].as_u64()?).ok()?, [found(0), found(1)]))
-    };
-    let validations = note["validations"].as_array()?.iter().map(validation).collect::<Option<Vec<_>>>()?;
-    Some((note["seconds"].as_f64()?, validations))
-}
-
-/// By way of another file, so that an interruption leaves the one that was there.
-fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    let failed = |error: std::io::Error| format!("{}: {error}", path.display());
-    let aside = path.with_extension("part");
-    std::fs::write(&aside, bytes).map_err(failed)?;
-    std::fs::rename(&aside, path).map_err(failed)?;
-    Ok(())
-}
-
-/// What this was called with, as one would type it.
-fn command() -> String {
-    let arguments = std::env::args().skip(1).filter(|argument| argument != "--resume");
-    std::iter::once("cargo run --release --example train_dcdm --".to_owned()).chain(arguments).collect::<Vec<_>>().join(" ")
-}
-
-fn bar(steps: u32) -> ProgressBar {
-    let style = ProgressStyle::with_template("{bar:40} step {pos}/{len}, loss {msg}, {elapsed}, {eta} to go");
-    // the template is known to be valid; without it the bar has another look
-    ProgressBar::new(steps.into()).with_message("-").with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }

@@ -31,6 +31,7 @@ pub use build::{Graph, Var};
 pub use linear_map::{LinearMap, Product};
 pub use op::{Binary, Form, Number, Op, Stencil, Unary, Window};
 pub use ops::{ConvolutionOptions, Padding};
+pub(crate) use parameters::floats;
 pub use parameters::{Init, Parameters};
 pub use plan::{Plan, Stage};
 pub use program::Program;

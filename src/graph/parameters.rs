@@ -182,7 +182,7 @@ impl Parameters {
 }
 
 /// The values of a tensor of floats, rounded to f32.
-fn floats(view: &TensorView) -> Option<Vec<f32>> {
+pub(crate) fn floats(view: &TensorView) -> Option<Vec<f32>> {
     let data = view.data();
     Some(match view.dtype() {
         Dtype::F32 => data.as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect(),

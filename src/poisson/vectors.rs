@@ -70,7 +70,11 @@ impl Vectors {
 
     /// Appends `result = factor · sum` of what a kernel over the blocks has left.
     pub fn sum(&self, recording: &mut Recording, factor: f32, result: &Tensor) -> Result<()> {
-        let (partials, count) = self.over.partials();
+        self.sum_of(recording, self.over.partials(), factor, result)
+    }
+
+    /// [`Vectors::sum`] of so many partial sums.
+    pub fn sum_of(&self, recording: &mut Recording, (partials, count): (Bind, u32), factor: f32, result: &Tensor) -> Result<()> {
         let kernel = self.gpu.kernel(&shaders::poisson::SUM, &[], &[])?;
         let (result, before) = Bind::tensor(&self.gpu, "result", result);
         let constants = SumConstants { partials: count, factor, at: (before / 4) as u32 };

@@ -9,7 +9,8 @@
 //! - [`newton`]: steps of the second-order optimizers
 //! - [`optim`]: one step of each optimizer, on one parameter
 //! - [`krylov`]: Lanczos, conjugate gradients, power iteration
-//! - [`poisson`]: the flagged Laplacian; [`multigrid`]: its V-cycle; [`dcdm`]: the deep conjugate direction method
+//! - [`poisson`]: the flagged Laplacian; [`multigrid`]: its V-cycle; [`learned_multigrid`]: one that is learned;
+//!   [`dcdm`]: the deep conjugate direction method
 //! - [`vector`]: the vector operations of the iterative solvers
 //! - [`random`]: the counter-based generator, equal on every device
 //! - [`rounding`]: f32 to f16 and bf16, to nearest and stochastically
@@ -22,6 +23,7 @@ pub mod dcdm;
 pub mod gathering;
 pub mod graph;
 pub mod krylov;
+pub mod learned_multigrid;
 pub mod multigrid;
 pub mod newton;
 pub mod optim;

@@ -24,7 +24,7 @@ impl Cells<'_> {
         (self.flags[index], Some(index))
     }
 
-    fn neighbours(&self, mut i: usize) -> Vec<(u8, Option<usize>)> {
+    pub(super) fn neighbours(&self, mut i: usize) -> Vec<(u8, Option<usize>)> {
         let mut place = vec![0isize; self.sizes.len()];
         for (p, &size) in place.iter_mut().zip(self.sizes).rev() {
             *p = (i % size) as isize;

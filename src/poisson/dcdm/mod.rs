@@ -37,4 +37,6 @@ pub use loss::{Laplacians, direction_loss};
 pub use network::Architecture;
 pub use preconditioner::{DeepPreconditioner, DeepPreconditionerOptions};
 pub use training::Batches;
-pub use weights::{Training, Weights};
+pub use weights::Weights;
+
+pub use super::training::Training;

@@ -1,0 +1,270 @@
+//! The learned V-cycle against f64, as a matrix, at the edges, and as preconditioner; and its files.
+
+mod common;
+#[path = "common/learned.rs"]
+mod learned;
+#[path = "common/scenes.rs"]
+mod scenes;
+#[path = "common/systems.rs"]
+mod systems;
+
+use common::{bits, f32s, gpu, noise, read};
+use gradus::gpu::Checks;
+use gradus::krylov::{Cg, CgOptions, LinearOperator, Status};
+use gradus::poisson::learned_multigrid::{Coefficients, LearnedMultigrid};
+use gradus::poisson::{Grid, Laplacian};
+use gradus::reference::learned_multigrid as reference;
+use gradus::reference::poisson::Cells;
+use gradus::{DType, Error, Gpu, Recording, Tensor};
+use scenes::{Scene, gpus};
+use systems::{distance, norm, upload, wide};
+
+/// Of one level and of many, with odd sizes, rows of whole cells of four and others, axes of one cell.
+const SIZES: [&[usize]; 18] = [
+    &[1, 1],
+    &[2, 2],
+    &[8, 8],
+    &[1, 65],
+    &[65, 1],
+    &[3, 4, 5],
+    &[13, 11],
+    &[22, 23],
+    &[40, 33],
+    &[35, 66],
+    &[1, 1, 70],
+    &[70, 1, 1],
+    &[1, 20, 9],
+    &[9, 7, 8],
+    &[9, 8, 8],
+    &[11, 9, 13],
+    &[5, 40, 17],
+    &[17, 20, 33],
+];
+
+const SHARES: [(f32, f32); 5] = [(0.0, 0.0), (0.15, 0.0), (0.45, 0.02), (0.2, 0.2), (0.1, 0.5)];
+
+fn scenes() -> Vec<Scene> {
+    let all = SIZES.iter().enumerate().flat_map(|(i, sizes)| {
+        SHARES.iter().enumerate().map(move |(j, &(solid, air))| Scene::random((10 * i + j) as u64, sizes, solid, air))
+    });
+    all.collect()
+}
+
+/// Something else everywhere, of a stencil that is positive definite.
+fn coefficients(dim: usize, radius: usize) -> Coefficients {
+    let mut all = Coefficients::initial(dim, radius).unwrap();
+    let rest: &[f32] = match (dim, radius) {
+        (2, 1) => &[0.09, 0.03],
+        (2, _) => &[0.117, 0.050, 0.022, 0.011, 0.001],
+        (_, 1) => &[0.04, 0.012, 0.004],
+        (_, _) => &[0.05, 0.02, 0.006, 0.008, 0.003, 0.001, 0.002, 0.0007, 0.0003],
+    };
+    all.stencil[0] = if dim == 2 { 0.43 } else { 0.26 };
+    all.stencil[1..].copy_from_slice(rest);
+    all.correction *= 1.03;
+    all.transfer.iter_mut().zip([1.2, 0.9, 0.7, 1.3]).for_each(|(p, factor)| *p *= factor);
+    all.smoothing.iter_mut().zip(noise(1, 49)).for_each(|(d, u)| *d = 0.1 * u);
+    all.coarse.iter_mut().zip(noise(2, 49)).for_each(|(c, u)| *c = 0.3 * u);
+    all
+}
+
+fn apply(gpu: &Gpu, multigrid: &LearnedMultigrid, r: &[f32]) -> Vec<f64> {
+    let (r, z) = (upload(gpu, r), f32s(gpu, &[r.len()]));
+    z.write(gpu, &vec![f32::NAN; r.len()]).unwrap();
+    let mut recording = Recording::new();
+    multigrid.record(&mut recording, &r, &z).unwrap();
+    gpu.submit([&recording]);
+    read(gpu, &z)
+}
+
+#[test]
+fn cycles_are_those_of_the_reference() {
+    let gpus = gpus();
+    for (i, scene) in scenes().iter().enumerate() {
+        let gpu = &gpus[i % gpus.len()];
+        let coefficients = coefficients(scene.sizes.len(), 1 + i % 2);
+        let r = noise(i as u64, scene.flags.len());
+        let expected = reference::LearnedMultigrid::new(&scene.cells(), &coefficients).apply(&wide(&r));
+        let found = apply(gpu, &LearnedMultigrid::new(gpu, &scene.grid(), &coefficients).unwrap(), &r);
+        let diagonal = scene.cells().diagonal();
+        assert!(diagonal.iter().zip(&found).all(|(&d, &z)| d > 0.0 || z == 0.0), "{:?}: 0 where there is no unknown", scene.sizes);
+        let error = distance(&found, &expected);
+        assert!(error <= 2e-6 * norm(&expected), "{:?} {i} {error:e} {:e}", scene.sizes, norm(&expected));
+    }
+}
+
+/// Of random sizes, shares of solid and air, and vectors, with the coefficients that come with the crate; in f64 on every level.
+#[test]
+fn the_cycle_is_symmetric_and_positive() {
+    let gpus = gpus();
+    let coefficients = [2, 3].map(learned::coefficients);
+    for seed in 0..500 {
+        let gpu = &gpus[seed as usize % gpus.len()];
+        let dim = 2 + seed as usize % 2;
+        let random: Vec<f32> = noise(seed, 5).into_iter().map(|u| 0.5 + 0.5 * u).collect();
+        let sizes: Vec<usize> = random[..dim].iter().map(|u| 1 + (u * [40.0, 11.0][dim - 2]) as usize).collect();
+        let scene = Scene::random(seed, &sizes, 0.6 * random[3], 0.5 * random[4] * random[4]);
+        let coefficients = &coefficients[dim - 2];
+
+        let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+        let check = |cells: &Cells, tolerance: f64, apply: &dyn Fn(&[f32]) -> Vec<f64>| {
+            let [u, v] = [seed, 1000 + seed].map(|seed| noise(seed, cells.flags.len()));
+            let (mu, mv, u, v) = (apply(&u), apply(&v), wide(&u), wide(&v));
+            let asymmetry = (dot(&mu, &v) - dot(&mv, &u)).abs();
+            assert!(asymmetry <= tolerance * norm(&mu) * norm(&v), "{sizes:?}: {asymmetry:e}");
+            assert!(dot(&mu, &u) > 0.0 || cells.diagonal().iter().all(|&d| d == 0.0), "{sizes:?}");
+        };
+        let multigrid = LearnedMultigrid::new(gpu, &scene.grid(), coefficients).unwrap();
+        check(&scene.cells(), 1e-6, &|r| apply(gpu, &multigrid, r));
+        let twin = reference::LearnedMultigrid::new(&scene.cells(), coefficients);
+        for (level, of) in twin.levels.iter().enumerate() {
+            check(&of.cells(), 1e-12, &|r| twin.cycle(level, &wide(r)));
+        }
+    }
+}
+
+/// Where it stands in the caller's buffers does not matter, nor what is in cells that are not fluid.
+#[test]
+fn vectors_anywhere() {
+    for gpu in gpus() {
+        for sizes in [&[20usize, 20][..], &[30, 41], &[1, 1], &[6, 7, 12]] {
+            let scene = Scene::random(5, sizes, 0.2, 0.1);
+            let n = scene.flags.len();
+            let multigrid = LearnedMultigrid::new(&gpu, &scene.grid(), &coefficients(sizes.len(), 2)).unwrap();
+            let mut r = noise(6, n);
+            let expected = apply(&gpu, &multigrid, &r);
+            let product: f64 = r.iter().zip(&expected).map(|(&r, z)| f64::from(r) * z).sum();
+            r.iter_mut().zip(&scene.flags).filter(|&(_, &flag)| flag != 0).for_each(|(r, _)| *r = f32::NAN);
+
+            let arena = Tensor::arena(&gpu, &[&[n], &[n], &[1]], DType::F32).unwrap();
+            let buffer = f32s(&gpu, &[2 * n + 9]);
+            let at = |offset: usize, n: usize| Tensor::from_buffer(buffer.buffer(), 4 * offset as u64, &[n], DType::F32).unwrap();
+            let places = [
+                [upload(&gpu, &r), f32s(&gpu, sizes), f32s(&gpu, &[1])],
+                [arena[0].clone(), arena[1].clone(), arena[2].clone()],
+                [at(3, n), at(n + 5, n), at(2 * n + 7, 1)],
+            ];
+            for [from, to, dot] in &places {
+                from.write(&gpu, &r).unwrap();
+                to.write(&gpu, &vec![f32::NAN; n]).unwrap();
+                let mut recording = Recording::new();
+                multigrid.record_dot(&mut recording, from, to, dot).unwrap();
+                gpu.submit([&recording]);
+                assert_eq!(read(&gpu, to), expected);
+                assert!((read(&gpu, dot)[0] - product).abs() <= 1e-5 * product);
+            }
+            let outside: Vec<f64> = (0..3).chain(n + 3..n + 5).map(|i| read(&gpu, &buffer)[i]).collect();
+            assert!(outside.iter().all(|&v| v == 0.0), "{outside:?}");
+        }
+    }
+}
+
+#[test]
+fn the_same_however_it_is_submitted() {
+    for gpu in gpus() {
+        let scene = Scene::random(8, &[9, 20, 31], 0.2, 0.1);
+        let multigrid = LearnedMultigrid::new(&gpu, &scene.grid(), &coefficients(3, 1)).unwrap();
+        let n = scene.flags.len();
+        let (r, z, w) = (upload(&gpu, &noise(9, n)), f32s(&gpu, &[n]), f32s(&gpu, &[n]));
+        let mut recording = Recording::new();
+        multigrid.record(&mut recording, &r, &z).unwrap();
+        multigrid.record(&mut recording, &z, &w).unwrap();
+        gpu.submit([&recording]);
+        let first = [bits(&gpu, &z), bits(&gpu, &w)];
+        gpu.submit([&recording, &recording]);
+        assert_eq!([bits(&gpu, &z), bits(&gpu, &w)], first);
+    }
+}
+
+#[test]
+fn what_is_not_finite_stays_visible() {
+    let gpu = gpu(Checks::Unchecked);
+    let scene = Scene::random(8, &[20, 31], 0.0, 0.0);
+    let multigrid = LearnedMultigrid::new(&gpu, &scene.grid(), &coefficients(2, 2)).unwrap();
+    for value in [f32::NAN, f32::INFINITY] {
+        let mut r = noise(9, scene.flags.len());
+        r[77] = value;
+        assert!(apply(&gpu, &multigrid, &r).iter().any(|z| z.is_nan()));
+        // of which nothing is left
+        assert!(apply(&gpu, &multigrid, &noise(9, scene.flags.len())).iter().all(|z| z.is_finite()));
+    }
+}
+
+#[test]
+fn conjugate_gradients_take_few_iterations() {
+    let gpu = gpu(Checks::Unchecked);
+    for (dim, sizes, most) in [(2, &[64usize, 64][..], 10), (2, &[67, 93], 12), (3, &[21, 30, 17], 14)] {
+        let grid = Grid::new(sizes).unwrap().with_open(&vec![[true; 2]; dim]).unwrap();
+        let (b, x) = (upload(&gpu, &noise(1, grid.len())), f32s(&gpu, sizes));
+        let mut learned = Coefficients::initial(dim, 4 - dim).unwrap();
+        learned.stencil.copy_from_slice(if dim == 2 {
+            &[0.43, 0.117, 0.050, 0.022, 0.011, 0.001][..]
+        } else {
+            &[0.19, 0.03, 0.0, 0.0][..]
+        });
+        let laplacian = Laplacian::new(&gpu, &grid).unwrap();
+        let multigrid = LearnedMultigrid::new(&gpu, &grid, &learned).unwrap();
+        let options = CgOptions { relative_tolerance: 1e-6, max_iterations: 60, ..Default::default() };
+        let mut cg = Cg::new(&laplacian, Some(&multigrid), &b, &x, &options).unwrap();
+        let report = pollster::block_on(cg.solve()).unwrap();
+        assert!(matches!(report.status, Status::Converged), "{sizes:?}: {report:?}");
+        assert!(report.iterations <= most, "{sizes:?}: {}", report.iterations);
+    }
+}
+
+#[test]
+fn files_say_what_they_are_of() {
+    for (dim, radius) in [(2, 1), (2, 2), (3, 1), (3, 2)] {
+        let coefficients = coefficients(dim, radius);
+        let bytes = coefficients.to_safetensors().unwrap();
+        assert_eq!(Coefficients::from_safetensors(&bytes).unwrap(), coefficients);
+    }
+    let bytes = coefficients(2, 2).to_safetensors().unwrap();
+    assert!(matches!(Coefficients::from_safetensors(&bytes[..40]), Err(Error::SafeTensors(_))));
+    // of another stencil, as the metadata has it
+    let key = b"\"radius\":\"";
+    let at = bytes.windows(key.len()).position(|window| window == key).unwrap() + key.len();
+    let mut other = bytes.clone();
+    other[at] = b'1';
+    let differences = |bytes: &[u8]| match Coefficients::from_safetensors(bytes) {
+        Err(Error::StateMismatch { differences }) => differences.join("; "),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(differences(&other), "`stencil` has shape [6], expected [3]");
+    other[at] = b'x';
+    assert_eq!(differences(&other), "radius is `x`, expected a whole number");
+}
+
+#[test]
+fn errors_name_what_is_wrong() {
+    let gpu = gpu(Checks::Unchecked);
+    let grid = Grid::new(&[30, 30]).unwrap();
+    let refused = |change: fn(&mut Coefficients)| {
+        let mut coefficients = coefficients(2, 2);
+        change(&mut coefficients);
+        LearnedMultigrid::new(&gpu, &grid, &coefficients).err().map(|error| error.to_string()).unwrap_or_default()
+    };
+    for (change, expected) in [
+        ((|c| c.correction = 0.0) as fn(&mut Coefficients), "correction"),
+        (|c| c.stencil[1] = 0.3, "stencil"),
+        (|c| c.stencil[0] = f32::NAN, "stencil"),
+        (|c| c.stencil.truncate(5), "stencil"),
+        (|c| c.smoothing[3] = -1.0, "smoothing"),
+        (|c| c.smoothing[3] = 1.0, "smoothing"),
+        (|c| c.coarse.clear(), "coarse"),
+        (|c| c.dim = 3, "dim"),
+    ] {
+        let found = refused(change);
+        assert!(found.contains(&format!("coefficients.{expected}")), "{expected}: {found}");
+    }
+    for (dim, radius) in [(1, 1), (4, 1), (2, 0), (3, 3)] {
+        assert!(matches!(Coefficients::initial(dim, radius), Err(Error::Option { .. })));
+    }
+    let multigrid = LearnedMultigrid::new(&gpu, &grid, &coefficients(2, 2)).unwrap();
+    let mut recording = Recording::new();
+    let (r, z) = (f32s(&gpu, &[900]), f32s(&gpu, &[901]));
+    assert!(matches!(multigrid.record(&mut recording, &r, &z), Err(Error::Length { .. })));
+    assert!(matches!(multigrid.record(&mut recording, &r, &r), Err(Error::Overlap { .. })));
+    assert!(recording.is_empty());
+    assert_eq!(gradus::krylov::Preconditioner::dim(&multigrid), 900);
+}
