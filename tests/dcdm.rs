@@ -200,8 +200,11 @@ fn inference_in_halves() {
     let (net_64, net_128) = (Architecture::net_64, Architecture::net_128);
     // a last channel without a partner, and averages of averages
     let odd = Architecture { channels: 5, levels: 2, ..SMALL };
+    // sums that are cut into parts, which stay f32
+    let wide_net = Architecture { dim: 3, channels: 64, ..SMALL };
     #[allow(clippy::type_complexity, reason = "a list for a loop")]
-    let cases: [(Architecture, &[&[usize]], &[Gpu]); 7] = [
+    let cases: [(Architecture, &[&[usize]], &[Gpu]); 8] = [
+        (wide_net, &[&[3, 4, 5]], some),
         (odd, &[&[23, 18]], both),
         (Architecture { dim: 3, ..odd }, &[&[5, 9, 6]], some),
         (Architecture { channels: 1, ..SMALL }, &[&[8, 7]], some),

@@ -57,9 +57,10 @@ impl Default for FlexibleCgOptions {
 /// sign of ⟨q, r⟩. Should q be of no use, then the iteration is *lost*, and in the next one r itself takes the place of M(r), so
 /// that with a truncation of 2 or more a preconditioner that is never of use leaves conjugate gradients, in every other
 /// iteration. Of no use is a q with ⟨q, A q⟩ or ⟨q, r⟩ of 0 or not finite, for which x stays as it is; and where the residual is
-/// recomputed, one that has less effect on it than rounding. If r does not help then either, the solution has
-/// [`Stagnated`](super::Status::Stagnated). If it is of no use in the other sense, or ⟨q, A q⟩ is negative, it ends with [`NegativeCurvature`](super::Status::NegativeCurvature) or
-/// [`NonFinite`](super::Status::NonFinite).
+/// recomputed, one that has less effect on it than rounding. Should a direction made of r be of no use either, the solution
+/// ends: with [`Stagnated`](super::Status::Stagnated) if it has less effect than rounding, else with
+/// [`NegativeCurvature`](super::Status::NegativeCurvature) or [`NonFinite`](super::Status::NonFinite). It also ends where
+/// ⟨q, A q⟩ is negative, whatever q is made of.
 ///
 /// An iteration is the preconditioner, one product with ⟨q, A q⟩, and six dispatches, which move
 /// 4·(2m + 10) bytes an element for m up to 4, which are 56 for 2; with truncation 0 four dispatches and 36 bytes,
