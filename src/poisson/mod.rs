@@ -1,5 +1,5 @@
 //! The Poisson equation on cells that are fluid, solid or air: [`Grid`] says which, [`Laplacian`] is the operator;
-//! [`Jacobi`], [`IncompletePoisson`], [`Multigrid`] and the networks of [`dcdm`] are preconditioners for it.
+//! [`Jacobi`], [`IncompletePoisson`], [`Multigrid`], [`LearnedMultigrid`] and the networks of [`dcdm`] are preconditioners for it.
 
 pub mod dcdm;
 mod grid;

@@ -1,5 +1,5 @@
-//! A V-cycle whose coefficients are learned: linear, symmetric and, for
-//! coefficients that do not go too far, positive definite, so that plain conjugate gradients may use it.
+//! A V-cycle whose coefficients are learned: linear, symmetric and, for coefficients that [`Coefficients::check`] accepts, positive
+//! definite, so that plain conjugate gradients may use it.
 //!
 //! At each level, with A the flagged [`Laplacian`](super::Laplacian) of the level's cells, a cycle `e = M r` is
 //!
