@@ -3,9 +3,9 @@
 use gradus::poisson::learned_multigrid::Coefficients;
 
 pub fn coefficients(dim: usize) -> Coefficients {
-    let path = format!("{}/weights/multigrid-{dim}d.safetensors", env!("CARGO_MANIFEST_DIR"));
-    match std::fs::read(path) {
-        Ok(bytes) => Coefficients::from_safetensors(&bytes).unwrap(),
-        Err(_) => Coefficients::initial(dim, 4 - dim).unwrap(),
-    }
+    let bytes: &[u8] = match dim {
+        2 => include_bytes!("../../weights/multigrid-2d.safetensors"),
+        _ => include_bytes!("../../weights/multigrid-3d.safetensors"),
+    };
+    Coefficients::from_safetensors(bytes).unwrap()
 }
