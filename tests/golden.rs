@@ -4,8 +4,6 @@
 mod common;
 #[path = "common/curvature.rs"]
 mod curvature;
-#[path = "common/learned.rs"]
-mod learned;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -17,6 +15,7 @@ use gradus::gpu::Checks;
 use gradus::graph::{Graph, Op, Plan, Stage, Var};
 use gradus::krylov::{Cg, CgOptions, FlexibleCg, FlexibleCgOptions, LinearOperator, Richardson, RichardsonOptions, Status};
 use gradus::optim::{Optimizer, Param};
+use gradus::poisson::learned_multigrid::Coefficients;
 use gradus::poisson::{Grid, Laplacian, LearnedMultigrid, Multigrid, MultigridOptions};
 use gradus::reference::graph::evaluate;
 use gradus::reference::poisson::Cells;
@@ -275,7 +274,7 @@ fn poisson() {
             near(&read(&gpu, &y), &apply, 1e-6, &format!("{path}: product"));
             let multigrid = Multigrid::new(&gpu, &grid, &MultigridOptions::default()).unwrap();
             let thorough = Multigrid::new(&gpu, &grid, &MultigridOptions { finest_sweeps: 2, coarse_sweeps: 2 }).unwrap();
-            let learned = LearnedMultigrid::new(&gpu, &grid, &learned::coefficients(grid.sizes().len())).unwrap();
+            let learned = LearnedMultigrid::new(&gpu, &grid, &Coefficients::trained(grid.sizes().len()).unwrap()).unwrap();
             let options = CgOptions { relative_tolerance: 1e-6, ..Default::default() };
             let flexible = FlexibleCgOptions { relative_tolerance: 1e-6, ..Default::default() };
             let stationary = RichardsonOptions { relative_tolerance: 1e-6, ..Default::default() };

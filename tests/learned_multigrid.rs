@@ -1,8 +1,6 @@
 //! The learned V-cycle against f64, as a matrix, at the edges, and as preconditioner; and its files.
 
 mod common;
-#[path = "common/learned.rs"]
-mod learned;
 #[path = "common/scenes.rs"]
 mod scenes;
 #[path = "common/systems.rs"]
@@ -97,7 +95,7 @@ fn cycles_are_those_of_the_reference() {
 #[test]
 fn the_cycle_is_symmetric_and_positive() {
     let gpus = gpus();
-    let coefficients = [2, 3].map(learned::coefficients);
+    let coefficients = [2, 3].map(|dim| Coefficients::trained(dim).unwrap());
     for seed in 0..500 {
         let gpu = &gpus[seed as usize % gpus.len()];
         let dim = 2 + seed as usize % 2;
@@ -204,7 +202,7 @@ fn iterations_do_not_grow_with_the_grid() {
             scene.open.iter_mut().for_each(|faces| *faces = [what == "open"; 2]);
             scene.open[0][1] |= what == "rubble";
             let (b, x) = (upload(&gpu, &noise(1, scene.flags.len())), f32s(&gpu, sizes));
-            let multigrid = LearnedMultigrid::new(&gpu, &scene.grid(), &learned::coefficients(sizes.len())).unwrap();
+            let multigrid = LearnedMultigrid::new(&gpu, &scene.grid(), &Coefficients::trained(sizes.len()).unwrap()).unwrap();
             let options = CgOptions { relative_tolerance: 1e-6, max_iterations: 60, check_every: 8, ..Default::default() };
             let mut cg = Cg::new(&scene.laplacian(&gpu), Some(&multigrid), &b, &x, &options).unwrap();
             let report = pollster::block_on(cg.solve()).unwrap();

@@ -1,8 +1,6 @@
 //! Random scenes of all kinds: whatever a solution says of itself is true.
 
 mod common;
-#[path = "common/learned.rs"]
-mod learned;
 #[path = "common/scenes.rs"]
 mod scenes;
 #[path = "common/systems.rs"]
@@ -10,6 +8,7 @@ mod systems;
 
 use common::{bits, f32s, noise, read};
 use gradus::krylov::{Cg, CgOptions, FlexibleCg, FlexibleCgOptions, Preconditioner, Report, Richardson, RichardsonOptions, Status};
+use gradus::poisson::learned_multigrid::Coefficients;
 use gradus::poisson::{IncompletePoisson, Jacobi, Laplacian, LearnedMultigrid, Multigrid, MultigridOptions};
 use gradus::reference::krylov::cg;
 use gradus::reference::poisson::Cells;
@@ -67,7 +66,7 @@ impl<'a> Solvers<'a> {
         let incomplete: Box<dyn Preconditioner> = Box::new(IncompletePoisson::new(gpu, &scene.grid()).unwrap());
         let multigrid = Multigrid::new(gpu, &scene.grid(), &MultigridOptions { finest_sweeps: 2, coarse_sweeps: 2 });
         let multigrid: Box<dyn Preconditioner> = Box::new(multigrid.unwrap());
-        let learned = LearnedMultigrid::new(gpu, &scene.grid(), &learned::coefficients(scene.sizes.len()));
+        let learned = LearnedMultigrid::new(gpu, &scene.grid(), &Coefficients::trained(scene.sizes.len()).unwrap());
         let learned: Box<dyn Preconditioner> = Box::new(learned.unwrap());
         let preconditioners = vec![
             ("none", None),

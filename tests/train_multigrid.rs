@@ -236,8 +236,6 @@ fn what_cannot_be_trained_is_refused() {
 #[test]
 fn shipped_coefficients_take_few_iterations() {
     let gpu = gpu(Checks::Unchecked);
-    let planes = Coefficients::from_safetensors(include_bytes!("../weights/multigrid-2d.safetensors")).unwrap();
-    let spaces = Coefficients::from_safetensors(include_bytes!("../weights/multigrid-3d.safetensors")).unwrap();
     let cases: [(&[usize], [usize; 5]); 6] = [
         (&[64, 64], [6, 7, 7, 12, 16]),
         (&[65, 65], [7, 8, 9, 11, 17]),
@@ -247,7 +245,7 @@ fn shipped_coefficients_take_few_iterations() {
         (&[17, 24, 45], [8, 7, 8, 10, 10]),
     ];
     for (sizes, most) in cases {
-        let coefficients = if sizes.len() == 2 { &planes } else { &spaces };
+        let coefficients = &Coefficients::trained(sizes.len()).unwrap();
         for (scene, most) in scenes::Scene::ALL.into_iter().zip(most) {
             let found = pollster::block_on(validation::learned(&gpu, coefficients, scene, sizes)).unwrap()[1];
             println!("{sizes:?} {}: {found:?}", scene.name());

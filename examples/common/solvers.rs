@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use gradus::krylov::{Cg, CgOptions, FlexibleCg, FlexibleCgOptions, Preconditioner, Report};
 use gradus::poisson::dcdm::DeepPreconditioner;
+use gradus::poisson::learned_multigrid::Coefficients;
 use gradus::poisson::{Grid, IncompletePoisson, Jacobi, Laplacian, LearnedMultigrid, Multigrid, MultigridOptions};
 use gradus::{Gpu, Tensor};
 
@@ -22,7 +23,7 @@ pub struct Choice {
 enum Kind {
     /// Made of the grid alone.
     Made(fn(&Gpu, &Grid) -> gradus::Result<Boxed>),
-    /// Of coefficients in a file.
+    /// Of the coefficients that come with the crate, or those of a file.
     Learned,
     /// For flexible conjugate gradients, of a network in a file.
     Network,
@@ -79,19 +80,25 @@ impl Choice {
     /// Whether it needs nothing that is not there.
     #[allow(dead_code, reason = "not all examples offer all choices at once")]
     pub fn is_available(&self, grid: &Grid, settings: &Settings) -> bool {
-        matches!(self.kind, Made(_)) || self.weights(grid, settings).exists()
+        !matches!(self.kind, Network) || weights(grid, settings).exists()
     }
 
     pub fn solver(&self, gpu: &Gpu, grid: &Grid, b: &Tensor, x: &Tensor, settings: &Settings) -> Result<Solver> {
         let laplacian = Laplacian::new(gpu, grid)?;
         let &Settings { tolerance: relative_tolerance, max_iterations, truncation, recompute, .. } = settings;
         let check_every = self.check_every;
-        let path = self.weights(grid, settings);
+        let path = weights(grid, settings);
         let of_file = |error: &dyn Error| format!("{}: {error}", path.display());
         let bytes = || std::fs::read(&path).map_err(|error| format!("{}; --weights names another file", of_file(&error)));
         let preconditioner = match self.kind {
             Made(make) => make(gpu, grid)?,
-            Learned => boxed(LearnedMultigrid::from_safetensors(gpu, grid, &bytes()?)).map_err(|error| of_file(&error))?,
+            Learned => {
+                let coefficients = match settings.weights {
+                    Some(_) => Coefficients::from_safetensors(&bytes()?).map_err(|error| of_file(&error))?,
+                    None => Coefficients::trained(grid.sizes().len())?,
+                };
+                boxed(LearnedMultigrid::new(gpu, grid, &coefficients))?
+            }
             Network => {
                 let network = DeepPreconditioner::from_safetensors(gpu, grid, &bytes()?).map_err(|error| of_file(&error))?;
                 let recompute_every = if recompute { 1 } else { FlexibleCgOptions::default().recompute_every };
@@ -109,14 +116,11 @@ impl Choice {
         let options = CgOptions { relative_tolerance, max_iterations, check_every, ..Default::default() };
         Ok(Solver::Cg(Cg::new(&laplacian, preconditioner.as_deref(), b, x, &options)?))
     }
+}
 
-    fn weights(&self, grid: &Grid, settings: &Settings) -> PathBuf {
-        let axes = grid.sizes().len();
-        let walls = if grid.open().iter().flatten().any(|&open| open) { "open" } else { "box" };
-        let own = || match self.kind {
-            Network => format!("weights/dcdm-{axes}d-{walls}.safetensors").into(),
-            _ => format!("weights/multigrid-{axes}d.safetensors").into(),
-        };
-        settings.weights.clone().unwrap_or_else(own)
-    }
+/// The file that is given, or that of the network for grids like this.
+fn weights(grid: &Grid, settings: &Settings) -> PathBuf {
+    let walls = if grid.open().iter().flatten().any(|&open| open) { "open" } else { "box" };
+    let own = || format!("weights/dcdm-{}d-{walls}.safetensors", grid.sizes().len()).into();
+    settings.weights.clone().unwrap_or_else(own)
 }

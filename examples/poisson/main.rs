@@ -67,8 +67,8 @@ struct Args {
     /// The most iterations.
     #[arg(long, default_value_t = 10_000)]
     max_iterations: u32,
-    /// The weights of `dcdm` or `learned-multigrid`, safetensors. Without it `weights/dcdm-2d-open.safetensors` and the like, by the
-    /// dimensions, and `box` if there are walls all around; or `weights/multigrid-2d.safetensors`, or of `3d`.
+    /// The weights of `dcdm` or `learned-multigrid`, safetensors. Without it those that come with the crate, which for `dcdm` are
+    /// `weights/dcdm-2d-open.safetensors` and the like, by the dimensions, and `box` if there are walls all around.
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
     /// How many directions the next one of `dcdm` is made orthogonal to; one number or several.

@@ -1,6 +1,7 @@
 //! The kernels of a Poisson solver against a copy kernel that moves as many bytes.
 
 use gradus::krylov::{Cg, CgOptions, LinearOperator};
+use gradus::poisson::learned_multigrid::Coefficients;
 use gradus::poisson::{Grid, IncompletePoisson, Jacobi, Laplacian, LearnedMultigrid, Multigrid, MultigridOptions};
 use gradus::{Gpu, Recording, Tensor};
 
@@ -52,11 +53,7 @@ fn cases(gpu: &Gpu, sizes: &[usize]) -> Result<Vec<Case>, gradus::Error> {
     let tensor = |seed| -> Result<Tensor, gradus::Error> { Ok(noise(gpu, &[sizes], seed)?.remove(0)) };
     let shape = sizes.iter().map(usize::to_string).collect::<Vec<_>>().join("x");
     let mut all = Vec::new();
-    let coefficients: &[u8] = match sizes.len() {
-        2 => include_bytes!("../../weights/multigrid-2d.safetensors"),
-        _ => include_bytes!("../../weights/multigrid-3d.safetensors"),
-    };
-    let learned = LearnedMultigrid::from_safetensors(gpu, &open, coefficients)?;
+    let learned = LearnedMultigrid::new(gpu, &open, &Coefficients::trained(sizes.len())?)?;
     let products: [(&str, Box<dyn LinearOperator>); 5] = [
         ("laplacian", Box::new(Laplacian::new(gpu, &open)?)),
         ("jacobi", Box::new(Jacobi::new(gpu, &open)?)),

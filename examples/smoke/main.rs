@@ -52,11 +52,11 @@ struct Args {
     #[arg(long, default_value_t = 5e-5)]
     tolerance: f64,
     /// Conjugate gradients with the preconditioner of that name, `cg` without, `dcdm` flexible ones with a network.
-    #[arg(long, value_name = "NAME", default_value = "multigrid",
+    #[arg(long, value_name = "NAME", default_value = "learned-multigrid",
           value_parser = PossibleValuesParser::new(CHOICES.iter().map(|choice| choice.name)))]
     solver: String,
-    /// The weights of `dcdm` or `learned-multigrid`, safetensors. Without it `weights/dcdm-2d-open.safetensors` or
-    /// `weights/multigrid-2d.safetensors`, or of `3d`.
+    /// The weights of `dcdm` or `learned-multigrid`, safetensors. Without it those that come with the crate, which for `dcdm` is
+    /// `weights/dcdm-2d-open.safetensors`, or of `3d`.
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
     /// Begin to solve at the pressure of the step before.

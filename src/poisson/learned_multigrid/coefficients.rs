@@ -44,11 +44,6 @@ impl Coefficients {
     /// # Errors
     /// [`Error::Option`] if `dim` is not 2 or 3, or `radius` not 1 or 2.
     pub fn initial(dim: usize, radius: usize) -> Result<Self> {
-        let invalid = |option: &str, found: usize, expected: &str| Error::Option {
-            option: option.into(),
-            found: found.to_string(),
-            expected: expected.into(),
-        };
         if !(2..=3).contains(&dim) {
             return Err(invalid("dim", dim, "2 or 3"));
         }
@@ -62,6 +57,18 @@ impl Coefficients {
         let correction = 4.0 / (1u32 << dim) as f32;
         let table = vec![0.0; (2 * dim + 1) * (2 * dim + 1)];
         Ok(Self { dim, stencil, transfer, correction, smoothing: table.clone(), coarse: table, training: Training::none(0) })
+    }
+
+    /// Those that come with the crate, `weights/multigrid-2d.safetensors` or `3d`, whose cards say what they are worth.
+    ///
+    /// # Errors
+    /// [`Error::Option`] if `dim` is not 2 or 3.
+    pub fn trained(dim: usize) -> Result<Self> {
+        match dim {
+            2 => Self::from_safetensors(include_bytes!("../../../weights/multigrid-2d.safetensors")),
+            3 => Self::from_safetensors(include_bytes!("../../../weights/multigrid-3d.safetensors")),
+            _ => Err(invalid("dim", dim, "2 or 3")),
+        }
     }
 
     /// The cells that the stencil reaches along an axis: 1 or 2.
@@ -223,4 +230,8 @@ fn fixed(d: f32) -> i64 {
 /// How many offsets there are up to `radius` that differ by more than signs and order.
 fn orbits(dim: usize, radius: usize) -> usize {
     (1..=dim).fold(1, |product, i| product * (radius + i) / i)
+}
+
+fn invalid(option: &str, found: usize, expected: &str) -> Error {
+    Error::Option { option: option.into(), found: found.to_string(), expected: expected.into() }
 }

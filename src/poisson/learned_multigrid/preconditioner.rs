@@ -29,6 +29,28 @@ const MOST: f32 = 1.8;
 /// depends on the cells, fifteen power iterations on each level estimate the largest when a grid is set up, and where it is
 /// above 1.8 S is multiplied by what makes it that. It is an estimate from below: a single cell in millions whose
 /// eigenvalue is hardly larger than those of the others may be missed.
+///
+/// ```
+/// use gradus::krylov::{Cg, CgOptions, Status};
+/// use gradus::poisson::learned_multigrid::Coefficients;
+/// use gradus::poisson::{Grid, Laplacian, LearnedMultigrid};
+/// use gradus::{DType, Gpu, Tensor};
+///
+/// # async fn solve() -> gradus::Result<()> {
+/// let gpu = Gpu::headless().await?;
+/// let grid = Grid::new(&[40, 25])?.with_open(&[[true; 2]; 2])?;
+/// let laplacian = Laplacian::new(&gpu, &grid)?;
+/// let multigrid = LearnedMultigrid::new(&gpu, &grid, &Coefficients::trained(2)?)?;
+/// let b = Tensor::from_slice(&gpu, &[40, 25], &[1.0f32; 1000])?;
+/// let x = Tensor::zeros(&gpu, &[40, 25], DType::F32)?;
+/// let report = Cg::new(&laplacian, Some(&multigrid), &b, &x, &CgOptions::default())?.solve().await?;
+/// assert_eq!(report.status, Status::Converged);
+/// # Ok(())
+/// # }
+/// # if let Err(error) = pollster::block_on(solve()) {
+/// #     assert!(matches!(error, gradus::Error::NoAdapter { .. }), "{error}");
+/// # }
+/// ```
 pub struct LearnedMultigrid {
     vectors: Vectors,
     coefficients: Coefficients,
@@ -83,14 +105,6 @@ impl LearnedMultigrid {
         (0..grids.len()).try_for_each(|level| multigrid.damp(&mut recording, level))?;
         gpu.submit([&recording]);
         Ok(multigrid)
-    }
-
-    /// [`LearnedMultigrid::new`] with the coefficients of a file.
-    ///
-    /// # Errors
-    /// As there, and those of [`Coefficients::from_safetensors`].
-    pub fn from_safetensors(gpu: &Gpu, grid: &Grid, bytes: &[u8]) -> Result<Self> {
-        Self::new(gpu, grid, &Coefficients::from_safetensors(bytes)?)
     }
 
     /// Appends what sets the damping of a level. Solutions hold what to begin with.
