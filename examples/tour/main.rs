@@ -39,6 +39,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Parser;
+use clap::builder::PossibleValuesParser;
 use gradus::curvature::{Curvature, DensityOptions, Matrix, spectral_density};
 use gradus::graph::{Graph, Parameters, Var, losses};
 use gradus::krylov::{EigenOptions, LinearOperator, Which, eigenpairs};
@@ -50,6 +51,7 @@ use plotters::style::full_palette::GREEN_500;
 use chart::{Curve, Panel, Scale, Style};
 use digits::{Digits, PIXELS};
 use model::Model;
+use solvers::CHOICES;
 use trainer::{Schedule, Trainer};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -67,6 +69,10 @@ struct Args {
     /// Of the initial weights, the order of the samples and the random vectors.
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    /// What solves for the pressure: conjugate gradients, by themselves or with a preconditioner.
+    #[arg(long, value_name = "NAME", value_delimiter = ',', default_value = "cg,multigrid,learned-multigrid,dcdm",
+          value_parser = PossibleValuesParser::new(CHOICES.iter().map(|choice| choice.name)))]
+    solver: Vec<String>,
     /// The folder for the pictures.
     #[arg(long, value_name = "FOLDER", default_value = "target/tour")]
     out: PathBuf,
@@ -93,7 +99,7 @@ async fn run(args: &Args) -> Result<()> {
     let digits = Digits::load()?;
     let weights = train(&gpu, &digits, args, &mut out).await?;
     eigenvalues(&gpu, &digits, &weights, args, &mut out).await?;
-    pressure::solve(&gpu, &args.out.join("smoke.png"), &mut out).await?;
+    pressure::solve(&gpu, &args.solver, &args.out.join("smoke.png"), &mut out).await?;
     writeln!(out, "\n{:.0} s in all", start.elapsed().as_secs_f64())?;
     Ok(())
 }

@@ -7,7 +7,7 @@ use std::time::Instant;
 use gradus::poisson::{Cell, Grid};
 use gradus::{DType, Gpu, Tensor};
 use plotters::prelude::*;
-use plotters::style::full_palette::{BLUE_700, GREEN_500, ORANGE_700};
+use plotters::style::full_palette::{BLUE_700, GREEN_500, ORANGE_700, PURPLE_400, RED_700};
 
 use crate::chart::{self, Area, Curve, Panel, Scale, Style};
 use crate::fluid::{Fluid, Options};
@@ -19,7 +19,8 @@ const SIZE: usize = 128;
 /// Of the smoke, before the step that is solved for.
 const STEPS: u32 = 170;
 const TOLERANCE: f64 = 1e-4;
-const SOLVERS: [(&str, RGBColor); 4] = [("cg", BLACK), ("multigrid", BLUE_700), ("learned-multigrid", GREEN_500), ("dcdm", ORANGE_700)];
+/// Of the solvers, in the order in which they are named.
+const COLORS: [RGBColor; 6] = [BLACK, BLUE_700, GREEN_500, ORANGE_700, PURPLE_400, RED_700];
 
 /// A solution: the residual before the first iteration and after each, relative to the first, and the time of all.
 struct Solution {
@@ -29,7 +30,7 @@ struct Solution {
     seconds: f64,
 }
 
-pub async fn solve(gpu: &Gpu, path: &Path, out: &mut Stdout) -> Result<()> {
+pub async fn solve(gpu: &Gpu, solvers: &[String], path: &Path, out: &mut Stdout) -> Result<()> {
     writeln!(out, "\n3. The pressure of smoke, {SIZE} by {SIZE} cells, after {STEPS} steps")?;
     let multigrid = CHOICES.iter().find(|choice| choice.name == "multigrid").ok_or("there is no multigrid")?;
     let options = Options { size: SIZE, dim: 2, solver: multigrid, tolerance: TOLERANCE, weights: None, warm_start: true };
@@ -41,20 +42,21 @@ pub async fn solve(gpu: &Gpu, path: &Path, out: &mut Stdout) -> Result<()> {
         }
     }
     let (grid, smoke, b) = (fluid.grid().clone(), fluid.density().await?, fluid.right_hand_side().await?);
-    let solutions = solutions(gpu, &grid, &b, out).await?;
+    let solutions = solutions(gpu, &grid, &b, solvers, out).await?;
     if let Some(fastest) = solutions.iter().min_by(|a, b| a.seconds.total_cmp(&b.seconds)) {
         writeln!(out, "   on this adapter {} is the fastest", fastest.name)?;
     }
     wrote(out, path, |path| picture(path, &grid, &smoke, &solutions))
 }
 
-async fn solutions(gpu: &Gpu, grid: &Grid, b: &[f32], out: &mut Stdout) -> Result<Vec<Solution>> {
+async fn solutions(gpu: &Gpu, grid: &Grid, b: &[f32], solvers: &[String], out: &mut Stdout) -> Result<Vec<Solution>> {
     let b = Tensor::from_slice(gpu, grid.sizes(), b)?;
     let x = Tensor::zeros(gpu, grid.sizes(), DType::F32)?;
     let settings = Settings { tolerance: TOLERANCE, max_iterations: 5000, weights: None, truncation: 2, recompute: true };
     let mut solutions = Vec::new();
-    for (name, color) in SOLVERS {
-        let Some(choice) = CHOICES.iter().find(|choice| choice.name == name) else { continue };
+    let chosen = solvers.iter().filter_map(|name| CHOICES.iter().find(|choice| choice.name == name));
+    for (choice, color) in chosen.zip(COLORS.into_iter().cycle()) {
+        let name = choice.name;
         let mut solver = choice.solver(gpu, grid, &b, &x, &settings)?;
         // drivers compile in the first solution, which does not count
         let mut measured = None;
@@ -65,7 +67,7 @@ async fn solutions(gpu: &Gpu, grid: &Grid, b: &[f32], out: &mut Stdout) -> Resul
             measured = Some((report, start.elapsed().as_secs_f64()));
         }
         let Some((report, seconds)) = measured else { continue };
-        writeln!(out, "   {name:18} {:4} iterations {:8.1} ms  {:?}", report.iterations, 1e3 * seconds, report.status)?;
+        writeln!(out, "   {name:20} {:4} iterations {:8.1} ms  {:?}", report.iterations, 1e3 * seconds, report.status)?;
         let first = report.history.first().copied().unwrap_or(1.0);
         let history = report.history.into_iter().map(|norm| norm / first).collect();
         solutions.push(Solution { name, color, history, seconds });
