@@ -18,6 +18,8 @@ use naga::{AddressSpace, ScalarKind, StorageAccess, TypeInner};
 const MAX_STORAGE_BUFFERS: usize = 8;
 const MAX_WORKGROUP_BYTES: u32 = 16 * 1024;
 const MAX_INVOCATIONS: u32 = 256;
+/// What is no option in WebGPU: that 16-bit floats are packed and unpacked.
+const CAPABILITIES: Capabilities = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
 
 fn main() {
     let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR").unwrap()).join("shaders");
@@ -120,7 +122,7 @@ fn kernel(root: &Path, name: &str, structs: &mut BTreeMap<String, String>) -> St
         let wgsl = preprocess::conditionals(&source, &names).unwrap_or_else(|e| panic!("shaders/{name}.wgsl: {e}"));
         let module =
             naga::front::wgsl::parse_str(&wgsl).unwrap_or_else(|e| panic!("shaders/{name}.wgsl {names:?}:\n{}", e.emit_to_string(&wgsl)));
-        let info = Validator::new(ValidationFlags::all(), Capabilities::empty())
+        let info = Validator::new(ValidationFlags::all(), CAPABILITIES)
             .validate(&module)
             .unwrap_or_else(|e| panic!("shaders/{name}.wgsl {names:?}:\n{}", e.emit_to_string(&wgsl)));
         let bindings = reflect(name, &module, &info, structs);

@@ -207,6 +207,31 @@ fn useless_preconditioners_lose_every_other_iteration() {
     }
 }
 
+/// In every other iteration, where there is room for the last direction beside the one of no use.
+#[test]
+fn preconditioners_of_no_use_leave_conjugate_gradients() {
+    for gpu in gpus() {
+        let grid = Grid::open_box(24, 21);
+        let b = noise(7, grid.n);
+        let size = norm(&wide(&b));
+        let plain = reference::cg(|x| grid.apply(x), <[f64]>::to_vec, &wide(&b), &vec![0.0; grid.n], 1e-4 * size, 0.0, 1000);
+        let plain = plain.history.len() as u32 - 1;
+        for says in [0.0, f32::NAN] {
+            let says = upload(&gpu, &vec![says; grid.n]);
+            let preconditioner = FromFn::new(&gpu, grid.n, |recording, _, z| vector::copy(&gpu, recording, &says, z)).unwrap();
+            for (truncation, recompute_every) in [(2, 0), (2, 1), (3, 3)] {
+                let x = f32s(&gpu, &[grid.n]);
+                let options = FlexibleCgOptions { relative_tolerance: 1e-4, truncation, recompute_every, ..Default::default() };
+                let report = solve(&grid.operator(&gpu), Some(&preconditioner), &upload(&gpu, &b), &x, &options);
+                let case = format!("{truncation}, {recompute_every}: {:?}, {} of {plain}", report.status, report.iterations);
+                assert_eq!(report.status, Status::Converged, "{case}");
+                assert!(report.iterations.abs_diff(2 * plain) <= 4 && report.lost.abs_diff(plain) <= 2, "{case}");
+                assert!(distance(&grid.apply(&read(&gpu, &x)), &wide(&b)) <= 1.01e-4 * size, "{case}");
+            }
+        }
+    }
+}
+
 #[test]
 fn an_indefinite_operator_keeps_the_best_iterate() {
     for gpu in gpus() {

@@ -67,3 +67,10 @@ fn open_boxes_in_two_dimensions() {
     ];
     pollster::block_on(check(include_bytes!("../weights/dcdm-2d-open.safetensors"), 2, true, &most)).unwrap();
 }
+
+#[test]
+fn boxes_of_walls_in_two_dimensions() {
+    let most =
+        [Most { size: 64, obstacles: EMPTY, loose: 25, tight: Some(40) }, Most { size: 64, obstacles: SOME, loose: 40, tight: None }];
+    pollster::block_on(check(include_bytes!("../weights/dcdm-2d-box.safetensors"), 2, false, &most)).unwrap();
+}

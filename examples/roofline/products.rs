@@ -3,7 +3,7 @@
 use gradus::graph::{ConvolutionOptions, Graph, Padding, Plan, Stage, Var};
 use gradus::krylov::Preconditioner;
 use gradus::poisson::Grid;
-use gradus::poisson::dcdm::{Architecture, DeepPreconditioner, Weights};
+use gradus::poisson::dcdm::{Architecture, DeepPreconditioner, DeepPreconditionerOptions, Weights};
 use gradus::{DType, Gpu, Recording, Tensor};
 
 use super::{Arguments, in_turn, noise};
@@ -75,18 +75,22 @@ fn cases(gpu: &Gpu, filter: &str) -> Result<Vec<(String, f64, Recording)>, gradu
 
 /// A network's application to a residual, with all that is not a convolution; of those alone the operations are counted.
 fn networks(gpu: &Gpu, filter: &str) -> Result<Vec<(String, f64, Recording)>, gradus::Error> {
-    let shapes: [(&str, Architecture, &[usize]); 3] = [
-        ("64-net", Architecture::net_64(3), &[64, 64, 64]),
-        ("128-net", Architecture::net_128(3), &[32, 32, 32]),
-        ("64-net", Architecture::net_64(2), &[256, 256]),
+    let shapes: [(&str, Architecture, &[usize], DType); 5] = [
+        ("64-net", Architecture::net_64(3), &[64, 64, 64], DType::F32),
+        ("64-net", Architecture::net_64(3), &[64, 64, 64], DType::F16),
+        ("128-net", Architecture::net_128(3), &[32, 32, 32], DType::F32),
+        ("64-net", Architecture::net_64(2), &[256, 256], DType::F32),
+        ("64-net", Architecture::net_64(2), &[256, 256], DType::F16),
     ];
     let mut cases = Vec::new();
-    for (net, architecture, sizes) in shapes {
-        let name = format!("dcdm-{net}/{}", sizes.iter().map(usize::to_string).collect::<Vec<_>>().join("x"));
+    for (net, architecture, sizes, activations) in shapes {
+        let name = format!("dcdm-{net}/{}/{activations}", sizes.iter().map(usize::to_string).collect::<Vec<_>>().join("x"));
         if !name.contains(filter) {
             continue;
         }
-        let preconditioner = DeepPreconditioner::new(gpu, &Grid::new(sizes)?, &Weights::initial(gpu, &architecture, 0)?)?;
+        let options = DeepPreconditionerOptions { activations, ..Default::default() };
+        let weights = Weights::initial(gpu, &architecture, 0)?;
+        let preconditioner = DeepPreconditioner::with_options(gpu, &Grid::new(sizes)?, &weights, &options)?;
         let [r, z] = [5, 6].map(|seed| noise(gpu, &[sizes], seed));
         let mut recording = Recording::new();
         preconditioner.record(&mut recording, &r?[0], &z?[0])?;

@@ -1,7 +1,7 @@
 //! The flagged Laplacian, its null space and preconditioners, on cells of which some are solid and some air.
 
 use gradus::krylov::{self, LinearOperator};
-use gradus::poisson::dcdm::{Architecture, DeepPreconditioner, Weights};
+use gradus::poisson::dcdm::{Architecture, DeepPreconditioner, DeepPreconditionerOptions, Weights};
 use gradus::poisson::learned_multigrid::Coefficients;
 use gradus::poisson::{Grid, IncompletePoisson, Jacobi, Laplacian, LearnedMultigrid, Multigrid, MultigridOptions};
 use gradus::reference::poisson::Cells;
@@ -16,6 +16,8 @@ use super::{Entry, Report};
 const BOUND: f64 = 1e-6;
 /// Of a dozen convolutions.
 const NETWORK_BOUND: f64 = 1e-5;
+/// And of as many roundings to 16 bits.
+const HALVES_BOUND: f64 = 1e-2;
 /// Of a few dozen sweeps.
 const CYCLE_BOUND: f64 = 5e-6;
 
@@ -29,7 +31,16 @@ pub fn run(report: &mut Report) {
     report.case("poisson/incomplete_poisson", |gpu| SIZES.into_iter().map(|sizes| incomplete_poisson(gpu, sizes)).collect());
     report.case("poisson/multigrid", |gpu| SIZES.into_iter().map(|sizes| cycle(gpu, sizes)).collect());
     report.case("poisson/learned_multigrid", |gpu| SIZES.into_iter().map(|sizes| learned_cycle(gpu, sizes)).collect());
-    report.case("poisson/mask", |gpu| SIZES.into_iter().map(|sizes| network(gpu, sizes)).collect());
+    report.case("poisson/mask", |gpu| SIZES.into_iter().map(|sizes| network(gpu, sizes, &Default::default(), NETWORK_BOUND)).collect());
+    report.case("poisson/mask F16", |gpu| {
+        let options = DeepPreconditionerOptions { activations: DType::F16, ..Default::default() };
+        SIZES[2..4].iter().map(|sizes| network(gpu, sizes, &options, HALVES_BOUND)).collect()
+    });
+    report.case("poisson/piece", |gpu| {
+        let pieces =
+            |sizes: &[usize]| DeepPreconditionerOptions { most_cells: Some(24usize.pow(sizes.len() as u32)), ..Default::default() };
+        [SIZES[2], SIZES[4]].into_iter().map(|sizes| network(gpu, sizes, &pieces(sizes), NETWORK_BOUND)).collect()
+    });
     report.case("poisson/project", |gpu| SIZES.into_iter().map(|sizes| project(gpu, sizes)).collect());
 }
 
@@ -131,21 +142,21 @@ fn learned_cycle(gpu: &Gpu, sizes: &[usize]) -> Result<Entry> {
 }
 
 /// A small network's direction: what is not fluid is masked before and after.
-fn network(gpu: &Gpu, sizes: &[usize]) -> Result<Entry> {
+fn network(gpu: &Gpu, sizes: &[usize], options: &DeepPreconditionerOptions, bound: f64) -> Result<Entry> {
     let flags = flags(sizes.iter().product());
-    let architecture = Architecture { channels: 4, ..Architecture::net_64(sizes.len()) };
+    let architecture = Architecture { dim: sizes.len(), channels: 4, levels: 1, before: 1, coarse: 1, after: 1 };
     let weights = Weights::initial(gpu, &architecture, 1)?;
     let values = |name: &String| -> Result<(String, Vec<f64>)> {
         let values = weights.parameters.get(name)?;
         Ok((name.clone(), wide(&block_on(values.read(gpu))?)))
     };
     let in_f64 = weights.parameters.names().iter().map(values).collect::<Result<_>>()?;
-    let preconditioner = DeepPreconditioner::new(gpu, &Grid::new(sizes)?.with_flags(&flags)?, &weights)?;
+    let preconditioner = DeepPreconditioner::with_options(gpu, &Grid::new(sizes)?.with_flags(&flags)?, &weights, options)?;
     let z = Tensor::zeros(gpu, sizes, DType::F32)?;
     let (r, _) = run_on(gpu, flags.len(), |recording, r| krylov::Preconditioner::record(&preconditioner, recording, r, &z))?;
     let cells = Cells { sizes, flags: &flags, open: &vec![[false; 2]; sizes.len()] };
     let expected = dcdm::Network::new(cells, &architecture, &in_f64)?.direction(&wide(&r))?;
-    Ok(Entry::new(sizes, DType::F32, of_norm(&block_on(z.read(gpu))?, &expected), NETWORK_BOUND))
+    Ok(Entry::new(sizes, options.activations, of_norm(&block_on(z.read(gpu))?, &expected), bound))
 }
 
 fn project(gpu: &Gpu, sizes: &[usize]) -> Result<Entry> {

@@ -9,16 +9,21 @@
 // Columns and k are an outer index and a place in a volume; the places add up to one in b, which is 0 outside
 // of it, and with DIVIDE (strides of the Input form) where it is no multiple of the stride.
 //
+// HALVES: b is of 16-bit floats, two channels a word, and PAIRS: so is the result (shared/pairs.wgsl), of the Output
+// form; then i of `store_pair` counts words.
+//
 // A workgroup of 8 takes tiles of 16 rows, uniform among the invocations, and 64 columns; an invocation 16 by 8 of
 // one, in registers. A_K: a is loaded as vectors along k. With several parts each tile sums a part of the depth, and
 // the parts are summed by another kernel. Deterministic: terms are taken in order. Bytes: a is read once for 64
 // columns, b once for 16 rows and each k, the result written once.
 
 #import shared/optional_gate
+#ifdef PAIRS
+#import shared/pairs
+#endif
 
 #permute A_K | A_ANY
-#permute - | DIVIDE
-#permute - | TWO
+#permute - | DIVIDE | TWO | DIVIDE TWO | HALVES | PAIRS | HALVES PAIRS
 
 struct ConvolutionConstants {
     offset_a0: u32,
@@ -76,7 +81,11 @@ alias A = f32;
 #endif
 
 @group(0) @binding(1) var<storage, read> a0: array<A>;
+#ifdef HALVES
+@group(0) @binding(2) var<storage, read> b0: array<u32>;
+#else
 @group(0) @binding(2) var<storage, read> b0: array<f32>;
+#endif
 #ifdef TWO
 @group(0) @binding(3) var<storage, read> a1: array<A>;
 @group(0) @binding(4) var<storage, read> b1: array<f32>;
@@ -125,7 +134,12 @@ fn depth_at(k: u32) -> Places {
     let x = all % K_X;
     let y = all / K_X % K_Y;
     let z = all / (K_X * K_Y) % K_Z;
-    return places(z * K_STEP_Z, y * K_STEP_Y, x * K_STEP_X, all / (K_X * K_Y * K_Z) * B_K_OUTER);
+#ifdef HALVES
+    let outer = all / (K_X * K_Y * K_Z) / 2u;
+#else
+    let outer = all / (K_X * K_Y * K_Z);
+#endif
+    return places(z * K_STEP_Z, y * K_STEP_Y, x * K_STEP_X, outer * B_K_OUTER);
 }
 
 // Where the elements of four columns at one k are in b, beyond its offset.
@@ -189,10 +203,22 @@ fn load_a0(row: u32, k: u32) -> mat4x4<f32> {
 #endif
 }
 
-fn load_b0(e: Elements) -> vec4<f32> {
+#ifdef HALVES
+fn load_b0(e: Elements, k: u32) -> vec4<f32> {
+    let i = e.at + vec4(constants.offset_b0);
+    // of an odd channel the upper half
+    let shift = k / (K_X * K_Y * K_Z) % 2u * 16u;
+    let x = unpack2x16float(b0[i.x] >> shift).x;
+    let y = unpack2x16float(b0[i.y] >> shift).x;
+    let z = unpack2x16float(b0[i.z] >> shift).x;
+    return select(vec4(0.0), vec4(x, y, z, unpack2x16float(b0[i.w] >> shift).x), e.there);
+}
+#else
+fn load_b0(e: Elements, k: u32) -> vec4<f32> {
     let i = e.at + vec4(constants.offset_b0);
     return select(vec4(0.0), vec4(b0[i.x], b0[i.y], b0[i.z], b0[i.w]), e.there);
 }
+#endif
 
 #ifdef TWO
 // Column r is a[row + r, k .. k + 4].
@@ -260,8 +286,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
             let e12 = elements(s1, p.z.z, p.y.z, p.x.z, p.at.z, k + 2u);
             let e13 = elements(s1, p.z.w, p.y.w, p.x.w, p.at.w, k + 3u);
             {
-                let y0 = mat4x4(load_b0(e00), load_b0(e01), load_b0(e02), load_b0(e03));
-                let y1 = mat4x4(load_b0(e10), load_b0(e11), load_b0(e12), load_b0(e13));
+                let y0 = mat4x4(load_b0(e00, k + 0u), load_b0(e01, k + 1u), load_b0(e02, k + 2u), load_b0(e03, k + 3u));
+                let y1 = mat4x4(load_b0(e10, k + 0u), load_b0(e11, k + 1u), load_b0(e12, k + 2u), load_b0(e13, k + 3u));
                 let x0 = load_a0(row, k);
                 c00 += y0 * x0;
                 c01 += y1 * x0;
@@ -298,6 +324,16 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         var blocks = array(c00, c01, c10, c11, c20, c21, c30, c31);
         let high_here = min(ROWS - row, 16u);
         let wide_here = (min(max(COLUMNS, column) - column, 64u) + 7u) / 8u;
+#ifdef PAIRS
+        for (var r = 0u; r < high_here; r += 2u) {
+            for (var j = 0u; j < wide_here; j++) {
+                let c = column + 8u * j;
+                let i = (row + r) / 2u * R_ROW + c / (C_X * C_Y * C_Z) * R_OUTER + c % (C_X * C_Y * C_Z);
+                let k = r / 4u * 2u + j / 4u;
+                store_pair(i, vec2(blocks[k][r % 4u][j % 4u], blocks[k][r % 4u + 1u][j % 4u]));
+            }
+        }
+#else
         for (var r = 0u; r < high_here; r++) {
             for (var j = 0u; j < wide_here; j++) {
                 let c = column + 8u * j;
@@ -305,5 +341,6 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
                 store(part * constants.elements + i, blocks[r / 4u * 2u + j / 4u][r % 4u][j % 4u]);
             }
         }
+#endif
     }
 }

@@ -11,12 +11,18 @@
 // sixteen elements. Loads, and finding out which are inside, are what costs on a software driver: with the
 // gathered product of convolution.wgsl they take four fifths of the time.
 //
+// HALVES: b is of 16-bit floats, two channels a word, and PAIRS: so is the result (shared/pairs.wgsl); then i of
+// `store_pair` counts words.
+//
 // Workgroups of 8, which share the rows. Deterministic: terms are taken in order. Bytes: a is read once for each
 // workgroup, b up to 10/8 · 3 times for 8 rows, mostly from the cache, the result is written once.
 
 #import shared/optional_gate
+#ifdef PAIRS
+#import shared/pairs
+#endif
 
-#permute - | TWO
+#permute - | TWO | HALVES | PAIRS | HALVES PAIRS
 
 struct ConvolutionRowsConstants {
     offset_a0: u32,
@@ -62,8 +68,19 @@ override B_K_OUTER: u32 = 1u;
 override R_ROW: u32 = 1u;
 override R_OUTER: u32 = 1u;
 
+// of b in a word
+#ifdef HALVES
+const CHANNELS: u32 = 2u;
+#else
+const CHANNELS: u32 = 1u;
+#endif
+
 @group(0) @binding(1) var<storage, read> a0: array<f32>;
+#ifdef HALVES
+@group(0) @binding(2) var<storage, read> b0: array<u32>;
+#else
 @group(0) @binding(2) var<storage, read> b0: array<f32>;
+#endif
 #ifdef TWO
 @group(0) @binding(3) var<storage, read> a1: array<f32>;
 @group(0) @binding(4) var<storage, read> b1: array<f32>;
@@ -110,6 +127,36 @@ fn span(first: u32) -> Span {
     );
 }
 
+#ifdef HALVES
+// Of an even channel, and of the odd one after it.
+struct Lines {
+    even: Line,
+    odd: Line,
+}
+
+fn lines0(at: u32, s: Span, there: bool) -> Lines {
+    let l = vec4(at) + s.low;
+    let h = vec4(at) + s.high;
+    let e = vec2(at) + s.end;
+    let low = select(vec4(0u), vec4(b0[l.x], b0[l.y], b0[l.z], b0[l.w]), s.low_there & vec4(there));
+    let high = select(vec4(0u), vec4(b0[h.x], b0[h.y], b0[h.z], b0[h.w]), s.high_there & vec4(there));
+    let end = select(vec2(0u), vec2(b0[e.x], b0[e.y]), s.end_there & vec2(there));
+    let l0 = unpack2x16float(low.x);
+    let l1 = unpack2x16float(low.y);
+    let l2 = unpack2x16float(low.z);
+    let l3 = unpack2x16float(low.w);
+    let h0 = unpack2x16float(high.x);
+    let h1 = unpack2x16float(high.y);
+    let h2 = unpack2x16float(high.z);
+    let h3 = unpack2x16float(high.w);
+    let e0 = unpack2x16float(end.x);
+    let e1 = unpack2x16float(end.y);
+    return Lines(
+        Line(vec4(l0.x, l1.x, l2.x, l3.x), vec4(h0.x, h1.x, h2.x, h3.x), vec2(e0.x, e1.x)),
+        Line(vec4(l0.y, l1.y, l2.y, l3.y), vec4(h0.y, h1.y, h2.y, h3.y), vec2(e0.y, e1.y)),
+    );
+}
+#else
 fn line0(at: u32, s: Span, there: bool) -> Line {
     let l = vec4(at) + s.low;
     let h = vec4(at) + s.high;
@@ -120,6 +167,7 @@ fn line0(at: u32, s: Span, there: bool) -> Line {
         select(vec2(0.0), vec2(b0[e.x], b0[e.y]), s.end_there & vec2(there)),
     );
 }
+#endif
 
 fn taps0(row: u32, at: u32) -> vec3<f32> {
     let i = constants.offset_a0 + min(row, ROWS - 1u) * A_ROW + at;
@@ -182,7 +230,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         var c5 = Patch();
         var c6 = Patch();
         var c7 = Patch();
-        for (var outer = 0u; outer < OUTER; outer++) {
+        for (var outer = 0u; outer < OUTER; outer += CHANNELS) {
             for (var kz = 0u; kz < K_Z; kz++) {
                 let zb = z * C_STEP_Z + START_Z + kz * K_STEP_Z;
                 let z_there = zb < B_Z;
@@ -191,11 +239,35 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
                     let yv = yu + C_STEP_Y;
                     let u_there = z_there & (yu < B_Y);
                     let v_there = z_there & (yv < B_Y);
-                    let plane = n * B_C_OUTER + outer * B_K_OUTER;
+                    let plane = n * B_C_OUTER + outer / CHANNELS * B_K_OUTER;
                     // lines that are not there are read as the first one
                     let u_at = plane + select(0u, (zb * B_Y + yu) * B_X, u_there);
                     let v_at = plane + select(0u, (zb * B_Y + yv) * B_X, v_there);
                     let k = outer * A_OUTER + (kz * K_Y + ky) * 3u;
+#ifdef HALVES
+                    {
+                        let u = lines0(constants.offset_b0 + u_at, s, u_there);
+                        let v = lines0(constants.offset_b0 + v_at, s, v_there);
+                        c0 = product(c0, taps0(row, k), u.even, v.even);
+                        c1 = product(c1, taps0(row + 1u, k), u.even, v.even);
+                        c2 = product(c2, taps0(row + 2u, k), u.even, v.even);
+                        c3 = product(c3, taps0(row + 3u, k), u.even, v.even);
+                        c4 = product(c4, taps0(row + 4u, k), u.even, v.even);
+                        c5 = product(c5, taps0(row + 5u, k), u.even, v.even);
+                        c6 = product(c6, taps0(row + 6u, k), u.even, v.even);
+                        c7 = product(c7, taps0(row + 7u, k), u.even, v.even);
+                        // a channel that is not there is 0
+                        let next = k + min(OUTER - 1u - outer, 1u) * A_OUTER;
+                        c0 = product(c0, taps0(row, next), u.odd, v.odd);
+                        c1 = product(c1, taps0(row + 1u, next), u.odd, v.odd);
+                        c2 = product(c2, taps0(row + 2u, next), u.odd, v.odd);
+                        c3 = product(c3, taps0(row + 3u, next), u.odd, v.odd);
+                        c4 = product(c4, taps0(row + 4u, next), u.odd, v.odd);
+                        c5 = product(c5, taps0(row + 5u, next), u.odd, v.odd);
+                        c6 = product(c6, taps0(row + 6u, next), u.odd, v.odd);
+                        c7 = product(c7, taps0(row + 7u, next), u.odd, v.odd);
+                    }
+#else
                     {
                         let u = line0(constants.offset_b0 + u_at, s, u_there);
                         let v = line0(constants.offset_b0 + v_at, s, v_there);
@@ -208,6 +280,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
                         c6 = product(c6, taps0(row + 6u, k), u, v);
                         c7 = product(c7, taps0(row + 7u, k), u, v);
                     }
+#endif
 #ifdef TWO
                     {
                         let u = line1(constants.offset_b1 + u_at, s, u_there);
@@ -231,6 +304,17 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
             let high_here = min(ROWS - row, 8u);
             let wide_here = min(C_X - x, 8u);
             let lines_here = min(C_Y - y, 2u);
+#ifdef PAIRS
+            for (var r = 0u; r < high_here; r += 2u) {
+                for (var line = 0u; line < lines_here; line++) {
+                    let first = (row + r) / 2u * R_ROW + n * R_OUTER + (z * C_Y + y + line) * C_X + x;
+                    for (var j = 0u; j < wide_here; j++) {
+                        let k = 2u * line + j / 4u;
+                        store_pair(first + j, vec2(rows[r][k][j % 4u], rows[r + 1u][k][j % 4u]));
+                    }
+                }
+            }
+#else
             for (var r = 0u; r < high_here; r++) {
                 for (var line = 0u; line < lines_here; line++) {
                     let first = (row + r) * R_ROW + n * R_OUTER + (z * C_Y + y + line) * C_X + x;
@@ -239,6 +323,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
                     }
                 }
             }
+#endif
         }
     }
 }

@@ -9,6 +9,7 @@
 // Bytes: 4 for each element of x (more from the cache where windows overlap) and 4 for each of the result.
 // Deterministic: the winner does not depend on the order of comparisons.
 
+#import shared/optional_gate
 #import shared/windows
 
 #permute - | SHARED
@@ -54,6 +55,9 @@ fn best_of(first: u32, stride: u32, count: u32) -> Best {
 
 @compute @workgroup_size(256)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    if is_over() {
+        return;
+    }
     let axes = constants.operand;
     for (var i = group.x; i < constants.elements; i += groups.x) {
         let here = place(i);
@@ -93,6 +97,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
 #else
 @compute @workgroup_size(128)
 fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
+    if is_over() {
+        return;
+    }
     let axes = constants.operand;
     for (var i = id.x; i < constants.elements; i += 128u * groups.x) {
         let here = place(i);

@@ -1,5 +1,5 @@
-// The direction of a flexible iteration, if the solution is running: z made A-orthogonal to earlier ones, up to
-// four at a time, or r itself where the state says so (then every gamma is 0):
+// The direction of a flexible iteration, if the solution is running: z, or r where the state says so, made
+// A-orthogonal to earlier ones, up to four at a time:
 //   q = z - gamma_0 d_0 - ... - gamma_3 d_3;  partial sums of ⟨q, r⟩
 // FIRST: q takes the place of the oldest direction, which is d_0 (OLDEST) unless none is kept. Else q goes on
 // from what it is, with d_0 (ZERO). A direction whose gamma is 0 is not looked at: it may hold anything.

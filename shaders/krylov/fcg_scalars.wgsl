@@ -5,10 +5,10 @@
 // NUMERATOR: rho = ⟨q, r⟩.
 // STEP: after alpha = rho / ⟨q, A q⟩ and the step, objective -= ½ alpha rho, history_i = (‖r‖, objective), and
 // whether to stop. A negative ⟨q, A q⟩ is the end. If there was no step for another reason, for ⟨q, A q⟩ or rho
-// is 0 or something not finite, the directions are dropped and the next one is r itself; if it was r, that is
-// the end.
+// is 0 or something not finite, the direction is dropped and the next one is made of r; if it was, that is the end.
 // REFRESH: after r = b - A x was computed anew. The solution has stagnated if what rounding has done to r is more
-// than half of what the steps since the last time moved it, or than half of r, which has not halved since then.
+// than half of what the steps since the last time moved it, or than half of r, which has not halved since then. If
+// there is a preconditioner, and none of these steps was made of r, the next one is.
 
 #import shared/cg_judge
 #import shared/total
@@ -25,6 +25,8 @@ struct FcgConstants {
     oldest: u32,
     // of the four, counted from the oldest on
     first: u32,
+    // 1 if z is not r
+    preconditioned: u32,
 }
 
 @group(0) @binding(0) var<uniform> constants: FcgConstants;
@@ -62,6 +64,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     }
     s.status = 0u;
     s.plain = 0u;
+    s.tried = 0u;
     s.moved = 0.0;
     s.refreshed = sqrt(sums.x);
     s.threshold = max(c.relative_tolerance * sqrt(square[0]), c.absolute_tolerance);
@@ -93,6 +96,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
             s.iteration += 1u;
             s.objective -= 0.5 * alpha * s.rho;
             s.moved += abs(alpha) * sqrt(sums.y);
+            s.tried |= s.plain;
             s.plain = 0u;
             if c.directions > 0u {
                 curvatures[c.oldest] = curvature[0];
@@ -104,8 +108,8 @@ fn main(@builtin(local_invocation_index) lane: u32) {
             s.status = 6u;
         } else {
             s.iteration += 1u;
-            for (var i = 0u; i < c.directions; i++) {
-                curvatures[i] = 0.0;
+            if c.directions > 0u {
+                curvatures[c.oldest] = 0.0;
             }
             s.plain = 1u;
             s.lost += 1u;
@@ -122,8 +126,14 @@ fn main(@builtin(local_invocation_index) lane: u32) {
         let no_effect = gap > 0.5 * s.moved;
         let no_progress = gap > 0.5 * s.residual && s.residual > 0.5 * s.refreshed;
         if s.status == 0u && s.moved > 0.0 && (no_effect || no_progress) {
-            s.status = 7u;
+            if c.preconditioned != 0u && s.tried == 0u {
+                s.lost += 1u - s.plain;
+                s.plain = 1u;
+            } else {
+                s.status = 7u;
+            }
         }
+        s.tried = 0u;
         s.moved = 0.0;
         s.refreshed = s.residual;
         history[s.iteration] = vec2(s.residual, s.objective);

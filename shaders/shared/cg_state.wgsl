@@ -21,12 +21,14 @@ struct CgState {
     // the snapshots taken, and the row to which x is to be copied now, or 0xffffffff
     snapshots: u32,
     row: u32,
-    // of flexible ones: 1 if the next direction is to be r, the iterations lost to directions without a
-    // step, the norm of r when it was last computed from x, and how far it has moved since
+    // of flexible ones: 1 if the next direction is to be made of r, the iterations lost to directions of no
+    // use, the norm of r when it was last computed from x, how far it has moved since, and 1 if a direction
+    // made of r has moved it
     plain: u32,
     lost: u32,
     refreshed: f32,
     moved: f32,
+    tried: u32,
     // of stationary iterations: the smallest ‖r‖ so far, and how many iterations ago it was
     best: f32,
     since: u32,

@@ -16,6 +16,7 @@ fn store4(i: u32, value: vec4<f32>) {
 }
 #endif
 
+#ifndef HALVES
 // Stores the elements i to i + 3 as far as they are before `end`; i is a multiple of four.
 fn store_cell(i: u32, end: u32, values: vec4<f32>) {
     if i + 4u <= end {
@@ -30,3 +31,4 @@ fn store_cell(i: u32, end: u32, values: vec4<f32>) {
         }
     }
 }
+#endif

@@ -7,11 +7,22 @@
 // CELLS: the rows of the result are whole cells of four, so that the elements of an invocation share a row
 // (which takes a quarter off the time of unpool.wgsl on a software driver).
 //
+// HALVES: operand and result are of 16-bit floats, two channels a word (shared/pairs.wgsl), and elements are words.
+//
 // Deterministic: the terms of an element, or of a part, are added in row-major order.
 
 #import shared/optional_gate
 #import shared/windows
 #import shared/result
+#ifdef HALVES
+#import shared/pairs
+#endif
+
+#ifdef HALVES
+alias Sum = vec2<f32>;
+#else
+alias Sum = f32;
+#endif
 
 #ifdef PARTS
 fn sum_part(i: u32, part: u32) -> f32 {
@@ -31,15 +42,15 @@ fn sum_part(i: u32, part: u32) -> f32 {
     return sum;
 }
 #else
-fn sum(here: Place) -> f32 {
+fn sum(here: Place) -> Sum {
     let own = position(here.at, constants.result);
     let axes = constants.operand;
     let range = partners(here);
 #ifdef DISJOINT
     let at = position(vec3(here.plane * axes.x, 0u, 0u) + min(range.begin, axes - vec3(1u)), axes);
-    return select(0.0, term(at, own), all(range.begin < range.end));
+    return select(Sum(), term(at, own), all(range.begin < range.end));
 #else
-    var sum = 0.0;
+    var sum = Sum();
     for (var x = range.begin.x; x < range.end.x; x++) {
         for (var y = range.begin.y; y < range.end.y; y++) {
             let row = ((here.plane * axes.x + x) * axes.y + y) * axes.z;
@@ -69,6 +80,13 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
 #else
     for (var i = 4u * id.x; i < elements; i += 512u * groups.x) {
         var here = place(i);
+#ifdef HALVES
+        store_pair(i, sum(here));
+        for (var k = i + 1u; k < min(i + 4u, elements); k++) {
+            here = next(here);
+            store_pair(k, sum(here));
+        }
+#else
         var sums = vec4(sum(here), 0.0, 0.0, 0.0);
         // not a loop: `sum` is short where it matters, and neighbours share much of it
         if i + 1u < elements {
@@ -84,6 +102,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
             sums.w = sum(here);
         }
         store_cell(i, elements, sums);
+#endif
     }
 #endif
 }

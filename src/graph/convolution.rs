@@ -29,8 +29,9 @@ struct Index {
     jump: u32,
 }
 
-/// One of the forms, or the sum of two alike. The operands are (x, w), (y, w) or (y, x).
-pub(crate) fn convolution(form: Form, g: &Geometry, terms: &[[Operand; 2]]) -> Template {
+/// One of the forms, or the sum of two alike. The operands are (x, w), (y, w) or (y, x). `halves`: the result, of the Output
+/// form, of one term, is stored as 16-bit floats.
+pub(crate) fn convolution(form: Form, g: &Geometry, terms: &[[Operand; 2]], halves: bool) -> Template {
     let [input, output, kernel] = [&g.input, &g.output, &g.kernel].map(|sizes| three(sizes, 1));
     let (stride, dilation, padding) = (three(&g.stride, 1), three(&g.dilation, 1), three(&g.padding, 0));
     let [taps, inside, outside] = [kernel, input, output].map(|sizes| sizes.iter().product::<u32>());
@@ -68,7 +69,7 @@ pub(crate) fn convolution(form: Form, g: &Geometry, terms: &[[Operand; 2]]) -> T
     if form != Form::Weight && !divide && kernel[2] == 3 && stride[2] == 1 && dilation[2] == 1 {
         let by_rows = Rows { rows, columns: &columns, depth: &depth, start, source, a_row, a_outer, r_row, r_outer };
         if by_rows.pays() {
-            return by_rows.template(terms);
+            return by_rows.template(terms, halves);
         }
     }
     let inner = depth.volume.iter().product::<u32>();
@@ -107,9 +108,7 @@ pub(crate) fn convolution(form: Form, g: &Geometry, terms: &[[Operand; 2]]) -> T
     if divide {
         defines.push("DIVIDE");
     }
-    if terms.len() == 2 {
-        defines.push("TWO");
-    }
+    defines.extend(kinds(terms, halves));
     let last = &terms[terms.len() - 1];
     let constants = ConvolutionConstants {
         offset_a0: terms[0][a].offset,
@@ -161,7 +160,7 @@ impl Rows<'_> {
         full && self.tiles() >= 16 && self.tiles().div_ceil(MAX_WORKGROUPS.into()) * rounds < 65_000
     }
 
-    fn template(&self, terms: &[[Operand; 2]]) -> Template {
+    fn template(&self, terms: &[[Operand; 2]], halves: bool) -> Template {
         // the taps in x go from first to last in the gathered operand
         let flip = self.depth.step[2] != 1;
         let start_x = if flip { self.start[2].wrapping_sub(2) } else { self.start[2] };
@@ -195,7 +194,7 @@ impl Rows<'_> {
         };
         Template {
             source: &shaders::graph::CONVOLUTION_ROWS,
-            defines: if terms.len() == 2 { vec!["TWO"] } else { Vec::new() },
+            defines: kinds(terms, halves),
             overrides,
             operands: &["b0", "a0", "b1", "a1"],
             uniform: bytemuck::bytes_of(&constants).to_vec(),
@@ -203,6 +202,12 @@ impl Rows<'_> {
             parts: 1,
         }
     }
+}
+
+/// What the templates know of operands and result.
+fn kinds(terms: &[[Operand; 2]], halves: bool) -> Vec<&'static str> {
+    let all = [("TWO", terms.len() == 2), ("HALVES", terms[0][0].halves), ("PAIRS", halves)];
+    all.into_iter().filter(|(_, is)| *is).map(|(name, _)| name).collect()
 }
 
 /// The last of three axes are given; the others are `missing`.

@@ -88,6 +88,8 @@ pub(crate) struct Emitter<'a> {
     in_memory: &'a dyn Fn(Id) -> bool,
     /// Whether a buffer may be declared as an array of vectors.
     vec4: &'a dyn Fn(Buffer) -> bool,
+    /// Whether a buffer holds 16-bit floats, two channels a word.
+    halves: &'a dyn Fn(Buffer) -> bool,
     buffers: Vec<Buffer>,
     integers: Vec<bool>,
     functions: String,
@@ -103,7 +105,13 @@ pub(crate) struct Emitter<'a> {
 }
 
 impl<'a> Emitter<'a> {
-    pub fn new(graph: &'a Graph, width: usize, in_memory: &'a dyn Fn(Id) -> bool, vec4: &'a dyn Fn(Buffer) -> bool) -> Self {
+    pub fn new(
+        graph: &'a Graph,
+        width: usize,
+        in_memory: &'a dyn Fn(Id) -> bool,
+        vec4: &'a dyn Fn(Buffer) -> bool,
+        halves: &'a dyn Fn(Buffer) -> bool,
+    ) -> Self {
         Self {
             graph,
             width,
@@ -111,6 +119,7 @@ impl<'a> Emitter<'a> {
             wide_stores: false,
             in_memory,
             vec4,
+            halves,
             buffers: Vec::new(),
             integers: Vec::new(),
             functions: String::new(),
@@ -146,19 +155,57 @@ impl<'a> Emitter<'a> {
         Ok(())
     }
 
-    /// `fn store(i, value)`: takes `value` for the first root, computes the others, and stores.
+    /// `fn store(i, value)`: takes `value` for the first root, computes the others, and stores. Where 16-bit floats are stored it
+    /// is `fn store_pair(i, values)`.
     pub fn store_scalar(&mut self, roots: &[Id], stores: &[(Id, usize)]) -> Result<(), NotVector> {
         self.begin();
         // bindings keep their vectors
         let width = std::mem::replace(&mut self.lanes, 1);
         self.flats.push("i".into());
         self.registers.insert(roots[0], "value".into());
+        if let &[(id, storage)] = stores
+            && (self.halves)(Buffer::Storage(storage))
+        {
+            self.results(&roots[1..], &[])?;
+            let result = self.value(id, &Map { flat: Some(0), axes: vec![], guards: vec![] })?;
+            self.lanes = width;
+            self.store_pair(id, storage, &result);
+            return Ok(());
+        }
         self.results(&roots[1..], stores)?;
         self.lanes = width;
         write!(self.functions, "\nfn store(i: u32, value: f32) {{\n{}}}\n", self.lines).unwrap_or_default();
         let parts = ["x", "y", "z", "w"].iter().enumerate().map(|(k, part)| format!("    store(i + {k}u, value.{part});\n"));
         write!(self.functions, "\nfn store4(i: u32, value: vec4<f32>) {{\n{}}}\n", parts.collect::<String>()).unwrap_or_default();
         Ok(())
+    }
+
+    /// `fn store_pair(i, values)`: the results of an even channel and of the odd one after it, if there is one, from the lines
+    /// that compute `result` of one element.
+    fn store_pair(&mut self, id: Id, storage: usize, result: &str) {
+        let b = self.buffer(Buffer::Storage(storage), false);
+        let (channels, volume) = (self.graph.dims(id)[1], self.volume(id));
+        let odd = match channels.is_multiple_of(2) {
+            true => format!("    let odd = result(even + {volume}u, values.y);\n"),
+            false => format!(
+                "    var odd = 0.0f;\n    if i < {}u {{\n        odd = result(even + {volume}u, values.y);\n    }}\n",
+                channels / 2 * volume
+            ),
+        };
+        write!(
+            self.functions,
+            "\nfn result(i: u32, value: f32) -> f32 {{\n{}    return {result};\n}}\n\
+             \nfn store_pair(i: u32, values: vec2<f32>) {{\n    let even = i + i / {volume}u * {volume}u;\n{odd}    \
+             g{b}[{} + i] = pair_of(vec2(result(even, values.x), odd));\n}}\n",
+            self.lines,
+            offset(b)
+        )
+        .unwrap_or_default();
+    }
+
+    /// The elements of a channel.
+    fn volume(&self, id: Id) -> usize {
+        self.graph.dims(id).iter().skip(2).product()
     }
 
     /// `fn store(i, value)` that does nothing but store.
@@ -204,12 +251,23 @@ impl<'a> Emitter<'a> {
                 Buffer::Storage(_) => (Access::Write, "read_write"),
             };
             let element = match (self.integers[b], self.is_vector(buffer)) {
+                _ if (self.halves)(buffer) => "u32",
                 (true, _) => "u32",
                 (false, true) => "vec4<f32>",
                 (false, false) => "f32",
             };
             writeln!(wgsl, "@group(0) @binding({index}) var<storage, {mode}> g{b}: array<{element}>;").unwrap_or_default();
             bindings.push(BindingLayout { index, name: NAMES[b.min(NAMES.len() - 1)], access });
+            if let Buffer::Value(id) = buffer
+                && (self.halves)(buffer)
+            {
+                let (volume, offset) = (self.volume(id), offset(b));
+                let body = format!(
+                    "    let channel = i / {volume}u;\n    let pair = unpack2x16float(g{b}[{offset} + i - (channel - channel / 2u) * {volume}u]);\n    \
+                     return select(pair.x, pair.y, channel % 2u == 1u);\n"
+                );
+                write!(wgsl, "\nfn half{b}(i: u32) -> f32 {{\n{body}}}\n\n").unwrap_or_default();
+            }
         }
         wgsl.push_str(&self.functions);
         (Generated { wgsl, bindings }, self.buffers)
@@ -223,7 +281,7 @@ impl<'a> Emitter<'a> {
             Buffer::Storage(_) => self.wide_stores,
             Buffer::Partials => false,
         };
-        self.width == 4 && whole && (self.vec4)(buffer)
+        self.width == 4 && whole && (self.vec4)(buffer) && !(self.halves)(buffer)
     }
 
     fn buffer(&mut self, buffer: Buffer, integer: bool) -> usize {
@@ -465,7 +523,9 @@ impl<'a> Emitter<'a> {
         let b = self.buffer(buffer, self.graph.is_integer(id));
         let offset = offset(b);
         let declared = self.is_vector(buffer);
+        let halves = (self.halves)(buffer);
         let scalar = |at: &str| match declared {
+            _ if halves => format!("half{b}({at})"),
             true => format!("g{b}[({offset} + {at}) / 4u][({offset} + {at}) % 4u]"),
             false => format!("g{b}[{offset} + {at}]"),
         };

@@ -151,7 +151,7 @@ mod tests {
     ];
 
     fn operand(offset: usize) -> Operand {
-        Operand { offset: offset as u32, strides: Vec::new(), vec4: true }
+        Operand { offset: offset as u32, strides: Vec::new(), vec4: true, halves: false }
     }
 
     /// Some twice, some missing, some out of range.

@@ -15,16 +15,19 @@ pub(crate) struct Place {
     /// Where element 0 of the base is in the binding, in elements.
     pub offset: u64,
     pub vec4: bool,
+    /// See [`Operand::halves`].
+    pub halves: bool,
 }
 
 impl Graph {
-    /// The template of the product, or of the sum of two products, that `terms` are.
-    pub(crate) fn template(&self, cpu: bool, terms: &[Id], views: &[View], places: &[Place]) -> Result<Template> {
+    /// The template of the product, or of the sum of two products, that `terms` are. `halves`: the result is stored as 16-bit
+    /// floats, and so are operands whose windows are summed.
+    pub(crate) fn template(&self, cpu: bool, terms: &[Id], views: &[View], places: &[Place], halves: bool) -> Result<Template> {
         let Some(&first) = terms.first() else { return Err(unknown("nothing")) };
         let node = self.node(first);
         let operand = |i: usize, strides: Vec<u32>| {
             let offset = places[i].offset + views[i].offset as u64;
-            Operand { offset: offset as u32, strides, vec4: places[i].vec4 }
+            Operand { offset: offset as u32, strides, vec4: places[i].vec4, halves: places[i].halves }
         };
         let plain = |i: usize| operand(i, Vec::new());
         let dims = |i: usize| self.dims(node.inputs[i]);
@@ -64,7 +67,7 @@ impl Graph {
                     padding: small(&stencil.padding),
                 };
                 let operands: Vec<[Operand; 2]> = (0..terms.len()).map(|t| [plain(2 * t), plain(2 * t + 1)]).collect();
-                Ok(convolution::convolution(*form, &geometry, &operands))
+                Ok(convolution::convolution(*form, &geometry, &operands, halves))
             }
             Op::Pool(window) => Ok(pooling::pool(cpu, &planes(window, dims(0), &node.shape), &plain(0))),
             Op::Unpool(window) => Ok(pooling::unpool(cpu, &planes(window, &node.shape, dims(0)), &plain(0))),

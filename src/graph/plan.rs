@@ -14,7 +14,7 @@ use std::fmt;
 
 use super::build::{Graph, Id, Var};
 use super::kernels::batch;
-use super::op::{Binary, Op, Unary};
+use super::op::{Binary, Form, Op, Unary};
 use super::view::View;
 use crate::{Error, Result};
 
@@ -98,6 +98,8 @@ pub(crate) enum Kind {
 #[derive(Clone, Debug)]
 pub(crate) struct Storage {
     pub bytes: u64,
+    /// Whether it holds 16-bit floats, two channels a word: see `shaders/shared/pairs.wgsl`.
+    pub halves: bool,
     pub place: Place,
 }
 
@@ -120,8 +122,9 @@ pub(crate) struct Output {
 
 impl Graph {
     /// Plans the recordings of `stages`, to be made in this order; each may use what those before have
-    /// computed. `cpu` is whether kernels are shaped for a software driver: [`Plan::new`] asks a device.
-    pub(crate) fn plan(&self, stages: &[Stage], cpu: bool) -> Result<Plan> {
+    /// computed. `cpu` is whether kernels are shaped for a software driver: [`Plan::new`] asks a device. `halves`: values between
+    /// convolutions are stored as 16-bit floats.
+    pub(crate) fn plan(&self, stages: &[Stage], cpu: bool, halves: bool) -> Result<Plan> {
         let stage = self.stages(stages)?;
         let mut outputs = Vec::new();
         for (s, wanted) in stages.iter().enumerate() {
@@ -142,7 +145,7 @@ impl Graph {
         };
         planner.merge(&mut kernels);
         let late: Vec<bool> = stages.iter().map(|stage| !stage.changing.is_empty()).collect();
-        planner.finish(kernels, &late, cpu)
+        planner.finish(kernels, &late, cpu, halves)
     }
 
     /// The stage of each node, and `None` for those that nothing needs.
@@ -516,7 +519,7 @@ impl Planner<'_> {
     }
 
     /// Orders the kernels, gives values their buffers.
-    fn finish(&self, kernels: Vec<Kernel>, late: &[bool], cpu: bool) -> Result<Plan> {
+    fn finish(&self, kernels: Vec<Kernel>, late: &[bool], cpu: bool, halves: bool) -> Result<Plan> {
         let mut kernels = self.ordered(kernels);
         let home: HashMap<Id, usize> =
             kernels.iter().enumerate().flat_map(|(k, kernel)| kernel.roots.iter().map(move |&root| (root, k))).collect();
@@ -541,7 +544,8 @@ impl Planner<'_> {
         for &(id, stage) in &self.outputs {
             let physical = self.graph.physical(id);
             let storage = plan.storages.len();
-            plan.storages.push(Storage { bytes: self.elements(id) as u64 * 4, place: Place::Output(plan.outputs.len()) });
+            let place = Place::Output(plan.outputs.len());
+            plan.storages.push(Storage { bytes: self.elements(id) as u64 * 4, halves: false, place });
             plan.outputs.push(Output { id, storage, stage, late: late[stage] });
             if self.op(physical).is_leaf() || plan.stored.contains_key(&physical) {
                 let kernel = Kernel {
@@ -559,22 +563,23 @@ impl Planner<'_> {
                 plan.stored.insert(physical, storage);
             }
         }
+        let parts = kernels.iter().map(|kernel| plan.parts(kernel, cpu)).collect::<Result<Vec<u32>>>()?;
+        let halves = if halves { self.halves(&kernels, &parts, &plan.stored, &last) } else { BTreeSet::new() };
         let mut free: Vec<usize> = Vec::new();
         for (k, kernel) in kernels.iter_mut().enumerate() {
             for &root in &kernel.roots {
                 let read_elsewhere = last.get(&root).is_some_and(|&last| last != k);
                 if !plan.stored.contains_key(&root) && read_elsewhere {
-                    let storage = plan.allocate(self.elements(root) as u64 * 4, &mut free);
+                    let storage = plan.allocate(self.words(root, halves.contains(&root)), halves.contains(&root), &mut free);
                     plan.stored.insert(root, storage);
                 }
                 if let Some(&storage) = plan.stored.get(&root) {
                     kernel.stores.push((root, storage));
                 }
             }
-            let parts = plan.parts(kernel, cpu)?;
-            if parts > 1 {
-                let storage = plan.allocate(u64::from(parts) * self.elements(kernel.roots[0]) as u64 * 4, &mut free);
-                kernel.partials = Some((storage, parts));
+            if parts[k] > 1 {
+                let storage = plan.allocate(u64::from(parts[k]) * self.words(kernel.roots[0], false), false, &mut free);
+                kernel.partials = Some((storage, parts[k]));
             }
             // after it, what it was the last to read is no more, unless a stage may run again by itself
             let mut done: Vec<usize> = kernel.partials.iter().map(|&(storage, _)| storage).collect();
@@ -609,6 +614,61 @@ impl Planner<'_> {
         Ok(plan)
     }
 
+    /// The words of a value in memory.
+    fn words(&self, id: Id, halves: bool) -> u64 {
+        let elements = self.elements(id) as u64;
+        match self.graph.dims(id) {
+            [_, channels, ..] if halves => elements / *channels as u64 * channels.div_ceil(2) as u64,
+            _ => elements,
+        }
+    }
+
+    /// The values that can be 16-bit floats, two channels a word: of more than one channel, and of one sample; the only result of
+    /// a convolution or of sums over windows, which have no parts; and, besides what is read element by element, gathered by
+    /// convolutions alone, or summed over windows to what is one of them as well.
+    fn halves(&self, kernels: &[Kernel], parts: &[u32], stored: &HashMap<Id, usize>, last: &HashMap<Id, usize>) -> BTreeSet<Id> {
+        let op = |kernel: &Kernel| match kernel.terms[..] {
+            [term] => Some(self.op(term)),
+            _ => None,
+        };
+        let is_convolution = |kernel: &Kernel| matches!(op(kernel), Some(Op::Convolution(Form::Output, _)));
+        let sums_windows = |kernel: &Kernel| matches!(op(kernel), Some(Op::Pool(_) | Op::Unpool(_)));
+        let result = |k: usize| {
+            let read_elsewhere = |root: &Id| last.get(root).is_some_and(|&last| last != k);
+            let mut kept = kernels[k].roots.iter().filter(|root| stored.contains_key(root) || read_elsewhere(root));
+            match (kept.next(), kept.next()) {
+                (Some(&root), None) if !stored.contains_key(&root) => Some(root),
+                _ => None,
+            }
+        };
+        let results: Vec<Option<Id>> = (0..kernels.len()).map(result).collect();
+        let mut halves = BTreeSet::new();
+        for k in (0..kernels.len()).filter(|&k| parts[k] == 1 && (is_convolution(&kernels[k]) || sums_windows(&kernels[k]))) {
+            halves.extend(results[k].filter(|&id| matches!(self.graph.dims(id), [1, channels, _, ..] if *channels > 1)));
+        }
+        // each that is left out may lead to others
+        loop {
+            let before = halves.len();
+            for (k, kernel) in kernels.iter().enumerate() {
+                let summed = sums_windows(kernel) && results[k].is_some_and(|id| halves.contains(&id));
+                for (i, view) in kernel.operands.iter().enumerate() {
+                    let input = kernel.terms.first().and_then(|&term| self.inputs(term).get(i));
+                    // channels are paired in the shape that it has
+                    let in_shape = input.is_some_and(|&input| self.graph.dims(input) == self.graph.dims(view.base));
+                    if !(in_shape && i == 0 && (is_convolution(kernel) || summed)) {
+                        halves.remove(&view.base);
+                    }
+                }
+                if summed && !kernel.operands.iter().all(|view| halves.contains(&view.base)) {
+                    results[k].map(|id| halves.remove(&id));
+                }
+            }
+            if halves.len() == before {
+                return halves;
+            }
+        }
+    }
+
     /// By stage, and so that values are computed before they are read.
     fn ordered(&self, kernels: Vec<Kernel>) -> Vec<Kernel> {
         let home: HashMap<Id, usize> =
@@ -639,8 +699,8 @@ impl Planner<'_> {
 }
 
 impl Plan {
-    fn allocate(&mut self, bytes: u64, free: &mut Vec<usize>) -> usize {
-        let bytes = bytes.next_multiple_of(16);
+    fn allocate(&mut self, words: u64, halves: bool, free: &mut Vec<usize>) -> usize {
+        let bytes = (4 * words).next_multiple_of(16);
         // the smallest that is large enough, else the largest, which then grows
         let fitting = (0..free.len()).filter(|&i| self.slots[free[i]] >= bytes).min_by_key(|&i| self.slots[free[i]]);
         let slot = match fitting.or_else(|| (0..free.len()).max_by_key(|&i| self.slots[free[i]])) {
@@ -651,7 +711,7 @@ impl Plan {
             }
         };
         self.slots[slot] = self.slots[slot].max(bytes);
-        self.storages.push(Storage { bytes, place: Place::Slot(slot) });
+        self.storages.push(Storage { bytes, halves, place: Place::Slot(slot) });
         self.storages.len() - 1
     }
 

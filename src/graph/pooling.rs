@@ -24,6 +24,13 @@ pub(crate) struct Planes {
     pub window: Window,
 }
 
+impl Planes {
+    /// Of one sample's channels, two are a plane of words if the operand is of 16-bit floats.
+    fn words(&self, operand: &Operand) -> u32 {
+        if operand.halves { self.planes.div_ceil(2) } else { self.planes }
+    }
+}
+
 /// How many rounds of loops an invocation may take, with a margin for those that this file does not count.
 const MAX_ROUNDS: u64 = 60_000;
 
@@ -33,12 +40,13 @@ const LANES: u32 = 128;
 /// Sums over windows: y, pooled, from x, operand `a`. Parts where that makes work for the device.
 pub(crate) fn pool(cpu: bool, p: &Planes, x: &Operand) -> Template {
     let axes = Axes::new(p);
-    let elements = p.planes * volume(axes.output);
+    let elements = p.words(x) * volume(axes.output);
     let terms = std::array::from_fn(|i| axes.size[i].min(axes.input[i]));
     // a sixty-fourth of the terms is what the parts may cost
     let wanted = if cpu { 512 } else { 1 << 15 };
-    let parts = u64::from(wanted / elements).min(product(terms) / 64).max(1);
-    sums(&shaders::graph::POOL, axes.constants(elements, axes.output, axes.input, x, None), &[], terms, parts)
+    let parts = if x.halves { 1 } else { u64::from(wanted / elements).min(product(terms) / 64).max(1) };
+    let defines: &[&'static str] = if x.halves { &["HALVES"] } else { &[] };
+    sums(&shaders::graph::POOL, axes.constants(elements, axes.output, axes.input, x, None), defines, terms, parts)
 }
 
 /// The adjoint of [`pool`]: x, un-pooled, from y, operand `a`.
@@ -83,8 +91,9 @@ pub(crate) fn pool_scatter(_cpu: bool, p: &Planes, y: &Operand, places: &Operand
 /// as large as the un-pooled value.
 fn covering(source: &'static KernelSource, p: &Planes, y: &Operand, places: Option<&Operand>) -> Template {
     let axes = Axes::new(p);
-    let constants = axes.constants(p.planes * volume(axes.input), axes.input, axes.output, y, places);
+    let constants = axes.constants(p.words(y) * volume(axes.input), axes.input, axes.output, y, places);
     let mut defines = vec!["BACKWARD"];
+    defines.extend(y.halves.then_some("HALVES"));
     let terms = std::array::from_fn(|i| axes.size[i].div_ceil(axes.stride[i]).min(axes.output[i]));
     if product(terms) == 1 {
         defines.push("DISJOINT");
@@ -260,7 +269,7 @@ mod tests {
     }
 
     fn operand(offset: usize) -> Operand {
-        Operand { offset: offset as u32, strides: Vec::new(), vec4: false }
+        Operand { offset: offset as u32, strides: Vec::new(), vec4: false, halves: false }
     }
 
     /// Small whole numbers, whose sums are exact in any order.

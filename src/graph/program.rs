@@ -36,7 +36,25 @@ impl Plan {
     /// [`Error::Unknown`] for values of another graph, [`Error::Operation`] if an output is of indices or a stage
     /// needs what changes only later.
     pub fn new(gpu: &Gpu, graph: &Graph, stages: &[Stage]) -> Result<Self> {
-        graph.plan(stages, gpu.is_cpu())
+        graph.plan(stages, gpu.is_cpu(), false)
+    }
+
+    /// [`Plan::new`] with values between convolutions stored as 16-bit floats, where kernels can. Arithmetic is in f32.
+    pub(crate) fn with_halves(gpu: &Gpu, graph: &Graph, stages: &[Stage]) -> Result<Self> {
+        graph.plan(stages, gpu.is_cpu(), true)
+    }
+
+    /// Whether a value is stored as 16-bit floats.
+    fn in_halves(&self, id: Id) -> bool {
+        self.stored.get(&id).is_some_and(|&storage| self.storages[storage].halves)
+    }
+
+    fn holds_halves(&self, buffer: Buffer) -> bool {
+        match buffer {
+            Buffer::Value(id) => self.in_halves(id),
+            Buffer::Storage(storage) => self.storages[storage].halves,
+            Buffer::Partials => false,
+        }
     }
 
     /// How many partial results the main root of a kernel has.
@@ -49,8 +67,9 @@ impl Plan {
                 Ok(kernels::cut(cpu, outputs, length).parts)
             }
             Kind::Template => {
-                let places: Vec<OperandPlace> = kernel.operands.iter().map(|_| OperandPlace { offset: 0, vec4: true }).collect();
-                Ok(self.graph.template(cpu, &kernel.terms, &kernel.operands, &places)?.parts)
+                let places: Vec<OperandPlace> =
+                    kernel.operands.iter().map(|_| OperandPlace { offset: 0, vec4: true, halves: false }).collect();
+                Ok(self.graph.template(cpu, &kernel.terms, &kernel.operands, &places, false)?.parts)
             }
         }
     }
@@ -63,6 +82,12 @@ impl Plan {
     /// [`Error::Shape`], [`Error::DType`], [`Error::Overlap`]; [`Error::Unknown`] for a value that is no leaf and no
     /// output; [`Error::OutOfMemory`], [`Error::LimitTooSmall`].
     pub fn compile(&self, gpu: &Gpu, bindings: &[(Var, &Tensor)]) -> Result<Program> {
+        self.compile_beside(gpu, bindings, None)
+    }
+
+    /// [`Plan::compile`] with the memory of another program, as far as it is large enough: neither may need what it has
+    /// left there after the other has run.
+    pub(crate) fn compile_beside(&self, gpu: &Gpu, bindings: &[(Var, &Tensor)], other: Option<&Program>) -> Result<Program> {
         let empty = Bindings { leaves: HashMap::new(), outputs: vec![None; self.outputs.len()] };
         let mut bound = self.bind(&empty, bindings, None)?;
         for (output, tensor) in self.outputs.iter().zip(&mut bound.outputs) {
@@ -71,12 +96,13 @@ impl Plan {
             }
         }
         let limit = gpu.binding_limit();
-        let slots = self.slots.iter().map(|&bytes| match bytes > limit {
-            true => {
+        let slots = self.slots.iter().enumerate().map(|(i, &bytes)| match other.and_then(|other| other.slots.get(i)) {
+            _ if bytes > limit => {
                 let what = "a value of the graph".to_owned();
                 Err(Error::LimitTooSmall { limit: "max_storage_buffer_binding_size", what, needed: bytes, found: limit })
             }
-            false => Tensor::zeros(gpu, &[(bytes / 4) as usize], DType::F32),
+            Some(slot) if slot.bytes() >= bytes => Ok(slot.clone()),
+            _ => Tensor::zeros(gpu, &[(bytes / 4) as usize], DType::F32),
         });
         Ok(Program { gpu: gpu.clone(), plan: self.clone(), slots: slots.collect::<Result<_>>()?, bound })
     }
@@ -198,7 +224,8 @@ impl Recorder<'_> {
         let kernel = self.kernel;
         let in_memory = |id: Id| (plan.stored.contains_key(&id) && !kernel.roots.contains(&id)) || plan.graph.node(id).op.is_leaf();
         let vec4 = |buffer: Buffer| self.located(buffer).is_ok_and(|located| located.vec4);
-        let emitter = |width: usize| Emitter::new(&plan.graph, width, &in_memory, &vec4);
+        let halves = |buffer: Buffer| plan.holds_halves(buffer);
+        let emitter = |width: usize| Emitter::new(&plan.graph, width, &in_memory, &vec4, &halves);
         let main = kernel.roots.first().or(kernel.stores.first().map(|(id, _)| id)).copied().unwrap_or_default();
         match kernel.kind {
             Kind::Pointwise => {
@@ -245,10 +272,15 @@ impl Recorder<'_> {
                 let mut operands = Vec::new();
                 for view in &kernel.operands {
                     let located = self.located(Buffer::Value(view.base))?;
-                    places.push(OperandPlace { offset: self.before(&located.tensor) / 4, vec4: located.vec4 });
+                    places.push(OperandPlace {
+                        offset: self.before(&located.tensor) / 4,
+                        vec4: located.vec4,
+                        halves: plan.in_halves(view.base),
+                    });
                     operands.push(located.tensor);
                 }
-                let template = plan.graph.template(gpu.is_cpu(), &kernel.terms, &kernel.operands, &places)?;
+                let pairs = kernel.stores.iter().any(|&(id, _)| plan.in_halves(id));
+                let template = plan.graph.template(gpu.is_cpu(), &kernel.terms, &kernel.operands, &places, pairs)?;
                 let bindings: Vec<(&'static str, Tensor)> = template.operands.iter().copied().zip(operands).collect();
                 if kernel.partials.map_or(1, |(_, parts)| parts) != template.parts {
                     return Err(ungenerated());
@@ -311,7 +343,8 @@ impl Recorder<'_> {
         let kernel = self.kernel;
         let in_memory = |id: Id| (plan.stored.contains_key(&id) && !kernel.roots.contains(&id)) || plan.graph.node(id).op.is_leaf();
         let vec4 = |_: Buffer| false;
-        let mut emitter = Emitter::new(&plan.graph, 1, &in_memory, &vec4);
+        let halves = |buffer: Buffer| plan.holds_halves(buffer);
+        let mut emitter = Emitter::new(&plan.graph, 1, &in_memory, &vec4, &halves);
         let outputs: usize = plan.graph.dims(kernel.roots[0]).iter().product();
         emitter.partial_term(outputs);
         emitter.store_scalar(&kernel.roots, &kernel.stores).map_err(|_| ungenerated())?;
@@ -341,7 +374,9 @@ impl Recorder<'_> {
     /// The one kernel whose result is not of floats.
     fn places(&self, recording: &mut Recording, template: &super::template::Template, operands: Vec<(&'static str, Tensor)>) -> Result<()> {
         let gpu = &self.program.gpu;
-        let kernel = gpu.kernel(template.source, &template.defines, &template.overrides)?;
+        let mut defines = template.defines.clone();
+        defines.extend(recording.is_gated().then_some("GATED"));
+        let kernel = gpu.kernel(template.source, &defines, &template.overrides)?;
         let constants = gpu.buffer_with(kernel.label(), &template.uniform, BufferUsages::UNIFORM)?;
         let Some(&(_, storage)) = self.kernel.stores.first() else { return Ok(()) };
         let out = self.located(Buffer::Storage(storage))?.tensor;
@@ -459,4 +494,38 @@ fn located(tensor: Tensor) -> Located {
 
 fn ungenerated() -> Error {
     Error::Pipeline { kernel: "gradus.graph".into(), reason: "no code could be generated".into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gpu::Checks;
+    use crate::graph::Window;
+    use crate::graph::testing::{gpu, noise};
+
+    /// Of a graph with kernels of all sorts, maxima of large and of small windows among them.
+    #[test]
+    fn gated_kernels_do_nothing() {
+        let gpu = gpu(Checks::Unchecked);
+        let mut graph = Graph::new();
+        let x = graph.input("x", &[1, 2, 64, 64]).unwrap();
+        let (small, large) = (graph.max_pool(x, &Window::tiles(2, 2)).unwrap(), graph.max_pool(x, &Window::tiles(64, 2)).unwrap());
+        let y = graph.sum(small, &[]).unwrap();
+        let plan = Plan::new(gpu, &graph, &[Stage::new(&[large, y])]).unwrap();
+        let values = Tensor::from_slice(gpu, &[1, 2, 64, 64], &noise(8192)).unwrap();
+        let program = plan.compile(gpu, &[(x, &values)]).unwrap();
+        let read = |var: Var| pollster::block_on(program.tensor(var).unwrap().read::<f32>(gpu)).unwrap();
+        for closed in [1u32, 0] {
+            let gate = Tensor::from_slice(gpu, &[1], &[closed]).unwrap();
+            let mut recording = Recording::gated_by(gate.buffer());
+            program.record(&mut recording, 0, &[]).unwrap();
+            assert!(recording.len() >= 5);
+            for dispatch in recording.dispatches() {
+                assert!(dispatch.bindings.iter().any(|binding| binding.name == "gate"), "{}", dispatch.kernel);
+            }
+            gpu.submit([&recording]);
+            let results = [read(large), read(y)].concat();
+            assert_eq!(results.iter().all(|&value| value == 0.0), closed == 1, "{results:?}");
+        }
+    }
 }

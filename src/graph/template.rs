@@ -6,9 +6,10 @@ use crate::gpu::KernelSource;
 /// A kernel of `shaders/graph/` for given shapes, still without its output. It calls
 ///
 /// - `store(i: u32, value: f32)` once for each element of its result, row-major index `i`, or
-/// - `store4(i: u32, value: vec4<f32>)` for four consecutive ones, `i` being a multiple of four.
+/// - `store4(i: u32, value: vec4<f32>)` for four consecutive ones, `i` being a multiple of four, or
+/// - `store_pair(i: u32, values: vec2<f32>)` once for each word of a result of 16-bit floats (`shaders/shared/pairs.wgsl`).
 ///
-/// The generator supplies both, with whatever pointwise operations follow fused in, and the buffers they
+/// The generator supplies them, with whatever pointwise operations follow fused in, and the buffers they
 /// use, at bindings from [`FIRST_GENERATED`] on. A template declares its uniform block `constants` at
 /// binding 0 and its operands, at most four, from binding 1 on, and a stand-in for the generated part:
 ///
@@ -49,4 +50,7 @@ pub(crate) struct Operand {
     /// buffer and its size is a multiple of 16 bytes. (Whether `offset` and strides are multiples of four
     /// is another question.)
     pub vec4: bool,
+    /// Whether it holds 16-bit floats, two channels a word (`shaders/shared/pairs.wgsl`): of operands that are gathered by
+    /// convolutions, and of sums over windows.
+    pub halves: bool,
 }

@@ -54,10 +54,13 @@ impl Default for FlexibleCgOptions {
 /// q = M(r);  q -= Σ (⟨q, A d_i⟩ / ⟨d_i, A d_i⟩) d_i;  α = ⟨q, r⟩ / ⟨q, A q⟩;  x += α q;  r -= α A q
 ///
 /// so that φ(x) = ½⟨x, A x⟩ - ⟨b, x⟩ falls in every iteration, whatever the preconditioner says, and whatever the
-/// sign of ⟨q, r⟩. Should q be of no use, for ⟨q, A q⟩ or ⟨q, r⟩ is 0 or not finite, then the iteration is *lost*: x
-/// stays, the directions are dropped, and the next direction is r itself. If that is of no use either, or
-/// ⟨q, A q⟩ is negative, the solution ends with [`NegativeCurvature`](super::Status::NegativeCurvature) or
-/// [`NonFinite`](super::Status::NonFinite).
+/// sign of ⟨q, r⟩. Should q be of no use, then the iteration is *lost*, and in the next one r itself takes the place of M(r), so
+/// that with a truncation of 2 or more a preconditioner that is never of use leaves conjugate gradients, in every other
+/// iteration. Of no use is a q with ⟨q, A q⟩ or ⟨q, r⟩ of 0 or not finite, for which x stays as it is; and where the residual is
+/// recomputed, one that has less effect on it than rounding. Should a direction made of r be of no use either, the solution
+/// ends: with [`Stagnated`](super::Status::Stagnated) if it has less effect than rounding, else with
+/// [`NegativeCurvature`](super::Status::NegativeCurvature) or [`NonFinite`](super::Status::NonFinite). It also ends where
+/// ⟨q, A q⟩ is negative, whatever q is made of.
 ///
 /// An iteration is the preconditioner, one product with ⟨q, A q⟩, and six dispatches, which move
 /// 4·(2m + 10) bytes an element for m up to 4, which are 56 for 2; with truncation 0 four dispatches and 36 bytes,
@@ -115,7 +118,8 @@ impl FlexibleCg {
         let (directions, images) = (vectors()?, vectors()?);
         let curvatures = Tensor::zeros(gpu, &[m.max(1)], DType::F32)?;
         let scalars = |recording: &mut Recording, define: &'static str, oldest: usize, first: usize| {
-            let constants = options.constants(system.partials(), oldest, first);
+            let constants =
+                FcgConstants { preconditioned: system.is_preconditioned().into(), ..options.constants(system.partials(), oldest, first) };
             let more = [("curvatures", &curvatures)];
             system.scalars(recording, &shaders::krylov::FCG_SCALARS, &[define], &constants, &more)
         };
@@ -137,11 +141,12 @@ impl FlexibleCg {
             let batches: Vec<&[usize]> = if m == 0 { vec![&[]] } else { from_oldest.chunks(TOGETHER).collect() };
             for (batch, kept) in batches.into_iter().enumerate() {
                 if m > 0 {
-                    let mut vectors = vec![("z", &system.z)];
+                    let mut vectors = vec![("z", &system.z), ("r", &system.r)];
                     vectors.extend(["s0", "s1", "s2", "s3"].into_iter().zip(kept.iter().map(|&i| &images[i])));
-                    let defines = &["ONE", "TWO", "THREE"][..kept.len() - 1];
+                    let mut defines = ["ONE", "TWO", "THREE"][..kept.len() - 1].to_vec();
+                    defines.extend(system.is_preconditioned().then_some("PRECONDITIONED"));
                     let others = [("state", system.state.buffer())];
-                    system.over.record_sums(&mut recording, &shaders::krylov::FCG_DOTS, defines, &vectors, &others)?;
+                    system.over.record_sums(&mut recording, &shaders::krylov::FCG_DOTS, &defines, &vectors, &others)?;
                     scalars(&mut recording, "GAMMA", oldest, batch * TOGETHER)?;
                 }
                 let mut vectors = vec![("r", &system.r), ("q", q), ("z", &system.z)];
@@ -229,6 +234,7 @@ impl FlexibleCgOptions {
             directions: self.truncation,
             oldest: oldest as u32,
             first: first as u32,
+            ..Default::default()
         }
     }
 }

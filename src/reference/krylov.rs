@@ -199,7 +199,7 @@ pub struct FlexibleCg {
 /// `‖r‖ <= tolerance`.
 ///
 /// After every `recompute_every` iterations, if that is not 0, `r = b - A x`. Where `⟨q, A q⟩` or `⟨q, r⟩` is 0 or not
-/// finite, the directions are dropped, and the next `q` is `r`.
+/// finite, `q` is dropped, though it takes the place of the oldest direction, and the next `q` is made of `r`.
 pub fn flexible_cg(
     apply: impl Fn(&[f64]) -> Vec<f64>,
     precondition: impl Fn(&[f64]) -> Vec<f64>,
@@ -218,7 +218,7 @@ pub fn flexible_cg(
     let phi = |x: &[f64]| 0.5 * dot(x, &apply(x)) - dot(b, x);
     let mut r = residual(&x);
     let (mut history, mut objectives) = (vec![norm(&r)], vec![phi(&x)]);
-    let mut kept: Vec<(Vec<f64>, Vec<f64>)> = Vec::new();
+    let mut kept: Vec<Option<(Vec<f64>, Vec<f64>)>> = Vec::new();
     let (mut plain, mut lost) = (false, 0);
     let end = loop {
         let i = history.len() - 1;
@@ -230,7 +230,7 @@ pub fn flexible_cg(
         }
         let z = if plain { r.clone() } else { precondition(&r) };
         let mut q = z.clone();
-        for (d, image) in &kept {
+        for (d, image) in kept.iter().flatten() {
             axpy(-dot(&z, image) / dot(d, image), d, &mut q);
         }
         let image = apply(&q);
@@ -239,17 +239,17 @@ pub fn flexible_cg(
             let alpha = numerator / curvature;
             axpy(alpha, &q, &mut x);
             axpy(-alpha, &image, &mut r);
-            kept.push((q, image));
-            if kept.len() > truncation {
-                kept.remove(0);
-            }
+            kept.push(Some((q, image)));
             plain = false;
         } else if plain || curvature < 0.0 {
             break CgEnd::NegativeCurvature;
         } else {
-            kept.clear();
+            kept.push(None);
             plain = true;
             lost += 1;
+        }
+        if kept.len() > truncation {
+            kept.remove(0);
         }
         if recompute_every > 0 && (i + 1).is_multiple_of(recompute_every) {
             r = residual(&x);

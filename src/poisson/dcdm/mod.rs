@@ -20,11 +20,13 @@
 //!   of a solution is true whatever the weights are.
 //! - An iteration is tens of thousands of multiply-adds a cell, of a Laplacian's seven. Fewer iterations than conjugate
 //!   gradients' are less time on devices with arithmetic to spare, and on a software driver they are not.
-//! - Activations are f32, and all channels of a cell's level are in one binding: that limits the size of a grid.
+//! - A grid of more cells than a binding holds with all channels is cut into [pieces](DeepPreconditionerOptions) that overlap,
+//!   which in three dimensions is several times the work. A vector over all cells still takes one binding.
 
 mod data;
 mod loss;
 mod network;
+mod pieces;
 mod preconditioner;
 mod ritz;
 mod training;
@@ -33,7 +35,7 @@ mod weights;
 pub use data::{Mixtures, Sample};
 pub use loss::{Laplacians, direction_loss};
 pub use network::Architecture;
-pub use preconditioner::DeepPreconditioner;
+pub use preconditioner::{DeepPreconditioner, DeepPreconditionerOptions};
 pub use training::Batches;
 pub use weights::Weights;
 

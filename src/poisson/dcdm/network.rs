@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use super::pieces::Overlap;
 use crate::gpu::Gpu;
 use crate::graph::{ConvolutionOptions, Graph, Padding, Parameters, Var, Window, layers};
 use crate::{Error, Result};
@@ -85,10 +86,22 @@ impl Architecture {
         let cells: f64 = shape[2..].iter().map(|&size| size as f64).product();
         graph.attempt(|graph| {
             let x = graph.scale(x, cells.sqrt())?;
-            let x = self.convolution(graph, "input", x)?;
-            let x = self.level(graph, 0, x)?;
-            layers::convolution(graph, "output", x, 1, &vec![1; self.dim], &ConvolutionOptions::default())
+            self.layers(graph, x)
         })
+    }
+
+    /// [`Architecture::build`] of a value that is already of norm √cells, and may be a piece of it.
+    pub(super) fn layers(&self, graph: &mut Graph, x: Var) -> Result<Var> {
+        let x = self.convolution(graph, "input", x)?;
+        let x = self.level(graph, 0, x)?;
+        layers::convolution(graph, "output", x, 1, &vec![1; self.dim], &ConvolutionOptions::default())
+    }
+
+    /// How far what is said of a cell depends on others, and which of them are one on the coarsest level.
+    pub(super) fn overlap(&self) -> Overlap {
+        // of the levels from the coarsest on; an average has one cell beside that for which it is taken
+        let level = |coarser: usize, _| self.before + 2 * coarser + 1 + 2 * self.after;
+        Overlap { reach: 1 + (0..self.levels).fold(2 * self.coarse, level), multiple: 1 << self.levels }
     }
 
     /// The parameters of the network with their initial values: see [`Parameters::new`].
@@ -224,4 +237,43 @@ fn repeated(graph: &mut Graph, x: Var, window: &Window, like: Var) -> Result<Var
     let x = graph.check(x)?;
     let y = graph.unpooled(window, x, &shape);
     Ok(graph.var(y))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+    use crate::reference::graph::evaluate;
+
+    /// By what a residual of one cell becomes, with weights of 1.
+    #[test]
+    fn reach() {
+        let small = Architecture { dim: 2, channels: 1, levels: 1, before: 2, coarse: 1, after: 1 };
+        for architecture in [
+            small,
+            Architecture { levels: 0, ..small },
+            Architecture { levels: 2, before: 1, ..small },
+            Architecture { channels: 1, ..Architecture::net_64(2) },
+        ] {
+            let Overlap { reach, multiple } = architecture.overlap();
+            let mut furthest = 0;
+            for n in [2 * reach + 6, 2 * reach + 7] {
+                let mut graph = Graph::new();
+                let x = graph.input("x", &[1, 1, n, 1]).unwrap();
+                let q = architecture.layers(&mut graph, x).unwrap();
+                for at in reach..reach + 2 * multiple {
+                    let mut bindings: HashMap<Var, Vec<f64>> = HashMap::new();
+                    for (name, var) in graph.parameters() {
+                        let value = f64::from(u8::from(name.ends_with("weight")));
+                        bindings.insert(var, vec![value; graph.shape(var).unwrap().iter().product()]);
+                    }
+                    bindings.insert(x, (0..n).map(|i| f64::from(u8::from(i == at))).collect());
+                    let values = evaluate(&graph, &bindings, &[q]).unwrap().remove(0);
+                    furthest = furthest.max((0..n).filter(|&i| values[i] != 0.0).map(|i| i.abs_diff(at)).max().unwrap());
+                }
+            }
+            assert_eq!(furthest, reach, "{architecture:?}");
+        }
+    }
 }

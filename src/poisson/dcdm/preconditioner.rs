@@ -1,7 +1,11 @@
 //! The network as a preconditioner.
 
+use std::collections::BTreeSet;
+
+use super::network::Architecture;
+use super::pieces::{Stretch, cut, least};
 use super::weights::Weights;
-use crate::gpu::{Gpu, Recording, Tensor};
+use crate::gpu::{Bind, Gpu, MAX_WORKGROUPS, Recording, Tensor};
 use crate::graph::{Graph, Plan, Program, Stage, Var};
 use crate::krylov::Preconditioner;
 use crate::krylov::blocks;
@@ -9,6 +13,7 @@ use crate::krylov::operator::expect_vectors;
 use crate::poisson::grid::Grid;
 use crate::poisson::laplacian::upload_codes;
 use crate::poisson::vectors::Vectors;
+use crate::shaders::layout::PieceConstants;
 use crate::{DType, Error, Result, shaders};
 
 /// The least that a maximum is taken for when it is divided by: its inverse is an f32.
@@ -52,10 +57,53 @@ pub struct DeepPreconditioner {
     vectors: Vectors,
     /// See shaders/poisson/laplacian.wgsl.
     codes: wgpu::Buffer,
-    program: Program,
-    /// What the network is given and what it gives.
+    /// From `residual` to `unit`.
+    normalization: Program,
+    /// By the sizes of pieces, the largest first.
+    networks: Vec<Network>,
+    pieces: Vec<Piece>,
     residual: Tensor,
+    unit: Tensor,
     direction: Tensor,
+}
+
+/// Options of [`DeepPreconditioner`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeepPreconditionerOptions {
+    /// What the values between convolutions are stored as: [`DType::F32`], or [`DType::F16`], which takes half the memory on
+    /// any device. Weights and arithmetic are f32. A direction in f16 differs by some thousandths; activations
+    /// beyond 65,504 become infinite, and a direction made of them is one that a solver cannot use. Default: f32.
+    pub activations: DType,
+    /// The most cells that the network is applied to at a time. A grid of more is cut into pieces, which take the memory for
+    /// activations in turn. They overlap by what a cell's direction depends on (22 cells on each side for the 64-net, 34
+    /// for the 128-net), so that z is what it is without cuts, to the last roundings, for the time of the overlaps. Default: as
+    /// many as a binding holds with all channels, 2²¹ of 16 channels of f32 in 128 MiB.
+    pub most_cells: Option<usize>,
+}
+
+impl Default for DeepPreconditionerOptions {
+    fn default() -> Self {
+        Self { activations: DType::F32, most_cells: None }
+    }
+}
+
+/// The network for pieces of one size.
+struct Network {
+    sizes: Vec<usize>,
+    program: Program,
+    /// What it is given, of norm √cells, and what it gives.
+    x: Tensor,
+    q: Tensor,
+}
+
+/// A stretch of each axis.
+#[derive(Clone, Default)]
+struct Piece(Vec<Stretch>);
+
+impl Piece {
+    fn sizes(&self) -> Vec<usize> {
+        self.0.iter().map(|stretch| stretch.all.len()).collect()
+    }
 }
 
 impl DeepPreconditioner {
@@ -64,29 +112,57 @@ impl DeepPreconditioner {
     ///
     /// # Errors
     /// [`Error::Option`] if the network is for another number of axes; [`Error::StateMismatch`] if the parameters are not
-    /// the network's; [`Error::LimitTooSmall`] if a binding cannot hold the channels of all cells;
-    /// [`Error::OutOfMemory`].
+    /// the network's; [`Error::LimitTooSmall`] if a binding cannot hold a vector over the cells, or the channels of the
+    /// least piece; [`Error::OutOfMemory`].
     pub fn new(gpu: &Gpu, grid: &Grid, weights: &Weights) -> Result<Self> {
+        Self::with_options(gpu, grid, weights, &DeepPreconditionerOptions::default())
+    }
+
+    /// [`DeepPreconditioner::new`] with options.
+    ///
+    /// # Errors
+    /// As there, and [`Error::Option`] if the least pieces have more than `most_cells`, or for another type of activations.
+    pub fn with_options(gpu: &Gpu, grid: &Grid, weights: &Weights, options: &DeepPreconditionerOptions) -> Result<Self> {
         let (architecture, sizes) = (&weights.architecture, grid.sizes());
         if architecture.dim != sizes.len() {
             let (found, expected) = (architecture.dim.to_string(), format!("{}, as the grid has", sizes.len()));
             return Err(Error::Option { option: "architecture.dim".into(), found, expected });
         }
+        let vectors = Vectors::new(gpu, grid, "a deep preconditioner")?;
+        let pieces = cut_for(gpu, architecture, sizes, options)?;
         let shape = [&[1, 1], sizes].concat();
+        let own = |shape: &[usize]| Tensor::from_buffer(blocks::vector(gpu, shape.iter().product())?.buffer(), 0, shape, DType::F32);
+        let (residual, unit, direction) = (own(&shape)?, own(&shape)?, own(&shape)?);
+        let there = Tensor::zeros(gpu, &vec![1; shape.len()], DType::F32)?;
+
         let mut graph = Graph::new();
         let r = graph.input("r", &shape)?;
-        let (unit, there) = normalized(&mut graph, r)?;
-        let z = architecture.build(&mut graph, unit)?;
-        // the network makes something of nothing
-        let z = graph.mul(z, there)?;
+        let (x, not_zero) = normalized(&mut graph, r)?;
+        let plan = Plan::new(gpu, &graph, &[Stage::new(&[x, not_zero])])?;
+        let normalization = plan.compile(gpu, &[(r, &residual), (x, &unit), (not_zero, &there)])?;
 
-        let vectors = Vectors::new(gpu, grid, "a deep preconditioner")?;
-        let own = || Tensor::from_buffer(blocks::vector(gpu, grid.len())?.buffer(), 0, &shape, DType::F32);
-        let (residual, direction) = (own()?, own()?);
-        let mut bindings = vec![(r, &residual), (z, &direction)];
-        bindings.extend(parameters(&graph, weights)?);
-        let program = Plan::new(gpu, &graph, &[Stage::new(&[z])])?.compile(gpu, &bindings)?;
-        Ok(Self { vectors, codes: upload_codes(gpu, grid)?, program, residual, direction })
+        let mut networks: Vec<Network> = Vec::new();
+        // the largest pieces first, whose memory is enough for the others
+        let all: BTreeSet<Vec<usize>> = pieces.iter().map(Piece::sizes).collect();
+        for sizes in all.into_iter().rev() {
+            let shape = [&[1, 1], &sizes[..]].concat();
+            let mut graph = Graph::new();
+            let (x, not_zero) = (graph.input("x", &shape)?, graph.input("there", there.shape())?);
+            let q = architecture.layers(&mut graph, x)?;
+            // the network makes something of nothing
+            let q = graph.mul(q, not_zero)?;
+            let (from, to) = if pieces.len() == 1 { (unit.clone(), direction.clone()) } else { (own(&shape)?, own(&shape)?) };
+            let mut bindings = vec![(x, &from), (not_zero, &there), (q, &to)];
+            bindings.extend(parameters(&graph, weights)?);
+            let stages = [Stage::new(&[q])];
+            let plan = match options.activations {
+                DType::F16 => Plan::with_halves(gpu, &graph, &stages)?,
+                _ => Plan::new(gpu, &graph, &stages)?,
+            };
+            let program = plan.compile_beside(gpu, &bindings, networks.first().map(|largest| &largest.program))?;
+            networks.push(Network { sizes, program, x: from, q: to });
+        }
+        Ok(Self { vectors, codes: upload_codes(gpu, grid)?, normalization, networks, pieces, residual, unit, direction })
     }
 
     /// [`DeepPreconditioner::new`] with the weights of a file.
@@ -97,10 +173,51 @@ impl DeepPreconditioner {
         Self::new(gpu, grid, &Weights::from_safetensors(gpu, bytes)?)
     }
 
-    /// The plan of the network.
+    /// The plan of the network, for the largest pieces. Those of other sizes use the same memory.
     #[must_use]
     pub fn plan(&self) -> &Plan {
-        self.program.plan()
+        self.networks[0].program.plan()
+    }
+
+    /// Appends what the networks make of `unit`, to `direction`.
+    fn apply(&self, recording: &mut Recording) -> Result<()> {
+        if let ([network], [_]) = (&self.networks[..], &self.pieces[..]) {
+            return network.program.record(recording, 0, &[]);
+        }
+        for network in &self.networks {
+            let mut application = recording.branch();
+            network.program.record(&mut application, 0, &[])?;
+            for piece in self.pieces.iter().filter(|piece| piece.sizes() == network.sizes) {
+                let begins = |begin: fn(&Stretch) -> usize| piece.0.iter().map(begin).collect::<Vec<usize>>();
+                let zero = begins(|_| 0);
+                self.copy(recording, &network.sizes, (&self.unit, &begins(|stretch| stretch.all.start)), (&network.x, &zero))?;
+                recording.append(&application);
+                let inside = begins(|stretch| stretch.own.start - stretch.all.start);
+                let own = begins(|stretch| stretch.own.len());
+                self.copy(recording, &own, (&network.q, &inside), (&self.direction, &begins(|stretch| stretch.own.start)))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Appends a copy of `sizes` cells, from where they begin in one tensor `[1, 1, ..]` to where in another.
+    fn copy(&self, recording: &mut Recording, sizes: &[usize], from: (&Tensor, &[usize]), to: (&Tensor, &[usize])) -> Result<()> {
+        let gpu = self.vectors.gpu();
+        let three = |values: &[usize], missing: usize| -> [u32; 3] {
+            let at = |i: usize| (i + values.len()).checked_sub(3).map_or(missing, |i| values[i]);
+            std::array::from_fn(|i| at(i) as u32)
+        };
+        let place = |(tensor, begin): (&Tensor, &[usize])| {
+            let sizes = &tensor.shape()[2..];
+            let steps: Vec<usize> = (0..sizes.len()).map(|axis| sizes[axis + 1..].iter().product()).collect();
+            (three(&steps, 0), steps.iter().zip(begin).map(|(step, at)| step * at).sum::<usize>() as u32)
+        };
+        let ((x_steps, begin_x), (y_steps, begin_y)) = (place(from), place(to));
+        let count = sizes.iter().product::<usize>() as u32;
+        let constants = PieceConstants { sizes: three(sizes, 1), count, x_steps, begin_x, y_steps, begin_y };
+        let kernel = gpu.kernel(&shaders::poisson::PIECE, &[], &[])?;
+        let bindings = vec![Bind::whole("x", from.0.buffer()), Bind::whole("y", to.0.buffer())];
+        recording.dispatch_with(gpu, &kernel, count.div_ceil(256).min(MAX_WORKGROUPS), &constants, bindings)
     }
 }
 
@@ -121,14 +238,42 @@ impl Preconditioner for DeepPreconditioner {
                 self.vectors.over.record(recording, &shaders::poisson::MASK, &[], &vectors, &[("codes", &self.codes)])
             };
             mask(recording, r, &self.residual)?;
-            self.program.record(recording, 0, &[])?;
+            self.normalization.record(recording, 0, &[])?;
+            self.apply(recording)?;
             mask(recording, &self.direction, z)
         })
     }
 }
 
-/// `r / ‖r‖` and, of one element, whether that is not 0. First r is divided by what is greatest of it, so that squares are
-/// in the range of f32.
+/// The pieces in which the network is applied to a grid.
+fn cut_for(gpu: &Gpu, architecture: &Architecture, sizes: &[usize], options: &DeepPreconditionerOptions) -> Result<Vec<Piece>> {
+    let (overlap, limit) = (architecture.overlap(), gpu.binding_limit());
+    let bytes = match options.activations {
+        DType::F32 => 4 * architecture.channels as u64,
+        DType::F16 => 4 * architecture.channels.div_ceil(2) as u64,
+        other => {
+            let (option, expected) = ("activations".into(), "f32 or f16".into());
+            return Err(Error::Option { option, found: other.to_string(), expected });
+        }
+    };
+    let fitting = (limit / bytes) as usize;
+    if let Some(axes) = cut(sizes, overlap, options.most_cells.unwrap_or(fitting).min(fitting)) {
+        let pieces = axes.into_iter().fold(vec![Piece::default()], |pieces, axis| {
+            let longer = |piece: Piece| axis.clone().into_iter().map(move |stretch| Piece([&piece.0[..], &[stretch]].concat()));
+            pieces.into_iter().flat_map(longer).collect()
+        });
+        return Ok(pieces);
+    }
+    let least = least(sizes, overlap);
+    if let Some(most) = options.most_cells.filter(|&most| most < least) {
+        return Err(Error::Option { option: "most_cells".into(), found: most.to_string(), expected: format!("at least {least}") });
+    }
+    let what = format!("the {} channels of {least} cells", architecture.channels);
+    Err(Error::LimitTooSmall { limit: "max_storage_buffer_binding_size", what, needed: least as u64 * bytes, found: limit })
+}
+
+/// `√cells r / ‖r‖` and, of one element, whether that is not 0. First r is divided by what is greatest of it, so that squares
+/// are in the range of f32.
 fn normalized(graph: &mut Graph, r: Var) -> Result<(Var, Var)> {
     let inverse = |graph: &mut Graph, x: Var| -> Result<Var> {
         let tiny = graph.constant(TINY, &[])?;
@@ -144,7 +289,9 @@ fn normalized(graph: &mut Graph, r: Var) -> Result<(Var, Var)> {
     let sum = graph.sum(squares, &[])?;
     let norm = graph.sqrt(sum)?;
     let factor = inverse(graph, norm)?;
-    Ok((graph.mul(scaled, factor)?, there))
+    let unit = graph.mul(scaled, factor)?;
+    let cells = graph.shape(r)?.iter().product::<usize>();
+    Ok((graph.scale(unit, (cells as f64).sqrt())?, there))
 }
 
 /// Of all elements, the axes kept.
