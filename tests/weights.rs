@@ -74,3 +74,10 @@ fn boxes_of_walls_in_two_dimensions() {
         [Most { size: 64, obstacles: EMPTY, loose: 25, tight: Some(40) }, Most { size: 64, obstacles: SOME, loose: 40, tight: None }];
     pollster::block_on(check(include_bytes!("../weights/dcdm-2d-box.safetensors"), 2, false, &most)).unwrap();
 }
+
+/// The largest grids that were trained with. On 64³, which takes a software driver minutes, see the card.
+#[test]
+fn open_boxes_in_three_dimensions() {
+    let most = [Most { size: 32, obstacles: EMPTY, loose: 25, tight: None }];
+    pollster::block_on(check(include_bytes!("../weights/dcdm-3d-open.safetensors"), 3, true, &most)).unwrap();
+}

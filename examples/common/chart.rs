@@ -44,6 +44,16 @@ pub struct Panel {
     pub labels: [String; 2],
     pub scales: [Scale; 2],
     pub curves: Vec<Curve>,
+    pub legend: Legend,
+}
+
+/// The corner where the curves' names are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(dead_code, reason = "each example uses its part")]
+pub enum Legend {
+    #[default]
+    UpperRight,
+    LowerLeft,
 }
 
 /// A white picture of so many pixels.
@@ -143,7 +153,10 @@ pub fn draw(area: &Area<'_>, panel: &Panel) -> Result<()> {
     if panel.curves.iter().filter(|curve| curve.style != Style::Thin).count() > 1 {
         chart
             .configure_series_labels()
-            .position(SeriesLabelPosition::UpperRight)
+            .position(match panel.legend {
+                Legend::UpperRight => SeriesLabelPosition::UpperRight,
+                Legend::LowerLeft => SeriesLabelPosition::LowerLeft,
+            })
             .legend_area_size(52)
             .margin(16)
             .background_style(WHITE)

@@ -23,6 +23,7 @@ pub fn plot(path: &Path, title: &str, spectrum: &SpectralDensity, outliers: &[f6
             Curve { name: "density".into(), color: BLUE_700, style: Style::Line, points: density },
             Curve { name: "largest eigenvalues".into(), color: RED_700, style: Style::Triangles, points: marks },
         ],
+        ..Default::default()
     };
     chart::write(path, (1200, 700), &[panel])
 }

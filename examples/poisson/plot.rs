@@ -29,6 +29,7 @@ pub fn plot(path: &Path, panels: Vec<Panel>) -> Result<()> {
             labels: ["iteration", "relative residual"].map(String::from),
             scales: [Scale::Linear, Scale::Logarithmic],
             curves: curves.collect(),
+            ..Default::default()
         }
     });
     chart::write(path, (900, 600), &panels.collect::<Vec<_>>())

@@ -127,6 +127,7 @@ async fn train(gpu: &Gpu, digits: &Digits, args: &Args, out: &mut Stdout) -> Res
         labels: ["epoch", "training loss (mean cross-entropy)"].map(String::from),
         scales: [Scale::Linear, Scale::Logarithmic],
         curves: vec![Curve { name: "AdamP".into(), color: GREEN_500, style: Style::Line, points: losses }],
+        ..Default::default()
     };
     wrote(out, &args.out.join("digits.png"), |path| chart::write(path, (1200, 700), &[panel]))?;
     Ok(trainer.parameters().save(gpu).await?)

@@ -9,7 +9,7 @@ use gradus::{DType, Gpu, Tensor};
 use plotters::prelude::*;
 use plotters::style::full_palette::{BLUE_700, GREEN_500, ORANGE_700, PURPLE_400, RED_700};
 
-use crate::chart::{self, Area, Curve, Panel, Scale, Style};
+use crate::chart::{self, Area, Curve, Legend, Panel, Scale, Style};
 use crate::fluid::{Fluid, Options};
 use crate::solvers::{CHOICES, Settings};
 use crate::{Result, wrote};
@@ -81,6 +81,7 @@ fn picture(path: &Path, grid: &Grid, smoke: &[f32], solutions: &[Solution]) -> R
         title: String::new(),
         labels: [label, "relative residual"].map(String::from),
         scales: [Scale::Logarithmic; 2],
+        legend: Legend::LowerLeft,
         curves: solutions
             .iter()
             .map(|solution| {

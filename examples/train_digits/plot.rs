@@ -19,6 +19,7 @@ pub fn plot(path: &Path, title: &str, curves: &[(&Choice, Vec<f64>)]) -> Result<
         labels: ["epoch", "training loss (mean cross-entropy)"].map(String::from),
         scales: [Scale::Linear, Scale::Logarithmic],
         curves: curves.collect(),
+        ..Default::default()
     };
     // large, to be scaled down where it is shown
     chart::write(path, (1200, 800), &[panel])
