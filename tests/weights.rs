@@ -81,3 +81,9 @@ fn open_boxes_in_three_dimensions() {
     let most = [Most { size: 32, obstacles: EMPTY, loose: 25, tight: None }];
     pollster::block_on(check(include_bytes!("../weights/dcdm-3d-open.safetensors"), 3, true, &most)).unwrap();
 }
+
+#[test]
+fn boxes_of_walls_in_three_dimensions() {
+    let most = [Most { size: 32, obstacles: EMPTY, loose: 25, tight: None }];
+    pollster::block_on(check(include_bytes!("../weights/dcdm-3d-box.safetensors"), 3, false, &most)).unwrap();
+}

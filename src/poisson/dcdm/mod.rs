@@ -17,14 +17,20 @@
 //! With the weights in `weights/`, from zero to 1e-4 / 1e-6 of the residual, of conjugate gradients and with a truncation of 2;
 //! the cards beside the weights have all cases:
 //!
+//! Networks were trained with sizes up to 128² and 32³.
+//!
 //! | box | cells | right-hand side | conjugate gradients | deep conjugate directions |
 //! |---|---|---|---|---|
 //! | open | 64² | white noise, mixture, blobs, smoke | 122-137 / 160-170 | 8-9 / 12-15 |
 //! | open | 128² | the same | 232-268 / 321-336 | 14-20 / 22-32 |
-//! | open | 256² | noise, mixture, blobs | 469-530 / 650-918 | 32-46 / 55-66 |
+//! | open | 256² | the same | 469-530 / 650-918 | 31-46 / 54-66 |
 //! | open, ball | 64² and 128² | the four | 123-259 / 156-332 | 9-20 / 13-28 |
 //! | open, 10 % rubble | 64² and 128² | the four | 136-341 / 203-545 | 15-25 / 23-33 |
 //! | walls | 64² | the four | 179-182 / 219-226 | 14-21 / 23-31 |
+//! | walls, ball or 10 % rubble | 64² | the four | 178-262 / 220-341 | 19-26 / 30-38 |
+//! | open | 32³ | the four | 70-74 / 98-101 | 9-11 / 14-16 |
+//! | open | 64³ | noise, mixture, blobs | 122-144 / 186-198 | 17-22 / 29-36 |
+//! | walls | 32³ | the four | 107-123 / 155-157 | 14-19 / 21-26 |
 //!
 //! From 64² to 256² iterations become four to five times as many, conjugate gradients' four times: what a network says of a
 //! cell depends on no more than 22 cells around it, whatever sizes it was trained with.
