@@ -29,7 +29,7 @@
 //! | walls | 64² | the four | 179-182 / 219-226 | 14-21 / 23-31 |
 //! | walls, ball or 10 % rubble | 64² | the four | 178-262 / 220-341 | 19-26 / 30-38 |
 //! | open | 32³ | the four | 70-74 / 98-101 | 9-11 / 14-16 |
-//! | open | 64³ | noise, mixture, blobs | 122-144 / 186-198 | 17-22 / 29-36 |
+//! | open | 64³ | the four | 122-144 / 186-198 | 17-22 / 29-36 |
 //! | walls | 32³ | the four | 107-123 / 155-157 | 14-19 / 21-26 |
 //!
 //! From 64² to 256² iterations become four to five times as many, conjugate gradients' four times: what a network says of a
