@@ -57,7 +57,7 @@ struct Args {
     #[arg(long, value_name = "NAME", value_delimiter = ',', default_value = "all", value_parser = PossibleValuesParser::new(Scene::ALL.map(Scene::name).into_iter().chain(["all"])))]
     scene: Vec<String>,
     /// Which solvers: conjugate gradients with the preconditioner of that name, `cg` without, `dcdm` flexible ones with a
-    /// network. `all` leaves out what there are no weights for.
+    /// network. `all` leaves out what there are no weights for; in three dimensions, networks take minutes without a GPU.
     #[arg(long, value_name = "NAME", value_delimiter = ',', default_value = "all",
           value_parser = PossibleValuesParser::new(CHOICES.iter().map(|choice| choice.name).chain(["all"])))]
     solver: Vec<String>,
