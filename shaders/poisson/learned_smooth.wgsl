@@ -16,6 +16,7 @@
 #import shared/dense_rows
 #endif
 #ifdef DOT
+#import shared/dense_residual
 #import shared/strip_sums
 #endif
 
@@ -44,13 +45,6 @@ override AXES: u32 = 3;
 @group(0) @binding(6) var<storage, read_write> z: array<vec4<f32>>;
 #else
 @group(0) @binding(6) var<storage, read_write> z: array<f32>;
-#endif
-#ifdef DOT
-#ifdef ALIGNED
-@group(0) @binding(7) var<storage, read> r: array<vec4<f32>>;
-#else
-@group(0) @binding(7) var<storage, read> r: array<f32>;
-#endif
 #endif
 #else
 @group(0) @binding(4) var<storage, read_write> x: array<vec4<f32>>;
@@ -133,18 +127,6 @@ fn store(l: Lattice, i: u32, y: u32, plane: u32, value: vec4<f32>) {
 }
 #endif
 
-#ifdef DOT
-fn residuals(l: Lattice, i: u32, y: u32, plane: u32) -> vec4<f32> {
-    let at = dense_place(l, i, y, plane);
-#ifdef ALIGNED
-    return r[at / 4u];
-#else
-    let last = at + dense_count(l, i) - 1u;
-    return vec4(r[at], r[min(at + 1u, last)], r[min(at + 2u, last)], r[min(at + 3u, last)]);
-#endif
-}
-#endif
-
 @compute @workgroup_size(256)
 fn main(
     @builtin(global_invocation_id) id: vec3<u32>,
@@ -205,7 +187,7 @@ fn main(
 #endif
             store(l, own.i, y, own.z, smoothed);
 #ifdef DOT
-            sum += select(vec4(0.0), residuals(l, own.i, y, own.z) * smoothed, d > vec4(0.0));
+            sum += select(vec4(0.0), residual_at(l, own.i, y, own.z) * smoothed, d > vec4(0.0));
 #endif
 #endif
         }

@@ -46,8 +46,8 @@ pub struct Mixtures {
     walls: Grid,
     obstacles: f64,
     axes: Vec<Modes>,
-    /// The greatest of the lower eigenvalues.
-    lower: f64,
+    /// Of each mode's coefficient.
+    deviations: Vec<f64>,
 }
 
 /// A right-hand side, and the grid that it is for.
@@ -72,14 +72,17 @@ impl Mixtures {
         }
         let walls = Grid::new(grid.sizes())?.with_open(grid.open())?;
         let axes: Vec<Modes> = grid.sizes().iter().zip(grid.open()).map(|(&n, &open)| Modes::new(n, open)).collect();
-        let mut eigenvalues = eigenvalues(&axes);
+        let eigenvalues = eigenvalues(&axes);
         if eigenvalues.iter().all(|&eigenvalue| eigenvalue == 0.0) {
             let expected = "more than one cell, or an open face".into();
             return Err(Error::Option { option: "grid".into(), found: format!("{:?}", grid.sizes()), expected });
         }
         let at = (LOWER * (eigenvalues.len() - 1) as f64) as usize;
-        let lower = *eigenvalues.select_nth_unstable_by(at, f64::total_cmp).1;
-        Ok(Self { walls, obstacles, axes, lower })
+        let greatest = *eigenvalues.clone().select_nth_unstable_by(at, f64::total_cmp).1;
+        // 0 is that of the constants
+        let of_mode = |eigenvalue: f64| if eigenvalue == 0.0 { 0.0 } else { deviation(eigenvalue <= greatest) };
+        let deviations = eigenvalues.into_iter().map(of_mode).collect();
+        Ok(Self { walls, obstacles, axes, deviations })
     }
 
     /// Sample `number` of those that `seed` stands for; below 2³⁰.
@@ -93,16 +96,8 @@ impl Mixtures {
             true => self.with_obstacles(&draws[1..], || uniform(seed, stream(2), self.walls.len()))?,
             false => self.walls.clone(),
         };
-        let eigenvalues = eigenvalues(&self.axes);
-        let coefficients = eigenvalues.into_iter().zip(normal(seed, stream(0), self.walls.len()));
-        let mut b: Vec<f32> = coefficients
-            .map(|(eigenvalue, normal)| match eigenvalue {
-                // of the constants
-                0.0 => 0.0,
-                eigenvalue if eigenvalue <= self.lower => (AMPLITUDE * normal) as f32,
-                _ => normal as f32,
-            })
-            .collect();
+        let normals = normal(seed, stream(0), self.walls.len());
+        let mut b: Vec<f32> = self.deviations.iter().zip(normals).map(|(deviation, normal)| (deviation * normal) as f32).collect();
         for axis in 0..self.axes.len() {
             b = self.transformed(&b, axis);
         }
@@ -110,8 +105,7 @@ impl Mixtures {
         if grid != self.walls {
             // of another seed, so that boxes are what they are without obstacles
             let normals: Vec<f64> = normal(!seed, stream(0), RITZ);
-            let weight = |share: f64| if share <= LOWER { AMPLITUDE } else { 1.0 };
-            b = ritz::mixture(&grid, &b, &normals, weight);
+            b = ritz::mixture(&grid, &b, &normals, |share| deviation(share <= LOWER));
             project(&grid, &mut b);
         }
         let norm = b.iter().map(|&b| f64::from(b).powi(2)).sum::<f64>().sqrt();
@@ -165,6 +159,11 @@ impl Mixtures {
         }
         y
     }
+}
+
+/// Of the coefficient of an eigenvector whose eigenvalue is one of the lower ones, or not.
+fn deviation(lower: bool) -> f64 {
+    if lower { AMPLITUDE } else { 1.0 }
 }
 
 /// The eigenvectors of an axis, which are orthonormal.

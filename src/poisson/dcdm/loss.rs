@@ -2,7 +2,8 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use crate::graph::{Graph, LinearMap, Product, Var};
+use crate::gpu::{DType, Recording, Tensor};
+use crate::graph::{Graph, LinearMap, Parameters, Plan, Product, Stage, Var};
 use crate::krylov::LinearOperator;
 use crate::poisson::{Grid, Laplacian};
 use crate::reference::poisson::Cells;
@@ -109,6 +110,33 @@ impl Laplacians {
         };
         LinearMap::symmetric("laplacians", self.all.dim(), Product::new(move |recording, x, y| all.record(recording, x, y), reference))
     }
+}
+
+/// Records a loss and its gradient, and returns where the loss will be, one f32. `parameters` and `gradients` have tensors of the
+/// graph's parameters by name; `bindings` are of all its other leaves.
+///
+/// # Errors
+/// [`Error::Unknown`] or [`Error::Shape`] for parameters of another graph; [`Error::OutOfMemory`], [`Error::LimitTooSmall`].
+pub(in crate::poisson) fn loss_and_gradient(
+    gpu: &Gpu,
+    graph: &mut Graph,
+    loss: Var,
+    bindings: &[(Var, &Tensor)],
+    parameters: &Parameters,
+    gradients: &Parameters,
+) -> Result<(Recording, Tensor)> {
+    let named: Vec<_> = graph.parameters().map(|(name, var)| (name.to_owned(), var)).collect();
+    let wrt: Vec<_> = named.iter().map(|&(_, var)| var).collect();
+    let grads = graph.gradient(loss, &wrt)?;
+    let plan = Plan::new(gpu, graph, &[Stage::new(&[&[loss], &grads[..]].concat())])?;
+    let value = Tensor::zeros(gpu, &[], DType::F32)?;
+    let mut bindings = bindings.to_vec();
+    bindings.push((loss, &value));
+    for ((name, var), &grad) in named.iter().zip(&grads) {
+        bindings.extend([(*var, parameters.get(name)?), (grad, gradients.get(name)?)]);
+    }
+    let recording = plan.compile(gpu, &bindings)?.recording(0)?;
+    Ok((recording, value))
 }
 
 fn check(grids: &[Grid], count: usize, sizes: &[usize]) -> Result<()> {

@@ -1,10 +1,10 @@
 //! The step of a training.
 
 use super::data::Mixtures;
-use super::loss::{Laplacians, direction_loss};
+use super::loss::{Laplacians, direction_loss, loss_and_gradient};
 use super::network::Architecture;
 use crate::gpu::{DType, Gpu, Recording, Tensor};
-use crate::graph::{Graph, Parameters, Plan, Stage};
+use crate::graph::{Graph, Parameters};
 use crate::poisson::Grid;
 use crate::{Error, Result};
 
@@ -68,16 +68,8 @@ impl Batches {
         let x = graph.input("b", &shape)?;
         let q = architecture.build(&mut graph, x)?;
         let value = direction_loss(&mut graph, &laplacians.linear_map()?, q, x)?;
-        let named: Vec<_> = graph.parameters().map(|(name, var)| (name.to_owned(), var)).collect();
-        let wrt: Vec<_> = named.iter().map(|&(_, var)| var).collect();
-        let grads = graph.gradient(value, &wrt)?;
-        let plan = Plan::new(gpu, &graph, &[Stage::new(&[&[value], &grads[..]].concat())])?;
-        let (b, loss) = (Tensor::zeros(gpu, &shape, DType::F32)?, Tensor::zeros(gpu, &[], DType::F32)?);
-        let mut bindings = vec![(x, &b), (value, &loss)];
-        for ((name, var), &grad) in named.iter().zip(&grads) {
-            bindings.extend([(*var, parameters.get(name)?), (grad, gradients.get(name)?)]);
-        }
-        let recording = plan.compile(gpu, &bindings)?.recording(0)?;
+        let b = Tensor::zeros(gpu, &shape, DType::F32)?;
+        let (recording, loss) = loss_and_gradient(gpu, &mut graph, value, &[(x, &b)], parameters, gradients)?;
         Ok(Self { gpu: gpu.clone(), mixtures, laplacians, b, loss, recording })
     }
 

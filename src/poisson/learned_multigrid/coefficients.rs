@@ -152,28 +152,26 @@ impl Coefficients {
     /// [`Error::Option`] naming the coefficient.
     pub fn check(&self) -> Result<()> {
         let initial = Self::initial(self.dim, self.radius())?;
-        let invalid = |option: &str, found: String, expected: String| {
-            Err(Error::Option { option: format!("coefficients.{option}"), found, expected })
-        };
+        let refused = |name: &str, found: String, expected: &str| Err(invalid(&format!("coefficients.{name}"), found, expected));
         let (mut own, mut expected) = (self.clone(), initial);
         for ((name, _, values), (_, _, expected)) in own.tensors_mut().into_iter().zip(expected.tensors_mut()) {
             if values.len() != expected.len() {
-                return invalid(name, format!("{} values", values.len()), format!("{}", expected.len()));
+                return refused(name, format!("{} values", values.len()), &expected.len().to_string());
             }
             if let Some(value) = values.iter().find(|value| !value.is_finite()) {
-                return invalid(name, value.to_string(), "finite values".into());
+                return refused(name, value.to_string(), "finite values");
             }
         }
         if self.correction <= 0.0 {
-            return invalid("correction", self.correction.to_string(), "a positive value".into());
+            return refused("correction", self.correction.to_string(), "a positive value");
         }
         if let Some(value) = self.smoothing.iter().find(|&&value| !(1..1 << 13).contains(&fixed(value))) {
-            return invalid("smoothing", value.to_string(), "values between -1 and 1".into());
+            return refused("smoothing", value.to_string(), "values between -1 and 1");
         }
         let least = self.least_of_symbol();
         match least > 0.0 {
             true => Ok(()),
-            false => invalid("stencil", format!("a symbol of {least} somewhere"), "a stencil that is positive definite".into()),
+            false => refused("stencil", format!("a symbol of {least} somewhere"), "a stencil that is positive definite"),
         }
     }
 
@@ -232,6 +230,6 @@ fn orbits(dim: usize, radius: usize) -> usize {
     (1..=dim).fold(1, |product, i| product * (radius + i) / i)
 }
 
-fn invalid(option: &str, found: usize, expected: &str) -> Error {
+fn invalid(option: &str, found: impl ToString, expected: &str) -> Error {
     Error::Option { option: option.into(), found: found.to_string(), expected: expected.into() }
 }

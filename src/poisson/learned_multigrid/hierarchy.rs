@@ -46,13 +46,13 @@ fn coarser(grid: &Grid) -> Result<Grid> {
 
 /// Of each cell, where its class is in a table by solid neighbours and by air; none where there is no unknown: fluid with a
 /// neighbour that is not solid.
-pub(super) fn classes(grid: &Grid) -> impl Iterator<Item = Option<usize>> {
+pub(super) fn classes(grid: &Grid) -> impl Iterator<Item = Option<u8>> {
     let axes = grid.sizes().len();
     // two axes are three, the first between walls
     let beyond = 2 * (3 - axes);
     grid.all_neighbours().map(move |(cell, neighbours)| {
         let count = |kind: Cell| neighbours.iter().filter(|(cell, _)| *cell == kind).count();
         let (solid, air) = (count(Cell::Solid) - beyond, count(Cell::Air));
-        (cell == Cell::Fluid && solid < 2 * axes).then_some(solid * (2 * axes + 1) + air)
+        (cell == Cell::Fluid && solid < 2 * axes).then_some((solid * (2 * axes + 1) + air) as u8)
     })
 }

@@ -1,7 +1,6 @@
 //! Where the levels' vectors are, and what is known of their cells.
 
 use super::coefficients::Coefficients;
-use super::hierarchy::classes;
 use crate::poisson::grid::Grid;
 use crate::shaders::layout::Lattice;
 
@@ -33,36 +32,36 @@ impl Lattices {
         Self { levels, len: at, coarse_len: coarse_at.max(1) }
     }
 
-    /// Of each element what shaders/shared/unknowns.wgsl says.
-    pub fn codes(&self, grids: &[Grid], coefficients: &Coefficients) -> Vec<u16> {
+    /// Of each element what shaders/shared/unknowns.wgsl says. `classes` are those of each level's cells.
+    pub fn codes(&self, classes: &[Vec<Option<u8>>], coefficients: &Coefficients) -> Vec<u16> {
         let table = coefficients.table_of_codes();
         let mut codes = vec![0; 4 * self.len as usize];
-        for (lattice, grid) in self.levels.iter().zip(grids) {
-            fill(lattice, lattice.first, classes(grid), &mut codes, |class| table[class]);
+        for (lattice, classes) in self.levels.iter().zip(classes) {
+            fill(lattice, lattice.first, classes, &mut codes, |_, class| table[usize::from(class)]);
         }
         codes
     }
 
     /// D Q of each element of the coarser levels.
-    pub fn transfers(&self, grids: &[Grid], coefficients: &Coefficients) -> Vec<f32> {
+    pub fn transfers(&self, classes: &[Vec<Option<u8>>], coefficients: &Coefficients) -> Vec<f32> {
         let table = coefficients.table_of_transfers();
         let mut transfers = vec![0.0; 4 * self.coarse_len as usize];
-        for (lattice, grid) in self.levels.iter().zip(grids).skip(1) {
-            fill(lattice, lattice.coarse_first, classes(grid), &mut transfers, |class| table[class]);
+        for (lattice, classes) in self.levels.iter().zip(classes).skip(1) {
+            fill(lattice, lattice.coarse_first, classes, &mut transfers, |_, class| table[usize::from(class)]);
         }
         transfers
     }
 
     /// ±1 at random where there are unknowns, by the last round of MurmurHash3 of a cell's number.
-    pub fn signs(&self, grids: &[Grid]) -> Vec<f32> {
+    pub fn signs(&self, classes: &[Vec<Option<u8>>]) -> Vec<f32> {
         let mut signs = vec![0.0; 4 * self.len as usize];
-        for (lattice, grid) in self.levels.iter().zip(grids) {
-            let sign = classes(grid).zip(0u32..).map(|(class, i)| {
-                let h = (i ^ i >> 16).wrapping_mul(0x85eb_ca6b);
-                let h = (h ^ h >> 13).wrapping_mul(0xc2b2_ae35);
-                class.map(|_| if (h ^ h >> 16) & 1 == 0 { 1.0 } else { -1.0 })
-            });
-            fill(lattice, lattice.first, sign, &mut signs, |sign| sign);
+        let sign = |i: u32| {
+            let h = (i ^ i >> 16).wrapping_mul(0x85eb_ca6b);
+            let h = (h ^ h >> 13).wrapping_mul(0xc2b2_ae35);
+            if (h ^ h >> 16) & 1 == 0 { 1.0 } else { -1.0 }
+        };
+        for (lattice, classes) in self.levels.iter().zip(classes) {
+            fill(lattice, lattice.first, classes, &mut signs, |i, _| sign(i));
         }
         signs
     }
@@ -76,13 +75,14 @@ fn shape(grid: &Grid) -> (u32, u32, u32, u32, u32) {
     (nz as u32, ny as u32, nx as u32, pitch as u32, plane as u32)
 }
 
-/// Puts what each cell that is an unknown has to where it belongs, `first` being where its level's first cell of four is.
-fn fill<T, U>(lattice: &Lattice, first: u32, cells: impl Iterator<Item = Option<T>>, into: &mut [U], value: impl Fn(T) -> U) {
+/// Puts a value for each cell that is an unknown, by its number and class, to where it belongs, `first` being where its level's
+/// first cell of four is.
+fn fill<T>(lattice: &Lattice, first: u32, classes: &[Option<u8>], into: &mut [T], value: impl Fn(u32, u8) -> T) {
     let (nx, ny) = (lattice.nx as usize, lattice.ny as usize);
     let (mut x, mut y, mut z) = (0, 0, 0);
-    for cell in cells {
-        if let Some(cell) = cell {
-            into[4 * (first as usize + z * lattice.plane as usize + y * lattice.pitch as usize) + x] = value(cell);
+    for (i, class) in (0..).zip(classes) {
+        if let &Some(class) = class {
+            into[4 * (first as usize + z * lattice.plane as usize + y * lattice.pitch as usize) + x] = value(i, class);
         }
         x += 1;
         if x == nx {

@@ -3,7 +3,7 @@
 use wgpu::BufferUsages;
 
 use super::coefficients::Coefficients;
-use super::hierarchy::levels;
+use super::hierarchy::{classes, levels};
 use super::lattice::Lattices;
 use crate::gpu::{Bind, Gpu, Recording, Tensor};
 use crate::krylov::LinearOperator;
@@ -84,19 +84,20 @@ impl LearnedMultigrid {
         coefficients.check()?;
         let vectors = Vectors::new(gpu, grid, "a learned multigrid")?;
         let grids = levels(grid)?;
+        let classes: Vec<Vec<Option<u8>>> = grids.iter().map(|grid| classes(grid).collect()).collect();
         let lattices = Lattices::new(&grids, if gpu.is_cpu() && axes == 3 { 16 } else { 8 });
         let upload = |label: &str, bytes: &[u8]| gpu.buffer_with(label, bytes, BufferUsages::STORAGE);
         let bytes = 16 * u64::from(lattices.len);
         let arena = |label: &str| gpu.buffer(label, bytes, BufferUsages::STORAGE);
-        let sums = lattices.levels.first().map_or(0, workgroups) * if gpu.is_cpu() { 256 } else { 1 };
+        let sums = lattices.levels.first().map_or(0, |lattice| partials_of(gpu, lattice));
         let multigrid = Self {
             vectors,
             coefficients: coefficients.clone(),
-            codes: upload("gradus.learned_multigrid.codes", bytemuck::cast_slice(&lattices.codes(&grids, coefficients)))?,
-            transfers: upload("gradus.learned_multigrid.transfers", bytemuck::cast_slice(&lattices.transfers(&grids, coefficients)))?,
+            codes: upload("gradus.learned_multigrid.codes", bytemuck::cast_slice(&lattices.codes(&classes, coefficients)))?,
+            transfers: upload("gradus.learned_multigrid.transfers", bytemuck::cast_slice(&lattices.transfers(&classes, coefficients)))?,
             damping: upload("gradus.learned_multigrid.damping", bytemuck::cast_slice(&vec![1.0f32; grids.len()]))?,
             rhs: arena("gradus.learned_multigrid.rhs")?,
-            solutions: upload("gradus.learned_multigrid.solutions", bytemuck::cast_slice(&lattices.signs(&grids)))?,
+            solutions: upload("gradus.learned_multigrid.solutions", bytemuck::cast_slice(&lattices.signs(&classes)))?,
             residuals: arena("gradus.learned_multigrid.residuals")?,
             partials: gpu.buffer("gradus.learned_multigrid.partials", 16 * u64::from(sums.max(1)), BufferUsages::STORAGE)?,
             lattices,
@@ -120,7 +121,7 @@ impl LearnedMultigrid {
         let kernel = gpu.kernel(&shaders::LEARNED_GROWTH, &self.sums(), &[])?;
         recording.dispatch_with(gpu, &kernel, workgroups(&lattice), &GrowthConstants { lattice }, bindings)?;
         let kernel = gpu.kernel(&shaders::LEARNED_DAMPING, &[], &[])?;
-        let constants = DampingConstants { partials: self.partials_of(&lattice), level: level as u32, most: MOST };
+        let constants = DampingConstants { partials: partials_of(gpu, &lattice), level: level as u32, most: MOST };
         let bindings = vec![Bind::whole("partials", &self.partials), Bind::whole("damping", &self.damping)];
         recording.dispatch_with(gpu, &kernel, 1, &constants, bindings)
     }
@@ -251,11 +252,6 @@ impl LearnedMultigrid {
     fn sums(&self) -> Vec<&'static str> {
         self.vectors.gpu().is_cpu().then_some("PARTIAL_SUMS").into_iter().collect()
     }
-
-    /// How many sums a level leaves.
-    fn partials_of(&self, lattice: &Lattice) -> u32 {
-        workgroups(lattice) * if self.vectors.gpu().is_cpu() { 256 } else { 1 }
-    }
 }
 
 /// Where rows are of whole cells of four in vectors that are not padded too.
@@ -271,6 +267,11 @@ fn cells(lattice: &Lattice) -> u32 {
 /// Of 256, one strip an invocation.
 fn workgroups(lattice: &Lattice) -> u32 {
     (lattice.nx.div_ceil(4) * lattice.ny.div_ceil(lattice.strip) * lattice.nz).div_ceil(256)
+}
+
+/// How many sums a level leaves.
+fn partials_of(gpu: &Gpu, lattice: &Lattice) -> u32 {
+    workgroups(lattice) * if gpu.is_cpu() { 256 } else { 1 }
 }
 
 impl LinearOperator for LearnedMultigrid {
@@ -292,7 +293,7 @@ impl LinearOperator for LearnedMultigrid {
         expect_vectors(r, z, self.dim())?;
         expect_dot(dot, [("r", r), ("z", z)])?;
         self.vectors.map(recording, r, z, |recording, r, z| self.cycle(recording, r, z, true))?;
-        let partials = (Bind::whole("partials", &self.partials), self.partials_of(&self.lattices.levels[0]));
+        let partials = (Bind::whole("partials", &self.partials), partials_of(self.vectors.gpu(), &self.lattices.levels[0]));
         self.vectors.sum_of(recording, partials, 1.0, dot)
     }
 }

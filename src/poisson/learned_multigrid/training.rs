@@ -3,9 +3,9 @@
 use super::scenes::Scenes;
 use super::{Coefficients, Training, hierarchy};
 use crate::gpu::{DType, Gpu, Recording, Tensor};
-use crate::graph::{ConvolutionOptions, Graph, Init, LinearMap, Padding, Parameters, Plan, Stage, Var};
+use crate::graph::{ConvolutionOptions, Graph, Init, LinearMap, Padding, Parameters, Var};
 use crate::poisson::Grid;
-use crate::poisson::dcdm::{Laplacians, direction_loss};
+use crate::poisson::dcdm::{Laplacians, direction_loss, loss_and_gradient};
 use crate::{Error, Result};
 
 /// The cells along an axis that a coarse one is interpolated to.
@@ -184,12 +184,12 @@ impl Levels {
         let all = grids.iter().map(hierarchy::levels).collect::<Result<Vec<_>>>()?;
         for (l, level) in self.0.iter().enumerate() {
             let grids: Vec<Grid> = all.iter().filter_map(|levels| levels.get(l).cloned()).collect();
-            let classes: Vec<Option<usize>> = grids.iter().flat_map(hierarchy::classes).collect();
+            let classes: Vec<Option<u8>> = grids.iter().flat_map(hierarchy::classes).collect();
             let unknowns: Vec<f32> = classes.iter().map(|class| f32::from(u8::from(class.is_some()))).collect();
             level.laplacians.write(&grids)?;
             level.unknowns.write(gpu, &unknowns)?;
             // what is no unknown is of any class
-            level.classes.write(gpu, &classes.into_iter().map(|class| class.unwrap_or(0) as u32).collect::<Vec<_>>())?;
+            level.classes.write(gpu, &classes.into_iter().map(|class| u32::from(class.unwrap_or(0))).collect::<Vec<_>>())?;
         }
         Ok(())
     }
@@ -289,19 +289,12 @@ impl Batches {
         let b = nodes[0].image(&mut graph, masked)?;
         let q = learned.cycle(&mut graph, &nodes, b)?;
         let value = direction_loss(&mut graph, &nodes[0].laplacian, q, b)?;
-        let named: Vec<_> = graph.parameters().map(|(name, var)| (name.to_owned(), var)).collect();
-        let wrt: Vec<_> = named.iter().map(|&(_, var)| var).collect();
-        let grads = graph.gradient(value, &wrt)?;
-        let plan = Plan::new(gpu, &graph, &[Stage::new(&[&[value], &grads[..]].concat())])?;
-        let (values, loss) = (Tensor::zeros(gpu, &shape, DType::F32)?, Tensor::zeros(gpu, &[], DType::F32)?);
+        let values = Tensor::zeros(gpu, &shape, DType::F32)?;
         let taps = learned.taps.iter().map(|(var, numbers)| Ok((*var, Tensor::from_slice(gpu, graph.shape(*var)?, numbers)?)));
         let taps = taps.collect::<Result<Vec<_>>>()?;
         bindings.extend(taps.iter().map(|(var, tensor)| (*var, tensor)));
-        bindings.extend([(x, &values), (value, &loss)]);
-        for ((name, var), &grad) in named.iter().zip(&grads) {
-            bindings.extend([(*var, parameters.get(name)?), (grad, gradients.get(name)?)]);
-        }
-        let recording = plan.compile(gpu, &bindings)?.recording(0)?;
+        bindings.push((x, &values));
+        let (recording, loss) = loss_and_gradient(gpu, &mut graph, value, &bindings, parameters, gradients)?;
         Ok(Self { gpu: gpu.clone(), scenes, levels, values, loss, recording })
     }
 
