@@ -1,19 +1,22 @@
 //! The learned V-cycle against f64, as a matrix, at the edges, and as preconditioner; and its files.
 
 mod common;
+#[path = "common/cycles.rs"]
+mod cycles;
 #[path = "common/scenes.rs"]
 mod scenes;
 #[path = "common/systems.rs"]
 mod systems;
 
-use common::{bits, f32s, gpu, noise, read};
+use common::{f32s, gpu, noise};
+use cycles::{applied_anywhere, apply, submitted_again};
 use gradus::gpu::Checks;
 use gradus::krylov::{Cg, CgOptions, LinearOperator, Status};
 use gradus::poisson::Grid;
 use gradus::poisson::learned_multigrid::{Coefficients, LearnedMultigrid};
 use gradus::reference::learned_multigrid as reference;
 use gradus::reference::poisson::Cells;
-use gradus::{DType, Error, Gpu, Recording, Tensor};
+use gradus::{Error, Recording};
 use scenes::{Scene, gpus};
 use systems::{distance, norm, upload, wide};
 
@@ -42,10 +45,7 @@ const SIZES: [&[usize]; 18] = [
 const SHARES: [(f32, f32); 5] = [(0.0, 0.0), (0.15, 0.0), (0.45, 0.02), (0.2, 0.2), (0.1, 0.5)];
 
 fn scenes() -> Vec<Scene> {
-    let all = SIZES.iter().enumerate().flat_map(|(i, sizes)| {
-        SHARES.iter().enumerate().map(move |(j, &(solid, air))| Scene::random((10 * i + j) as u64, sizes, solid, air))
-    });
-    all.collect()
+    Scene::all(&SIZES, &SHARES)
 }
 
 /// Something else everywhere, of a stencil that is positive definite.
@@ -64,15 +64,6 @@ fn coefficients(dim: usize, radius: usize) -> Coefficients {
     all.smoothing.iter_mut().zip(noise(1, 49)).for_each(|(d, u)| *d = 0.1 * u);
     all.coarse.iter_mut().zip(noise(2, 49)).for_each(|(c, u)| *c = 0.3 * u);
     all
-}
-
-fn apply(gpu: &Gpu, multigrid: &LearnedMultigrid, r: &[f32]) -> Vec<f64> {
-    let (r, z) = (upload(gpu, r), f32s(gpu, &[r.len()]));
-    z.write(gpu, &vec![f32::NAN; r.len()]).unwrap();
-    let mut recording = Recording::new();
-    multigrid.record(&mut recording, &r, &z).unwrap();
-    gpu.submit([&recording]);
-    read(gpu, &z)
 }
 
 #[test]
@@ -127,32 +118,11 @@ fn vectors_anywhere() {
     for gpu in gpus() {
         for sizes in [&[20usize, 20][..], &[30, 41], &[1, 1], &[6, 7, 12]] {
             let scene = Scene::random(5, sizes, 0.2, 0.1);
-            let n = scene.flags.len();
             let multigrid = LearnedMultigrid::new(&gpu, &scene.grid(), &coefficients(sizes.len(), 2)).unwrap();
-            let mut r = noise(6, n);
-            let expected = apply(&gpu, &multigrid, &r);
-            let product: f64 = r.iter().zip(&expected).map(|(&r, z)| f64::from(r) * z).sum();
-            r.iter_mut().zip(&scene.flags).filter(|&(_, &flag)| flag != 0).for_each(|(r, _)| *r = f32::NAN);
-
-            let arena = Tensor::arena(&gpu, &[&[n], &[n], &[1]], DType::F32).unwrap();
-            let buffer = f32s(&gpu, &[2 * n + 9]);
-            let at = |offset: usize, n: usize| Tensor::from_buffer(buffer.buffer(), 4 * offset as u64, &[n], DType::F32).unwrap();
-            let places = [
-                [upload(&gpu, &r), f32s(&gpu, sizes), f32s(&gpu, &[1])],
-                [arena[0].clone(), arena[1].clone(), arena[2].clone()],
-                [at(3, n), at(n + 5, n), at(2 * n + 7, 1)],
-            ];
-            for [from, to, dot] in &places {
-                from.write(&gpu, &r).unwrap();
-                to.write(&gpu, &vec![f32::NAN; n]).unwrap();
-                let mut recording = Recording::new();
-                multigrid.record_dot(&mut recording, from, to, dot).unwrap();
-                gpu.submit([&recording]);
-                assert_eq!(read(&gpu, to), expected);
-                assert!((read(&gpu, dot)[0] - product).abs() <= 1e-5 * product);
-            }
-            let outside: Vec<f64> = (0..3).chain(n + 3..n + 5).map(|i| read(&gpu, &buffer)[i]).collect();
-            assert!(outside.iter().all(|&v| v == 0.0), "{outside:?}");
+            let r = noise(6, scene.flags.len());
+            let product: f64 = r.iter().zip(apply(&gpu, &multigrid, &r)).map(|(&r, z)| f64::from(r) * z).sum();
+            let dots = applied_anywhere(&gpu, &multigrid, &scene, &r);
+            assert!(dots.iter().all(|dot| (dot - product).abs() <= 1e-5 * product), "{dots:?}, expected {product}");
         }
     }
 }
@@ -162,15 +132,7 @@ fn the_same_however_it_is_submitted() {
     for gpu in gpus() {
         let scene = Scene::random(8, &[9, 20, 31], 0.2, 0.1);
         let multigrid = LearnedMultigrid::new(&gpu, &scene.grid(), &coefficients(3, 1)).unwrap();
-        let n = scene.flags.len();
-        let (r, z, w) = (upload(&gpu, &noise(9, n)), f32s(&gpu, &[n]), f32s(&gpu, &[n]));
-        let mut recording = Recording::new();
-        multigrid.record(&mut recording, &r, &z).unwrap();
-        multigrid.record(&mut recording, &z, &w).unwrap();
-        gpu.submit([&recording]);
-        let first = [bits(&gpu, &z), bits(&gpu, &w)];
-        gpu.submit([&recording, &recording]);
-        assert_eq!([bits(&gpu, &z), bits(&gpu, &w)], first);
+        submitted_again(&gpu, &multigrid, &noise(9, scene.flags.len()));
     }
 }
 

@@ -1,17 +1,20 @@
 //! The V-cycle against f64, as a matrix, at the edges, and as preconditioner.
 
 mod common;
+#[path = "common/cycles.rs"]
+mod cycles;
 #[path = "common/scenes.rs"]
 mod scenes;
 #[path = "common/systems.rs"]
 mod systems;
 
-use common::{bits, f32s, gpu, noise, read};
+use common::{f32s, gpu, noise};
+use cycles::{applied_anywhere, apply, submitted_again};
 use gradus::gpu::Checks;
 use gradus::krylov::{Cg, CgOptions, LinearOperator, Richardson, RichardsonOptions, Status};
 use gradus::poisson::{Grid, Multigrid, MultigridOptions};
 use gradus::reference::multigrid as reference;
-use gradus::{DType, Error, Gpu, Recording, Tensor};
+use gradus::{Error, Gpu, Recording};
 use scenes::{Scene, gpus};
 use systems::{distance, norm, upload, wide};
 
@@ -38,23 +41,11 @@ const SIZES: [&[usize]; 16] = [
 const SHARES: [(f32, f32); 5] = [(0.0, 0.0), (0.15, 0.0), (0.45, 0.02), (0.2, 0.2), (0.6, 0.1)];
 
 fn scenes() -> Vec<Scene> {
-    let all = SIZES.iter().enumerate().flat_map(|(i, sizes)| {
-        SHARES.iter().enumerate().map(move |(j, &(solid, air))| Scene::random((10 * i + j) as u64, sizes, solid, air))
-    });
-    all.collect()
+    Scene::all(&SIZES, &SHARES)
 }
 
 fn multigrid(gpu: &Gpu, scene: &Scene, [finest_sweeps, coarse_sweeps]: [u32; 2]) -> Multigrid {
     Multigrid::new(gpu, &scene.grid(), &MultigridOptions { finest_sweeps, coarse_sweeps }).unwrap()
-}
-
-fn apply(gpu: &Gpu, multigrid: &Multigrid, r: &[f32]) -> Vec<f64> {
-    let (r, z) = (upload(gpu, r), f32s(gpu, &[r.len()]));
-    z.write(gpu, &vec![f32::NAN; r.len()]).unwrap();
-    let mut recording = Recording::new();
-    multigrid.record(&mut recording, &r, &z).unwrap();
-    gpu.submit([&recording]);
-    read(gpu, &z)
 }
 
 /// In the range of the Laplacian, in f32.
@@ -99,38 +90,16 @@ fn the_cycle_is_symmetric_and_positive() {
 #[test]
 fn vectors_anywhere() {
     for gpu in gpus() {
-        for sizes in [&[20usize, 20][..], &[30, 41]] {
-            let scene = Scene::random(5, sizes, 0.2, 0.1);
-            let n = scene.flags.len();
+        for (sizes, solid, air) in [(&[20usize, 20][..], 0.2, 0.1), (&[30, 41], 0.2, 0.1), (&[30, 41], 0.0, 0.0)] {
+            let scene = Scene::random(5, sizes, solid, air);
             let multigrid = multigrid(&gpu, &scene, [1, 2]);
-            let mut r = right_hand_side(&scene, 6);
-            let expected = apply(&gpu, &multigrid, &r);
-            r.iter_mut().zip(&scene.flags).filter(|&(_, &flag)| flag != 0).for_each(|(r, _)| *r = f32::NAN);
-
-            let arena = Tensor::arena(&gpu, &[&[n], &[n], &[1]], DType::F32).unwrap();
-            let buffer = f32s(&gpu, &[2 * n + 9]);
-            let at = |offset: usize, n: usize| Tensor::from_buffer(buffer.buffer(), 4 * offset as u64, &[n], DType::F32).unwrap();
-            let places = [
-                [upload(&gpu, &r), f32s(&gpu, sizes), f32s(&gpu, &[1])],
-                [arena[0].clone(), arena[1].clone(), arena[2].clone()],
-                [at(3, n), at(n + 5, n), at(2 * n + 7, 1)],
-            ];
-            for [from, to, dot] in &places {
-                from.write(&gpu, &r).unwrap();
-                to.write(&gpu, &vec![f32::NAN; n]).unwrap();
-                let mut recording = Recording::new();
-                multigrid.record_dot(&mut recording, from, to, dot).unwrap();
-                gpu.submit([&recording]);
-                let found = read(&gpu, to);
-                assert_eq!(found, expected);
-                let products = r.iter().zip(&found).zip(&scene.flags).filter(|(_, flag)| **flag == 0).map(|((&r, z), _)| f64::from(r) * z);
-                if scene.flags.iter().all(|&flag| flag == 0) {
-                    let expected = products.sum::<f64>();
-                    assert!((read(&gpu, dot)[0] - expected).abs() <= 1e-5 * expected);
-                }
+            let r = right_hand_side(&scene, 6);
+            let dots = applied_anywhere(&gpu, &multigrid, &scene, &r);
+            // sums are over all cells, with what others than fluid ones hold
+            if scene.flags.iter().all(|&flag| flag == 0) {
+                let product: f64 = r.iter().zip(apply(&gpu, &multigrid, &r)).map(|(&r, z)| f64::from(r) * z).sum();
+                assert!(dots.iter().all(|dot| (dot - product).abs() <= 1e-5 * product), "{dots:?}, expected {product}");
             }
-            let outside: Vec<f64> = (0..3).chain(n + 3..n + 5).map(|i| read(&gpu, &buffer)[i]).collect();
-            assert!(outside.iter().all(|&v| v == 0.0), "{outside:?}");
         }
     }
 }
@@ -140,15 +109,7 @@ fn the_same_however_it_is_submitted() {
     for gpu in gpus() {
         let scene = Scene::random(8, &[9, 20, 31], 0.2, 0.1);
         let multigrid = multigrid(&gpu, &scene, [1, 2]);
-        let n = scene.flags.len();
-        let (r, z, w) = (upload(&gpu, &right_hand_side(&scene, 9)), f32s(&gpu, &[n]), f32s(&gpu, &[n]));
-        let mut recording = Recording::new();
-        multigrid.record(&mut recording, &r, &z).unwrap();
-        multigrid.record(&mut recording, &z, &w).unwrap();
-        gpu.submit([&recording]);
-        let first = [bits(&gpu, &z), bits(&gpu, &w)];
-        gpu.submit([&recording, &recording]);
-        assert_eq!([bits(&gpu, &z), bits(&gpu, &w)], first);
+        submitted_again(&gpu, &multigrid, &right_hand_side(&scene, 9));
     }
 }
 

@@ -43,10 +43,7 @@ fn scenes() -> Vec<Scene> {
         &[33, 17, 10],
     ];
     let shares = [(0.0, 0.0), (0.3, 0.0), (0.45, 0.02), (0.2, 0.2), (1.0, 0.0), (0.0, 1.0)];
-    let all = sizes.iter().enumerate().flat_map(|(i, sizes)| {
-        shares.iter().enumerate().map(move |(j, &(solid, air))| Scene::random((10 * i + j) as u64, sizes, solid, air))
-    });
-    all.collect()
+    Scene::all(&sizes, &shares)
 }
 
 #[test]

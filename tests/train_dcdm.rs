@@ -6,6 +6,8 @@ mod config;
 #[path = "../examples/smoke/fluid.rs"]
 #[allow(dead_code, reason = "the example tells more")]
 mod fluid;
+#[path = "../examples/common/iterations.rs"]
+mod iterations;
 #[path = "../examples/common/solvers.rs"]
 #[allow(dead_code, reason = "only multigrid is used")]
 mod solvers;

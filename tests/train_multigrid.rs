@@ -4,6 +4,8 @@
 mod common;
 #[path = "../examples/train_multigrid/config.rs"]
 mod config;
+#[path = "../examples/common/iterations.rs"]
+mod iterations;
 #[path = "../examples/common/scenes.rs"]
 #[allow(dead_code, reason = "right-hand sides are noise alone")]
 mod scenes;

@@ -5,6 +5,8 @@ mod common;
 #[path = "../examples/smoke/fluid.rs"]
 #[allow(dead_code, reason = "the example tells more")]
 mod fluid;
+#[path = "../examples/common/iterations.rs"]
+mod iterations;
 #[path = "../examples/common/solvers.rs"]
 #[allow(dead_code, reason = "only multigrid is used")]
 mod solvers;

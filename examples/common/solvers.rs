@@ -31,7 +31,7 @@ enum Kind {
 
 use Kind::{Learned, Made, Network};
 
-pub const CHOICES: [Choice; 6] = [
+pub static CHOICES: [Choice; 6] = [
     Choice { name: "cg", check_every: 16, kind: Made(|_, _| Ok(None)) },
     Choice { name: "jacobi", check_every: 16, kind: Made(|gpu, grid| boxed(Jacobi::new(gpu, grid))) },
     Choice { name: "incomplete-poisson", check_every: 16, kind: Made(|gpu, grid| boxed(IncompletePoisson::new(gpu, grid))) },
@@ -39,6 +39,12 @@ pub const CHOICES: [Choice; 6] = [
     Choice { name: "learned-multigrid", check_every: 2, kind: Learned },
     Choice { name: "dcdm", check_every: 2, kind: Network },
 ];
+
+/// The one of that name.
+#[allow(dead_code, reason = "not all examples take one by its name")]
+pub fn choice(name: &str) -> Result<&'static Choice> {
+    Ok(CHOICES.iter().find(|choice| choice.name == name).ok_or_else(|| format!("there is no solver {name}"))?)
+}
 
 fn boxed(preconditioner: gradus::Result<impl Preconditioner + 'static>) -> gradus::Result<Boxed> {
     Ok(Some(Box::new(preconditioner?)))

@@ -83,7 +83,7 @@ fn main() -> ExitCode {
 async fn run(args: &Args) -> Result<()> {
     // before the steps, so that a path that cannot be is known at once
     std::fs::create_dir_all(&args.out).map_err(|error| format!("{}: {error}", args.out.display()))?;
-    let solver = CHOICES.iter().find(|choice| choice.name == args.solver).ok_or("no such solver")?;
+    let solver = solvers::choice(&args.solver)?;
     let gpu = Gpu::headless().await?;
     let options = Options {
         size: args.size.into(),

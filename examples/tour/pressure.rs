@@ -11,7 +11,7 @@ use plotters::style::full_palette::{BLUE_700, GREEN_500, ORANGE_700, PURPLE_400,
 
 use crate::chart::{self, Area, Curve, Legend, Panel, Scale, Style};
 use crate::fluid::{Fluid, Options};
-use crate::solvers::{CHOICES, Settings};
+use crate::solvers::{Settings, choice};
 use crate::{Result, wrote};
 
 /// Cells an axis.
@@ -32,8 +32,7 @@ struct Solution {
 
 pub async fn solve(gpu: &Gpu, solvers: &[String], path: &Path, out: &mut Stdout) -> Result<()> {
     writeln!(out, "\n3. The pressure of smoke, {SIZE} by {SIZE} cells, after {STEPS} steps")?;
-    let multigrid = CHOICES.iter().find(|choice| choice.name == "multigrid").ok_or("there is no multigrid")?;
-    let options = Options { size: SIZE, dim: 2, solver: multigrid, tolerance: TOLERANCE, weights: None, warm_start: true };
+    let options = Options { size: SIZE, dim: 2, solver: choice("multigrid")?, tolerance: TOLERANCE, weights: None, warm_start: true };
     let mut fluid = Fluid::new(gpu, &options)?;
     for i in 1..=STEPS {
         let step = fluid.step().await?;
@@ -54,8 +53,8 @@ async fn solutions(gpu: &Gpu, grid: &Grid, b: &[f32], solvers: &[String], out: &
     let x = Tensor::zeros(gpu, grid.sizes(), DType::F32)?;
     let settings = Settings { tolerance: TOLERANCE, max_iterations: 5000, weights: None, truncation: 2, recompute: true };
     let mut solutions = Vec::new();
-    let chosen = solvers.iter().filter_map(|name| CHOICES.iter().find(|choice| choice.name == name));
-    for (choice, color) in chosen.zip(COLORS.into_iter().cycle()) {
+    for (name, color) in solvers.iter().zip(COLORS.into_iter().cycle()) {
+        let choice = choice(name)?;
         let name = choice.name;
         let mut solver = choice.solver(gpu, grid, &b, &x, &settings)?;
         // drivers compile in the first solution, which does not count

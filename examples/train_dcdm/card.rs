@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use crate::validation::{Iterations, Obstacles, Rhs, TOLERANCES};
+use crate::iterations::{Iterations, TOLERANCES, both};
+use crate::validation::{Obstacles, Rhs};
 use gradus::poisson::dcdm::{Training, Weights};
 
 /// A system, and the iterations of conjugate gradients and of the deep conjugate direction method.
@@ -16,8 +17,6 @@ pub struct Row {
 
 impl fmt::Display for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let number = |iterations: Option<usize>| iterations.map_or("-".to_owned(), |iterations| iterations.to_string());
-        let both = |iterations: Iterations| iterations.map(number).join(" / ");
         write!(f, "| {} | {} | {} | {} | {} |", self.size, self.obstacles.name(), self.rhs.name(), both(self.plain), both(self.deep))
     }
 }

@@ -21,6 +21,8 @@ mod course;
 #[path = "../smoke/fluid.rs"]
 #[allow(dead_code, reason = "times and counts are told by the smoke example")]
 mod fluid;
+#[path = "../common/iterations.rs"]
+mod iterations;
 #[path = "../common/solvers.rs"]
 #[allow(dead_code, reason = "not all choices are offered here")]
 mod solvers;
@@ -41,7 +43,8 @@ use gradus::poisson::dcdm::{Architecture, Weights};
 use card::Row;
 use config::{Choice, Config};
 use course::{Course, write};
-use validation::{Obstacles, Rhs, TOLERANCES};
+use iterations::{TOLERANCES, mean};
+use validation::{Obstacles, Rhs};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -182,12 +185,9 @@ async fn right_hand_sides(gpu: &Gpu, walls: &Grid) -> Result<Vec<Vec<f32>>> {
 
 /// The mean iterations by tolerance; where one was not reached, not a number.
 async fn validate(gpu: &Gpu, weights: &Weights, grid: &Grid, sides: &[Vec<f32>]) -> Result<[f64; 2]> {
-    let mut sums = [0.0; 2];
+    let mut all = Vec::new();
     for b in sides {
-        let found = validation::deep(gpu, weights, grid, b).await?;
-        for (sum, found) in sums.iter_mut().zip(found) {
-            *sum += found.map_or(f64::NAN, |iterations| iterations as f64);
-        }
+        all.push(validation::deep(gpu, weights, grid, b).await?);
     }
-    Ok(sums.map(|sum| sum / sides.len() as f64))
+    Ok(mean(&all))
 }

@@ -8,10 +8,9 @@ use gradus::{DType, Gpu, Tensor};
 
 use crate::Result;
 use crate::fluid::{Fluid, Options};
-use crate::solvers::CHOICES;
+use crate::iterations::{Iterations, TOLERANCES, counted};
+use crate::solvers::choice;
 
-/// Of the residuals that are looked for, the smaller one last.
-pub const TOLERANCES: [f64; 2] = [1e-4, 1e-6];
 const MAX_ITERATIONS: u32 = 2000;
 /// Trainings have seeds of their users' choice.
 const SEED: u64 = 0x7a11_da7e_0000_0000;
@@ -86,7 +85,7 @@ impl Rhs {
 
 /// The smoke is by then past the middle.
 async fn smoke(gpu: &Gpu, sizes: &[usize]) -> Result<Vec<f32>> {
-    let solver = CHOICES.iter().find(|choice| choice.name == "multigrid").ok_or("there is no multigrid")?;
+    let solver = choice("multigrid")?;
     let options = Options { size: sizes[0], dim: sizes.len() as u8, solver, tolerance: 1e-4, weights: None, warm_start: true };
     let mut fluid = Fluid::new(gpu, &options)?;
     for _ in 0..sizes[0] {
@@ -105,13 +104,6 @@ fn places(grid: &Grid) -> impl Iterator<Item = Vec<f64>> {
     let strides: Vec<usize> = (0..sizes.len()).map(|axis| sizes[axis + 1..].iter().product()).collect();
     let at = move |i: usize| sizes.iter().zip(&strides).map(|(&size, &stride)| ((i / stride % size) as f64 + 0.5) / size as f64).collect();
     (0..grid.len()).map(at)
-}
-
-/// The iterations to each of [`TOLERANCES`], where they were reached.
-pub type Iterations = [Option<usize>; 2];
-
-fn counted(history: &[f64]) -> Iterations {
-    TOLERANCES.map(|tolerance| history.iter().position(|&norm| norm <= tolerance * history[0]))
 }
 
 /// Of conjugate gradients without a preconditioner.

@@ -4,8 +4,8 @@ use std::fmt;
 
 use gradus::poisson::learned_multigrid::{Coefficients, Training};
 
+use crate::iterations::{Iterations, TOLERANCES, both, number};
 use crate::scenes::Scene;
-use crate::validation::{Iterations, TOLERANCES};
 
 /// A size, and for each scene the iterations of conjugate gradients without and with the cycle.
 pub struct Row {
@@ -15,10 +15,9 @@ pub struct Row {
 
 impl fmt::Display for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let number = |iterations: Option<usize>| iterations.map_or("-".to_owned(), |iterations| iterations.to_string());
         write!(f, "| {} |", self.size)?;
         for [plain, learned] in &self.scenes {
-            write!(f, " {} ({}) |", learned.map(number).join(" / "), number(plain[1]))?;
+            write!(f, " {} ({}) |", both(*learned), number(plain[1]))?;
         }
         Ok(())
     }

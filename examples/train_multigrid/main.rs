@@ -18,6 +18,8 @@ mod chart;
 mod config;
 #[path = "../common/course.rs"]
 mod course;
+#[path = "../common/iterations.rs"]
+mod iterations;
 mod picture;
 #[path = "../common/scenes.rs"]
 #[allow(dead_code, reason = "right-hand sides are noise alone")]
@@ -38,8 +40,8 @@ use gradus::poisson::learned_multigrid::{Coefficients, Cycle, Scene};
 use card::Row;
 use config::Config;
 use course::{Course, write};
+use iterations::{TOLERANCES, mean};
 use trainer::Schedule;
-use validation::TOLERANCES;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -193,12 +195,9 @@ async fn run(args: &Args) -> Result<()> {
 
 /// Over all scenes, by tolerance; where one was not reached, not a number.
 async fn mean_iterations(gpu: &Gpu, coefficients: &Coefficients, sizes: &[usize]) -> Result<[f64; 2]> {
-    let mut sums = [0.0; 2];
+    let mut all = Vec::new();
     for scene in scenes::Scene::ALL {
-        let found = validation::learned(gpu, coefficients, scene, sizes).await?;
-        for (sum, found) in sums.iter_mut().zip(found) {
-            *sum += found.map_or(f64::NAN, |iterations| iterations as f64);
-        }
+        all.push(validation::learned(gpu, coefficients, scene, sizes).await?);
     }
-    Ok(sums.map(|sum| sum / scenes::Scene::ALL.len() as f64))
+    Ok(mean(&all))
 }

@@ -6,14 +6,10 @@ use gradus::poisson::{Grid, Laplacian};
 use gradus::{DType, Gpu, Tensor};
 
 use crate::Result;
+use crate::iterations::{Iterations, TOLERANCES, counted};
 use crate::scenes::{Rhs, Scene};
 
-/// Of the residuals that are looked for, the smaller one last.
-pub const TOLERANCES: [f64; 2] = [1e-4, 1e-6];
 const MAX_ITERATIONS: u32 = 5000;
-
-/// The iterations to each of [`TOLERANCES`], where they were reached.
-pub type Iterations = [Option<usize>; 2];
 
 /// Of conjugate gradients with the cycle.
 pub async fn learned(gpu: &Gpu, coefficients: &Coefficients, scene: Scene, sizes: &[usize]) -> Result<Iterations> {
@@ -35,5 +31,5 @@ async fn iterations(gpu: &Gpu, grid: &Grid, preconditioner: Option<&dyn Precondi
     let check_every = if preconditioner.is_some() { 2 } else { 16 };
     let options = CgOptions { relative_tolerance: TOLERANCES[1], max_iterations: MAX_ITERATIONS, check_every, ..Default::default() };
     let report = Cg::new(&laplacian, preconditioner, &b, &x, &options)?.solve().await?;
-    Ok(TOLERANCES.map(|tolerance| report.history.iter().position(|&norm| norm <= tolerance * report.history[0])))
+    Ok(counted(&report.history))
 }

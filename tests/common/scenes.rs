@@ -26,6 +26,14 @@ impl Scene {
         Self { sizes: sizes.to_vec(), flags, open }
     }
 
+    /// Random ones of all sizes with all shares of solid and air.
+    pub fn all(sizes: &[&[usize]], shares: &[(f32, f32)]) -> Vec<Self> {
+        let scenes = sizes.iter().enumerate().flat_map(|(i, sizes)| {
+            shares.iter().enumerate().map(move |(j, &(solid, air))| Self::random((10 * i + j) as u64, sizes, solid, air))
+        });
+        scenes.collect()
+    }
+
     pub fn cells(&self) -> Cells<'_> {
         Cells { sizes: &self.sizes, flags: &self.flags, open: &self.open }
     }
