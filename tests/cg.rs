@@ -216,15 +216,31 @@ fn an_indefinite_operator_keeps_the_best_iterate() {
     }
 }
 
+/// Neither one that is not positive definite nor one that is not finite costs more than itself: the iterations are those
+/// without it, from the one on in which it shows.
 #[test]
-fn an_indefinite_preconditioner() {
-    let gpu = gpu(Checks::Unchecked);
-    let operator = Grid::new(4, 4).operator(&gpu);
-    let negative = Diagonal::new(&gpu, &upload(&gpu, &[-1.0; 16])).unwrap();
-    let x = f32s(&gpu, &[16]);
-    let report = solve(&operator, Some(&negative), &upload(&gpu, &noise(1, 16)), &x, &CgOptions::default());
-    assert_eq!((report.status, report.iterations), (Status::IndefinitePreconditioner, 0));
-    assert_eq!(read(&gpu, &x), [0.0; 16]);
+fn a_preconditioner_of_no_use_is_dropped() {
+    for gpu in gpus() {
+        let (grid, n) = (Grid::new(12, 12), 144);
+        let operator = grid.operator(&gpu);
+        let b = noise(1, n);
+        let options = CgOptions { relative_tolerance: 1e-4, ..Default::default() };
+        let plain = solve(&operator, None, &upload(&gpu, &b), &f32s(&gpu, &[n]), &options);
+        let mixed: Vec<f32> = (0..n).map(|i| if i % 3 == 0 { -2.0 } else { 0.1 }).collect();
+        for diagonal in [vec![-1.0; n], vec![f32::NAN; n], vec![0.0; n], mixed] {
+            let preconditioner = Diagonal::new(&gpu, &upload(&gpu, &diagonal)).unwrap();
+            let x = f32s(&gpu, &[n]);
+            let report = solve(&operator, Some(&preconditioner), &upload(&gpu, &b), &x, &options);
+            assert_eq!((report.status, report.iterations, report.lost), (Status::Converged, plain.iterations, 1), "{report:?}");
+            assert!(distance(&grid.apply(&read(&gpu, &x)), &wide(&b)) <= 1e-4 * norm(&wide(&b)));
+        }
+        // M = A - 1.5 I: positive on some residuals and not on others
+        let late = Shifted::new(grid.operator(&gpu), -1.5);
+        let x = f32s(&gpu, &[n]);
+        let report = solve(&operator, Some(&late), &upload(&gpu, &b), &x, &options);
+        assert_eq!((report.status, report.lost), (Status::Converged, 1), "{report:?}");
+        assert!(distance(&grid.apply(&read(&gpu, &x)), &wide(&b)) <= 1e-4 * norm(&wide(&b)));
+    }
 }
 
 #[test]
@@ -273,7 +289,8 @@ fn residuals_that_f32_allow() {
         let report = pollster::block_on(cg.unwrap().solve()).unwrap();
         let expected = reference::cg(|x| grid.apply(x), <[f64]>::to_vec, &wide(&b), &vec![0.0; n], 1e-6 * norm(&wide(&b)), 0.0, 1000);
         let iterations = expected.history.len() as f64 - 1.0;
-        assert_eq!(report.status, Status::Converged);
+        assert_eq!(report.status, Status::PrecisionLimited);
+        assert!(!report.converged());
         assert!(f64::from(report.iterations) <= 1.1 * iterations, "{} for {iterations}", report.iterations);
         let found = read(&gpu, &x);
         let (residual, rounding) = (distance(&grid.apply(&found), &wide(&b)), rounding(&grid, &found));
@@ -296,7 +313,7 @@ fn more_accuracy_than_f32_has() {
     let x = f32s(&gpu, &[1600]);
     let options = CgOptions { relative_tolerance: 1e-9, max_iterations: 4000, ..Default::default() };
     let report = solve(&grid.operator(&gpu), None, &upload(&gpu, &b), &x, &options);
-    assert_eq!(report.status, Status::Converged, "{} {}", report.iterations, report.residual);
+    assert_eq!(report.status, Status::PrecisionLimited, "{} {}", report.iterations, report.residual);
     let found = read(&gpu, &x);
     let residual = distance(&grid.apply(&found), &wide(&b));
     assert!(residual <= 8.0 * rounding(&grid, &found), "{residual}");
@@ -382,7 +399,7 @@ fn a_report_of_what_was_encoded_is_true() {
         let b = noise(9, 1600);
         let exact: Box<dyn LinearOperator> = Box::new(grid.operator(&gpu));
         let inexact: Box<dyn LinearOperator> = Box::new(inexact(&gpu, &grid));
-        let cases = [(&exact, 1e-4, Status::Converged), (&exact, 1e-8, Status::Converged), (&inexact, 1e-7, Status::Stagnated)];
+        let cases = [(&exact, 1e-4, Status::Converged), (&exact, 1e-8, Status::PrecisionLimited), (&inexact, 1e-7, Status::Stagnated)];
         for (operator, tolerance, status) in cases {
             let x = f32s(&gpu, &[1600]);
             let options = CgOptions { relative_tolerance: tolerance, ..Default::default() };
@@ -395,10 +412,10 @@ fn a_report_of_what_was_encoded_is_true() {
             let residual = distance(&grid.apply(&found), &wide(&b));
             assert_eq!(report.status, status, "{tolerance}: {residual}");
             // what an inexact product says of it is not exact either
-            let wrong = if status == Status::Converged { 0.1 } else { 5.0 };
+            let wrong = if status == Status::Stagnated { 5.0 } else { 0.1 };
             assert!((report.residual - residual).abs() <= wrong * residual, "{tolerance}: {} for {residual}", report.residual);
-            let within = residual <= 2.2 * tolerance * norm(&wide(&b)) || residual <= 8.8 * rounding(&grid, &found);
-            assert_eq!(within, status == Status::Converged, "{tolerance}: {residual}");
+            assert_eq!(residual <= tolerance * norm(&wide(&b)), status == Status::Converged, "{tolerance}: {residual}");
+            assert_eq!(residual <= 8.8 * rounding(&grid, &found), status == Status::PrecisionLimited, "{tolerance}: {residual}");
         }
     }
 }

@@ -62,6 +62,9 @@ fn coefficients(dim: usize, radius: usize) -> Coefficients {
     all.correction *= 1.03;
     all.transfer.iter_mut().zip([1.2, 0.9, 0.7, 1.3]).for_each(|(p, factor)| *p *= factor);
     all.smoothing.iter_mut().zip(noise(1, 49)).for_each(|(d, u)| *d = 0.1 * u);
+    // of cells without fluid neighbours, which may not be smoothed by more
+    let faces = 2 * dim;
+    (1..=faces).for_each(|air| all.smoothing[(faces - air) * (faces + 1) + air] = -0.05 - 0.01 * air as f32);
     all.coarse.iter_mut().zip(noise(2, 49)).for_each(|(c, u)| *c = 0.3 * u);
     all
 }

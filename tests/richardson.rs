@@ -105,11 +105,11 @@ fn the_inverse() {
         let diagonal = upload(&gpu, &d);
         let (operator, inverse) = (Diagonal::new(&gpu, &diagonal).unwrap(), Diagonal::inverse(&gpu, &diagonal).unwrap());
         let b = noise(5, n);
-        for (tolerance, most) in [(1e-5, 1), (0.0, 30)] {
+        for (tolerance, most, status) in [(1e-5, 1, Status::Converged), (0.0, 30, Status::PrecisionLimited)] {
             let x = f32s(&gpu, &[n]);
             let options = RichardsonOptions { relative_tolerance: tolerance, ..Default::default() };
             let report = solve(&operator, &inverse, &upload(&gpu, &b), &x, &options);
-            assert_eq!(report.status, Status::Converged, "{report:?}");
+            assert_eq!(report.status, status, "{report:?}");
             assert!(report.iterations >= 1 && report.iterations <= most, "{report:?}");
             let found = read(&gpu, &x);
             let rest: Vec<f64> = found.iter().zip(&d).map(|(x, &d)| x * f64::from(d)).collect();

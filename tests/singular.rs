@@ -43,11 +43,12 @@ fn what_no_solution_exists_for_is_left_out() {
             let consistent = grid.project(&wide(&b));
             let expected = reference::cg(|x| grid.apply(x), |r| grid.project(r), &consistent, &vec![0.0; grid.n], 1e-12, 0.0, 1000);
             for (report, x) in solve(&gpu, &grid, &b, &start, 1e-5) {
-                assert_eq!(report.status, Status::Converged, "{report:?}");
+                assert!(matches!(report.status, Status::Converged | Status::PrecisionLimited), "{report:?}");
                 let residual = distance(&grid.apply(&x), &consistent);
                 // f32 does not know it better than to a few units of ‖A‖ ‖x‖
                 let unknown = 1e-6 * norm(&x) + 1e-6 * norm(&consistent);
                 assert!(residual <= 1e-5 * norm(&consistent) + unknown, "{residual}");
+                assert!(!report.converged() || residual <= 1e-5 * norm(&consistent), "{residual}");
                 assert!((report.residual - residual).abs() <= unknown, "{} for {residual}", report.residual);
                 // of all solutions the one in the range
                 let (outside, size) = (distance(&grid.project(&x), &x), norm(&expected.x));
@@ -144,7 +145,7 @@ fn rounding_does_not_lead_astray() {
         gpu.queue().submit([encoder.finish()]);
         for (report, x) in [(pollster::block_on(cg.report()), &first), (pollster::block_on(flexible.report()), &second)] {
             let report = report.unwrap();
-            assert_eq!(report.status, Status::Converged, "{} {}", report.iterations, report.residual);
+            assert_eq!(report.status, Status::PrecisionLimited, "{} {}", report.iterations, report.residual);
             // rounding costs what the many equal eigenvalues of a square save
             let most = 2 * expected.history.len() as u32;
             assert!(report.iterations <= most, "{} of {most}", report.iterations);
@@ -177,7 +178,7 @@ fn a_preconditioner_that_magnifies_the_null_space() {
         let cg = pollster::block_on(Cg::new(&operator, Some(&magnifying), &b, &first, &options).unwrap().solve()).unwrap();
         let fcg = pollster::block_on(FlexibleCg::new(&operator, Some(&magnifying), &b, &second, &flexible).unwrap().solve()).unwrap();
         for (report, x) in [(cg, &first), (fcg, &second)] {
-            assert_eq!(report.status, Status::Converged, "{} {}", report.iterations, report.residual);
+            assert_eq!(report.status, Status::PrecisionLimited, "{} {}", report.iterations, report.residual);
             assert!(report.iterations as usize <= expected.history.len() + 1, "{} of {}", report.iterations, expected.history.len());
             assert!(distance(&read(&gpu, x), &grid.project(&expected.x)) <= 1e-5 * norm(&expected.x));
         }

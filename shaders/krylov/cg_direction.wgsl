@@ -1,14 +1,19 @@
-// p = z + beta p, if the solution is running. SNAPSHOTS: and x to a row of `snapshots`, if the state says
-// so. Deterministic. Bytes an element: 12; for a snapshot 8 more.
+// p = z + beta p, if the solution is running. PRECONDITIONED: with r in place of z where the state says so. SNAPSHOTS: and 2^e x to
+// a row of `snapshots`, if the state says so. Deterministic. Bytes an element: 12; for a snapshot 8 more.
 
 #import shared/blocks
 #import shared/cg_state
+#import shared/scaling
 
 #permute - | SNAPSHOTS
+#permute - | PRECONDITIONED
 
 @group(0) @binding(1) var<storage, read> state: CgState;
 @group(0) @binding(2) var<storage, read> z: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read_write> p: array<vec4<f32>>;
+#ifdef PRECONDITIONED
+@group(0) @binding(6) var<storage, read> r: array<vec4<f32>>;
+#endif
 #ifdef SNAPSHOTS
 @group(0) @binding(4) var<storage, read> x: array<vec4<f32>>;
 // rows as long as x is in cells
@@ -23,7 +28,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let row = state.row;
     if row != 0xffffffffu {
         for (var i = own.x; i < own.y; i += 8u) {
-            snapshots[row * c.count + i] = x[i];
+            snapshots[row * c.count + i] = scaled4(x[i], state.exponent);
         }
     }
 #endif
@@ -31,12 +36,25 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         return;
     }
     let beta = state.beta;
+#ifdef PRECONDITIONED
+    let plain = state.plain != 0u;
+#endif
     for (var i = own.x; i < own.y; i += 8u) {
+#ifdef PRECONDITIONED
+        var value = vec4(0.0);
+        if plain {
+            value = r[i];
+        } else {
+            value = z[i];
+        }
+#else
+        let value = z[i];
+#endif
         // the first direction is z, whatever p holds
         if beta == 0.0 {
-            p[i] = z[i];
+            p[i] = value;
         } else {
-            p[i] = z[i] + beta * p[i];
+            p[i] = value + beta * p[i];
         }
     }
 }

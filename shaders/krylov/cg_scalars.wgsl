@@ -3,7 +3,8 @@
 //   beta = rho_new / rho;  objective -= ½ alpha rho;  history_i = (‖r‖, objective)
 // Truncation (Martens 2010, section 4.4): with k = max(10, i/10), stop at iteration i > k if
 //   objective_i < 0 and (objective_i - objective_{i-k}) / objective_i < k truncation
-// START: from ⟨b, b⟩, ⟨b, x⟩ and ⟨x, A x⟩. One workgroup.
+// PRECONDITIONED: where rho is not a positive number, M is not positive definite, or not finite. It is not asked again (`plain`):
+// the iterations begin again with z = r. START: after krylov/cg_begin.wgsl. One workgroup.
 
 #import shared/cg_judge
 #import shared/total
@@ -14,8 +15,6 @@
 struct CgConstants {
     partials: u32,
     max_iterations: u32,
-    relative_tolerance: f32,
-    absolute_tolerance: f32,
     // 0: none
     truncation: f32,
 }
@@ -26,26 +25,40 @@ struct CgConstants {
 #ifdef PRECONDITIONED
 @group(0) @binding(4) var<storage, read> preconditioned: array<f32>;
 #endif
-#ifdef START
-@group(0) @binding(5) var<storage, read> square: array<f32>;
-@group(0) @binding(6) var<storage, read> linear: array<f32>;
-@group(0) @binding(7) var<storage, read> quadratic: array<f32>;
-#else
+#ifndef START
 @group(0) @binding(5) var<storage, read> curvature: array<f32>;
 // the iterations after which snapshots are taken, ascending; the last is 0xffffffff
 @group(0) @binding(6) var<storage, read> schedule: array<u32>;
 #endif
+
+// The state with rho = ⟨r, z⟩, and z = r where the preconditioner is of no use.
+fn with_rho(before: CgState, rr: f32) -> CgState {
+    var s = before;
+    var rho = rr;
+#ifdef PRECONDITIONED
+    let found = preconditioned[0];
+    if s.plain == 0u && is_finite(rr) {
+        if is_finite(found) && found > 0.0 {
+            rho = found;
+        } else if rr > 0.0 {
+            s.plain = 1u;
+            s.lost += 1u;
+            s.rho = 0.0;
+        }
+    }
+#endif
+    // a direction made of another z begins anew
+    s.beta = select(0.0, rho / s.rho, s.rho > 0.0);
+    s.rho = rho;
+    return s;
+}
 
 // The state after an iteration, of which r and rho are new.
 fn judge_all(c: CgConstants, before: CgState, rr: f32) -> CgState {
     var s = judge(before, rr, c.max_iterations);
     if s.status == 0u {
         let k = max(10u, (s.iteration + 9u) / 10u);
-        if !is_finite(s.rho) {
-            s.status = 6u;
-        } else if s.rho <= 0.0 {
-            s.status = 5u;
-        } else if c.truncation > 0.0 && s.iteration > k && s.objective < 0.0 {
+        if c.truncation > 0.0 && s.iteration > k && s.objective < 0.0 {
             let progress = (s.objective - history[s.iteration - k].y) / s.objective;
             if progress < f32(k) * c.truncation {
                 s.status = 3u;
@@ -63,20 +76,13 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     if lane != 0u {
         return;
     }
-#ifdef PRECONDITIONED
-    let rho = preconditioned[0];
-#else
-    let rho = rr;
-#endif
     var s = state;
     s.row = 0xffffffffu;
 #ifdef START
-    s.status = 0u;
-    s.rho = rho;
-    s.beta = 0.0;
-    s.threshold = max(c.relative_tolerance * sqrt(square[0]), c.absolute_tolerance);
-    s.objective = 0.5 * quadratic[0] - linear[0];
-    s = judge_all(c, s, rr);
+    let start = s.rho;
+    s.rho = 0.0;
+    s.plain = 0u;
+    s = judge_all(c, with_rho(s, start), start);
 #else
     if s.status == 0u {
         let alpha = s.rho / curvature[0];
@@ -89,9 +95,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
         } else {
             s.iteration += 1u;
             s.objective -= 0.5 * alpha * s.rho;
-            s.beta = rho / s.rho;
-            s.rho = rho;
-            s = judge_all(c, s, rr);
+            s = judge_all(c, with_rho(s, rr), rr);
             if s.iteration == schedule[s.snapshots] {
                 s.row = s.snapshots;
                 s.snapshots += 1u;

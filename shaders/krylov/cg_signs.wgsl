@@ -1,18 +1,25 @@
-// w_i = ±x_i, to find out what rounding x does to A x: 2^-24 ‖A w‖, with signs that know nothing of A. They are
-// those of vector/random.wgsl, RADEMACHER, with seed and stream 0. Deterministic. Bytes an element: 8.
+// w_i = ±max(|x_i|, 2^(-126 - e)), to find out what storing x as f32 does to A x: 2^-24 ‖A w‖, with signs that know nothing
+// of A. Subnormal numbers, below 2^-126, are all as far apart as the ones above. The signs are those of vector/random.wgsl, RADEMACHER, with
+// seed and stream 0. Deterministic. Bytes an element: 8.
 
 #import shared/blocks
+#import shared/cg_state
 #import shared/philox
+#import shared/scaling
 
-@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read_write> w: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> state: CgState;
+@group(0) @binding(2) var<storage, read> x: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read_write> w: array<vec4<f32>>;
 
 @compute @workgroup_size(256)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let c = constants;
     let own = own_cells(c, group.x, lane);
+    let least = vec4(scaled(1.0, -126 - state.exponent));
     for (var i = own.x; i < own.y; i += 8u) {
         let bits = philox4x32(vec4(c.first * c.block + i, 0u, 0u, 0u), vec2(0u));
-        w[i] = select(x[i], -x[i], (bits >> vec4(31u)) == vec4(1u));
+        let value = x[i];
+        let size = select(abs(value), least, abs(value) < least);
+        w[i] = select(size, -size, (bits >> vec4(31u)) == vec4(1u));
     }
 }

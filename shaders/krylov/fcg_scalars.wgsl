@@ -1,6 +1,6 @@
 // The scalars of flexible conjugate gradients (Notay 2000). One workgroup.
 //
-// START: from ⟨r, r⟩, ⟨b, b⟩, ⟨b, x⟩ and ⟨x, A x⟩. No direction is kept, which is what a curvature of 0 says.
+// START: after krylov/cg_begin.wgsl. No direction is kept, which is what a curvature of 0 says.
 // GAMMA: gamma_i = ⟨z, A d_i⟩ / ⟨d_i, A d_i⟩ for the next four directions; 0 for one that is not kept.
 // NUMERATOR: rho = ⟨q, r⟩.
 // STEP: after alpha = rho / ⟨q, A q⟩ and the step, objective -= ½ alpha rho, history_i = (‖r‖, objective), and
@@ -18,8 +18,6 @@
 struct FcgConstants {
     partials: u32,
     max_iterations: u32,
-    relative_tolerance: f32,
-    absolute_tolerance: f32,
     // how many are kept, and which of them is the oldest and will be the newest
     directions: u32,
     oldest: u32,
@@ -37,9 +35,6 @@ struct FcgConstants {
 #ifdef START
 @group(0) @binding(3) var<storage, read_write> curvatures: array<f32>;
 @group(0) @binding(4) var<storage, read_write> history: array<vec2<f32>>;
-@group(0) @binding(5) var<storage, read> square: array<f32>;
-@group(0) @binding(6) var<storage, read> linear: array<f32>;
-@group(0) @binding(7) var<storage, read> quadratic: array<f32>;
 #endif
 #ifdef STEP
 @group(0) @binding(3) var<storage, read_write> curvatures: array<f32>;
@@ -62,14 +57,11 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     for (var i = 0u; i < c.directions; i++) {
         curvatures[i] = 0.0;
     }
-    s.status = 0u;
     s.plain = 0u;
     s.tried = 0u;
     s.moved = 0.0;
-    s.refreshed = sqrt(sums.x);
-    s.threshold = max(c.relative_tolerance * sqrt(square[0]), c.absolute_tolerance);
-    s.objective = 0.5 * quadratic[0] - linear[0];
-    s = judge(s, sums.x, c.max_iterations);
+    s.refreshed = s.residual;
+    s = judge(s, s.rho, c.max_iterations);
     history[s.iteration] = vec2(s.residual, s.objective);
 #endif
 #ifdef GAMMA

@@ -1,5 +1,5 @@
 // Whether a stationary iteration goes on, from ‖b - A x‖ and ⟨x, b + r⟩ = -2 φ(x). It has stagnated when as many
-// iterations as `patience` have not led to a smaller residual. START: from ⟨b, b⟩ as well. One workgroup.
+// iterations as `patience` have not led to a smaller residual. START: after krylov/cg_begin.wgsl. One workgroup.
 
 #import shared/cg_judge
 #import shared/total
@@ -10,16 +10,11 @@ struct RichardsonConstants {
     partials: u32,
     max_iterations: u32,
     patience: u32,
-    relative_tolerance: f32,
-    absolute_tolerance: f32,
 }
 
 @group(0) @binding(0) var<uniform> constants: RichardsonConstants;
 @group(0) @binding(2) var<storage, read_write> state: CgState;
 @group(0) @binding(3) var<storage, read_write> history: array<vec2<f32>>;
-#ifdef START
-@group(0) @binding(4) var<storage, read> square: array<f32>;
-#endif
 
 @compute @workgroup_size(256)
 fn main(@builtin(local_invocation_index) lane: u32) {
@@ -30,24 +25,24 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     }
     var s = state;
 #ifdef START
-    s.status = 0u;
-    s.threshold = max(c.relative_tolerance * sqrt(square[0]), c.absolute_tolerance);
-    s.best = sqrt(sums.x);
+    let rr = s.rho;
+    s.best = s.residual;
     s.since = 0u;
 #else
+    let rr = sums.x;
     if s.status != 0u {
         return;
     }
     s.iteration += 1u;
-    if is_finite(sums.x) && sqrt(sums.x) < s.best {
-        s.best = sqrt(sums.x);
+    if is_finite(rr) && sqrt(rr) < s.best {
+        s.best = sqrt(rr);
         s.since = 0u;
     } else {
         s.since += 1u;
     }
-#endif
     s.objective = -0.5 * sums.y;
-    s = judge(s, sums.x, c.max_iterations);
+#endif
+    s = judge(s, rr, c.max_iterations);
     if s.status == 0u && s.since >= c.patience {
         s.status = 7u;
     }

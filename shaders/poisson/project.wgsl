@@ -1,6 +1,7 @@
 // x_i = x_i - mean where i is in the largest component of fluid that touches no air, 0 where i is not fluid: with
 // shaders/poisson/project_components.wgsl for further components the projection onto the range of the Laplacian.
-// MEAN: partial sums of the component, from which shaders/poisson/sum.wgsl makes the mean. TAKE: the subtraction.
+// MEAN: partial sums of the component, and how many of its cells differ from one of them, from which
+// shaders/poisson/project_mean.wgsl makes the mean. TAKE: the subtraction.
 //
 // Workgroups and cells of four elements: shared/blocks.wgsl. Deterministic. Bytes an element: MEAN 5, TAKE 9.
 
@@ -16,6 +17,8 @@
 @group(0) @binding(2) var<storage, read> labels: array<u32>;
 #ifdef MEAN
 @group(0) @binding(3) var<storage, read> x: array<vec4<f32>>;
+// of a cell of the component
+@group(0) @binding(4) var<storage, read> reference: array<u32>;
 #else
 @group(0) @binding(3) var<storage, read_write> x: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read> mean: array<f32>;
@@ -33,11 +36,18 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let c = constants;
     let own = own_cells(c, group.x, lane);
 #ifdef MEAN
+    let cell = reference[0];
+    // by their bits
+    let value = vec4(bitcast<u32>(x[cell / 4u][cell % 4u]));
     var sum = vec4(0.0);
+    var differing = vec4(0.0);
     for (var i = own.x; i < own.y; i += 8u) {
-        sum += select(vec4(0.0), x[i], labels_of(i) == vec4(2u));
+        let here = x[i];
+        let inside = labels_of(i) == vec4(2u);
+        sum += select(vec4(0.0), here, inside);
+        differing += select(vec4(0.0), vec4(1.0), inside & (bitcast<vec4<u32>>(here) != value));
     }
-    leave_sums(c, group.x, lane, vec4(dot(sum, vec4(1.0)), 0.0, 0.0, 0.0));
+    leave_sums(c, group.x, lane, vec4(dot(sum, vec4(1.0)), dot(differing, vec4(1.0)), 0.0, 0.0));
 #else
     let middle = mean[0];
     for (var i = own.x; i < own.y; i += 8u) {

@@ -1,7 +1,8 @@
 // x_i = x_i - mean of the component of i, for components that are lists of cells: all but the one that
-// shaders/poisson/project.wgsl takes. SUMS: an invocation adds up a segment of a component, in order. TAKE: it adds up the
-// sums of its component's segments, in order, divides, and subtracts. Workgroups of 64. Deterministic.
-// Bytes an element of the lists: SUMS 8, TAKE 12.
+// shaders/poisson/project.wgsl takes. SUMS: an invocation adds up a segment of a component, in order, and counts the
+// cells that differ from the component's first. TAKE: it adds up the sums of its component's segments, in order, divides, and
+// subtracts; where no cell differs the mean is the value of all, so that they become 0 and not the rounding of their sum.
+// Workgroups of 64. Deterministic. Bytes an element of the lists: SUMS 8, TAKE 12.
 
 #import shared/gate
 
@@ -29,10 +30,11 @@ struct Segment {
 @group(0) @binding(2) var<storage, read> cells: array<u32>;
 #ifdef SUMS
 @group(0) @binding(3) var<storage, read> x: array<f32>;
-@group(0) @binding(4) var<storage, read_write> sums: array<f32>;
+// the sum, the cells that differ, the value of the component's first cell
+@group(0) @binding(4) var<storage, read_write> sums: array<vec4<f32>>;
 #else
 @group(0) @binding(3) var<storage, read_write> x: array<f32>;
-@group(0) @binding(4) var<storage, read> sums: array<f32>;
+@group(0) @binding(4) var<storage, read> sums: array<vec4<f32>>;
 #endif
 
 @compute @workgroup_size(64)
@@ -42,17 +44,22 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
     }
     for (var k = id.x; k < constants.count; k += groups.x * 64u) {
         let segment = segments[k];
-        var sum = 0.0;
 #ifdef SUMS
+        let value = x[cells[segments[segment.first].start]];
+        var sum = 0.0;
+        var differing = 0.0;
         for (var i = segment.start; i < segment.end; i++) {
-            sum += x[cells[i]];
+            let here = x[cells[i]];
+            sum += here;
+            differing += select(0.0, 1.0, bitcast<u32>(here) != bitcast<u32>(value));
         }
-        sums[k] = sum;
+        sums[k] = vec4(sum, differing, value, 0.0);
 #else
+        var sum = vec2(0.0);
         for (var i = segment.first; i < segment.last; i++) {
-            sum += sums[i];
+            sum += sums[i].xy;
         }
-        let mean = sum / segment.size;
+        let mean = select(sum.x / segment.size, sums[segment.first].z, sum.y == 0.0);
         for (var i = segment.start; i < segment.end; i++) {
             x[cells[i]] -= mean;
         }

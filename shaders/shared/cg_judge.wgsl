@@ -9,7 +9,7 @@ fn judge(before: CgState, rr: f32, max_iterations: u32) -> CgState {
     s.residual = sqrt(rr);
     if !is_finite(rr) || !is_finite(s.objective) {
         s.status = 6u;
-    } else if s.residual <= s.threshold {
+    } else if s.residual <= s.target_residual {
         s.status = 1u;
     } else if s.iteration >= max_iterations {
         s.status = 2u;

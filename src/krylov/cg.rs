@@ -3,7 +3,7 @@
 use super::blocks;
 use super::operator::LinearOperator;
 use super::preconditioner::Preconditioner;
-use super::solution::{Cycle, Limits, Report, Solver, System, Taken};
+use super::solution::{AIM, Cycle, Limits, Report, Solver, System, Taken};
 use crate::gpu::Recording;
 use crate::shaders::layout::CgConstants;
 use crate::{DType, Error, Result, Tensor, shaders};
@@ -117,14 +117,15 @@ impl Cg {
             let more = [("schedule", &padded), ("preconditioned", &rho)];
             system.scalars(recording, &shaders::krylov::CG_SCALARS, &defines, &constants, &more)?;
             let taking = options.snapshots && !start;
-            let vectors: &[_] = &[("z", &system.z), ("p", &p), ("x", &system.x)];
+            let vectors: &[_] = &[("z", &system.z), ("p", &p), ("x", &system.x), ("r", &system.r)];
             let others = [("state", system.state.buffer()), ("snapshots", rows.buffer())];
-            let defines: &[&'static str] = if taking { &["SNAPSHOTS"] } else { &[] };
-            system.over.record(recording, &shaders::krylov::CG_DIRECTION, defines, vectors, &others)
+            let mut defines: Vec<&'static str> = if taking { vec!["SNAPSHOTS"] } else { Vec::new() };
+            defines.extend(system.is_preconditioned().then_some("PRECONDITIONED"));
+            system.over.record(recording, &shaders::krylov::CG_DIRECTION, &defines, vectors, &others)
         };
 
         let mut start = Recording::new();
-        system.begin(&mut start)?;
+        system.begin(&mut start, AIM)?;
         finish(&mut start, true)?;
 
         let mut iterate = Recording::gated_by(system.state.buffer());
@@ -187,9 +188,8 @@ impl CgOptions {
         CgConstants {
             partials,
             max_iterations: self.max_iterations,
-            relative_tolerance: self.relative_tolerance as f32,
-            absolute_tolerance: self.absolute_tolerance as f32,
-            truncation: self.truncation.unwrap_or(0.0) as f32,
+            truncation: self.truncation.unwrap_or(0.0).min(1e30) as f32,
+            ..Default::default()
         }
     }
 }

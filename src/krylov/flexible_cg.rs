@@ -3,7 +3,7 @@
 use super::blocks;
 use super::operator::LinearOperator;
 use super::preconditioner::Preconditioner;
-use super::solution::{Cycle, Limits, Report, Solver, System, Taken};
+use super::solution::{AIM, Cycle, Limits, Report, Solver, System, Taken};
 use crate::gpu::Recording;
 use crate::shaders::layout::FcgConstants;
 use crate::{DType, Error, Result, Tensor, shaders};
@@ -125,7 +125,7 @@ impl FlexibleCg {
         };
 
         let mut start = Recording::new();
-        system.begin(&mut start)?;
+        system.begin(&mut start, AIM)?;
         scalars(&mut start, "START", 0, 0)?;
 
         // the newest direction takes the place of the oldest
@@ -229,8 +229,6 @@ impl FlexibleCgOptions {
         FcgConstants {
             partials,
             max_iterations: self.max_iterations,
-            relative_tolerance: self.relative_tolerance as f32,
-            absolute_tolerance: self.absolute_tolerance as f32,
             directions: self.truncation,
             oldest: oldest as u32,
             first: first as u32,

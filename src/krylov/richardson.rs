@@ -86,22 +86,23 @@ impl Richardson {
         let system = System::new(operator, Some(preconditioner), b, x, options.limits())?;
         let best = blocks::vector(system.gpu(), operator.dim())?;
         let others = [("state", system.state.buffer())];
-        let evaluate = |recording: &mut Recording, defines: &[&'static str]| -> Result<()> {
-            operator.record(recording, &system.x, &system.product)?;
-            let vectors = [("q", &system.product), ("b", &system.b), ("r", &system.r), ("x", &system.x)];
-            system.over.record_sums(recording, &shaders::krylov::CG_RESIDUAL, &["OBJECTIVE"], &vectors, &[])?;
+        let scalars = |recording: &mut Recording, defines: &[&'static str]| {
             let constants = options.constants(system.partials());
             system.scalars(recording, &shaders::krylov::RICHARDSON_SCALARS, defines, &constants, &[])
         };
 
         let mut start = Recording::new();
-        evaluate(&mut start, &["START"])?;
+        system.begin(&mut start, 0.98)?;
+        scalars(&mut start, &["START"])?;
 
         let mut iterate = Recording::gated_by(system.state.buffer());
         system.precondition(&mut iterate, None)?;
         let vectors = [("x", &system.x), ("best", &best), ("z", &system.z)];
         system.over.record(&mut iterate, &shaders::krylov::RICHARDSON_STEP, &["STEP"], &vectors, &others)?;
-        evaluate(&mut iterate, &[])?;
+        operator.record(&mut iterate, &system.x, &system.product)?;
+        let vectors = [("q", &system.product), ("b", &system.b), ("r", &system.r), ("x", &system.x)];
+        system.over.record_sums(&mut iterate, &shaders::krylov::CG_RESIDUAL, &["OBJECTIVE"], &vectors, &[])?;
+        scalars(&mut iterate, &[])?;
 
         let mut finish = Recording::new();
         let vectors = [("x", &system.x), ("best", &best)];
@@ -156,12 +157,6 @@ impl RichardsonOptions {
     }
 
     fn constants(&self, partials: u32) -> RichardsonConstants {
-        RichardsonConstants {
-            partials,
-            max_iterations: self.max_iterations,
-            patience: PATIENCE,
-            relative_tolerance: self.relative_tolerance as f32,
-            absolute_tolerance: self.absolute_tolerance as f32,
-        }
+        RichardsonConstants { partials, max_iterations: self.max_iterations, patience: PATIENCE, ..Default::default() }
     }
 }

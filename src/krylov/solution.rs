@@ -6,23 +6,26 @@ use super::blocks::{self, Blocks};
 use super::operator::{LinearOperator, expect_vector};
 use super::preconditioner::Preconditioner;
 use crate::gpu::{Bind, Gpu, Reader, Recording, read_all};
-use crate::shaders::layout::{CgState, CheckConstants};
+use crate::shaders::layout::{BeginConstants, CgState, CheckConstants, Magnitudes};
 use crate::{DType, Error, Result, Tensor, shaders, vector};
 
-/// How a solution ended. In all cases `x` holds the best iterate. As every step of conjugate gradients minimises
-/// φ(x) = ½⟨x, A x⟩ - ⟨b, x⟩ along its direction, that is their last one with a meaning, the best one by φ, which is the
-/// error in the norm of A. (The norm of the residual need not fall in every iteration.) Of
-/// [`Richardson`](super::Richardson) it is the one with the smallest residual.
+/// How a solution ended.
+///
+/// In all cases but [`Status::NonFinite`] `x` holds the best iterate. Every step of conjugate gradients minimises
+/// φ(x) = ½⟨x, A x⟩ - ⟨b, x⟩ along its direction, so that the last iterate is the best one by φ, which is the error in the norm
+/// of A. (The norm of the residual need not fall in every iteration.) Of [`Richardson`](super::Richardson) it is the one with the
+/// smallest residual.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
     /// The iterations encoded so far have not come to an end. Not after `solve`.
     Running,
-    /// The residual b - A x is within the tolerance; after `encode`, the one that iterations update is, and
-    /// b - A x is within twice the tolerance. Or x is as good as f32 allow: the residual that iterations update
-    /// reached the tolerance, or rounding alone still moves it, and b - A x is at most eight times what rounding x to f32
-    /// makes of it, which is [`Report::rounding`]; where the tolerance is twice that or more, `solve` has begun again from x and
-    /// not got there. Compare [`Report::residual`] with the tolerance to tell.
+    /// The residual b - A x of the x that was stored is within the tolerance: the root of the sum of squares of ‖b - A x‖, computed
+    /// anew, and half of [`Report::rounding`], which is how exactly f32 can tell it, is at most the tolerance.
     Converged,
+    /// x is as good as f32 allow, and that is not within the tolerance: ‖b - A x‖ is at most eight times
+    /// [`Report::rounding`], what rounding x to f32 makes of it. How good that is depends on the system: the error of x may be
+    /// ‖A⁻¹‖ times [`Report::residual`]. Also where x is a subnormal number of f32.
+    PrecisionLimited,
     /// `max_iterations` were taken.
     IterationLimit,
     /// φ no longer makes progress: see [`CgOptions::truncation`](super::CgOptions::truncation).
@@ -34,10 +37,8 @@ pub enum Status {
     Stagnated,
     /// ⟨p, A p⟩ <= 0 for a direction p in the iteration after the last: the operator is not positive definite.
     NegativeCurvature,
-    /// ⟨r, M r⟩ <= 0 after the last iteration of [`Cg`](super::Cg): the preconditioner is not positive definite.
-    IndefinitePreconditioner,
-    /// Something is infinite or not a number: b, x, a product, or a preconditioned residual. If it was in b or
-    /// x, there were no iterations, and x is as it was.
+    /// Something is infinite or not a number: b, x, a product, or the solution, which f32 cannot hold. If it was in b or
+    /// x, or is in the solution, `solve` leaves x as it was.
     NonFinite,
 }
 
@@ -50,7 +51,6 @@ impl Status {
             2 => Status::IterationLimit,
             3 => Status::Truncated,
             4 => Status::NegativeCurvature,
-            5 => Status::IndefinitePreconditioner,
             7 => Status::Stagnated,
             _ => Status::NonFinite,
         }
@@ -86,8 +86,29 @@ pub struct Report {
     pub objectives: Vec<f64>,
     /// With [`CgOptions::snapshots`](super::CgOptions::snapshots), in the order of the iterations.
     pub snapshots: Vec<Snapshot>,
-    /// The iterations of [`FlexibleCg`](super::FlexibleCg) whose direction was of no use: see there.
+    /// The iterations in which the preconditioner was of no use. Of [`FlexibleCg`](super::FlexibleCg) those whose direction was of
+    /// none: see there. Of [`Cg`](super::Cg) at most 1 for each start: from the iteration on in which ⟨r, M r⟩ was not a
+    /// positive number, M is not used.
     pub lost: u32,
+}
+
+impl Report {
+    /// Whether the tolerance was met: [`Status::Converged`].
+    #[must_use]
+    pub fn converged(&self) -> bool {
+        self.status == Status::Converged
+    }
+
+    /// The residual is within the threshold, with what f32 does not tell of it: the rounding of the product is a vector of about half
+    /// of [`Report::rounding`], in any direction.
+    fn meets(&self, threshold: f64) -> bool {
+        self.residual == 0.0 || self.residual.hypot(CERTAINTY * self.rounding) <= threshold
+    }
+
+    /// The residual is due to the rounding of x.
+    fn is_rounding(&self) -> bool {
+        self.rounding.is_finite() && self.residual <= ROUNDINGS * self.rounding
+    }
 }
 
 /// How often the residual of a singular system is projected onto the range of the operator.
@@ -100,12 +121,22 @@ const PROJECT_EVERY: u32 = 8;
 const ROUNDINGS: f64 = 8.0;
 
 /// A tolerance of fewer roundings is not reached by restarts either.
-const WITHIN_REACH: f64 = 2.0;
+const WITHIN_REACH: f64 = 1.0;
 
-/// Whether the residual is within the threshold, or due to the rounding of x.
-fn as_good_as_asked(report: &Report, threshold: f64) -> bool {
-    let Report { residual, rounding, .. } = *report;
-    residual <= threshold || (residual <= ROUNDINGS * rounding && rounding.is_finite())
+/// By how much iterations that update r go below the threshold: what b - A x and r differ by after some hundred iterations, where
+/// the threshold is some hundred times [`Report::rounding`].
+pub(super) const AIM: f32 = 0.9;
+
+/// See [`Report::meets`].
+const CERTAINTY: f64 = 0.5;
+
+/// How often b is projected onto the range of the operator. Once leaves the rounding of its part outside, which may be more than
+/// the part inside; each further time leaves 2⁻²⁰ of that or less.
+const PROJECTIONS: usize = 3;
+
+/// The largest number of f32 that goes into a uniform: infinity would not be safe where shaders are compiled with fast math.
+fn finite(value: f64) -> f32 {
+    value.min(f64::from(f32::MAX)) as f32
 }
 
 /// When a solution ends, and how often the host looks.
@@ -157,6 +188,8 @@ pub(super) struct System<'a> {
     pub square: Tensor,
     pub linear: Tensor,
     pub quadratic: Tensor,
+    /// See shaders/shared/cg_magnitudes.wgsl.
+    magnitudes: Tensor,
 }
 
 impl<'a> System<'a> {
@@ -197,6 +230,7 @@ impl<'a> System<'a> {
             square: square?,
             linear: linear?,
             quadratic: quadratic?,
+            magnitudes: Tensor::zeros(gpu, &[size_of::<Magnitudes>() / 4], DType::F32)?,
         })
     }
 
@@ -230,11 +264,21 @@ impl<'a> System<'a> {
         Ok(if projection.is_empty() { Vec::new() } else { vec![(PROJECT_EVERY, projection)] })
     }
 
-    /// Appends `r = b - A x` for a solution that begins, with its sums, and the products of φ.
-    pub fn begin(&self, recording: &mut Recording) -> Result<()> {
+    /// Appends `r = b - A x` for a solution that begins, which is to end where ‖r‖ is `aim` times the threshold, and what the state says of it; x = 0 and r = b where x is no place to
+    /// begin at.
+    pub fn begin(&self, recording: &mut Recording, aim: f32) -> Result<()> {
         vector::dot(self.gpu(), recording, &self.b, &self.x, &self.linear)?;
         self.operator.record_dot(recording, &self.x, &self.product, &self.quadratic)?;
-        self.residual(recording, &[])
+        self.residual(recording, &[])?;
+        let constants = BeginConstants {
+            partials: self.partials(),
+            relative_tolerance: finite(self.limits.relative_tolerance),
+            absolute_tolerance: finite(self.limits.absolute_tolerance),
+            aim,
+        };
+        self.scalars(recording, &shaders::krylov::CG_BEGIN, &[], &constants, &[("magnitudes", &self.magnitudes)])?;
+        let vectors = [("b", &self.b), ("r", &self.r), ("x", &self.x)];
+        self.over.record(recording, &shaders::krylov::CG_RESET, &[], &vectors, &[("state", self.state.buffer())])
     }
 
     /// Appends `r = b - A x`, in the same way, for a solution that goes on.
@@ -286,23 +330,27 @@ impl<'a> System<'a> {
         if let Some(preconditioner) = self.preconditioner {
             preconditioner.record_prepare(&mut load)?;
         }
+        // zeros by their bits
+        vector::fill(gpu, &mut load, 0.0, &self.state)?;
+        vector::fill(gpu, &mut load, 0.0, &self.magnitudes)?;
         vector::copy(gpu, &mut load, &self.caller_x, &self.x)?;
         vector::copy(gpu, &mut load, &self.caller_b, &self.b)?;
+        self.operator.record_project(&mut load, &self.x)?;
         let mut projection = Recording::new();
         self.operator.record_project(&mut projection, &self.b)?;
-        let whole = blocks::scalar(gpu)?;
-        let mut defines: &[&'static str] = &[];
         if !projection.is_empty() {
-            defines = &["PROJECTED"];
-            vector::dot(gpu, &mut load, &self.b, &self.b, &whole)?;
-            load.append(&projection);
+            (1..PROJECTIONS).for_each(|_| load.append(&projection));
         }
+        let magnitudes = [("magnitudes", self.magnitudes.buffer())];
+        let magnitude = |load: &mut Recording, slot: u32, v: &Tensor| {
+            self.over.record_with(load, &shaders::krylov::MAGNITUDE, &[], &[("SLOT", slot)], &[("v", v)], &magnitudes)
+        };
+        magnitude(&mut load, 0, &self.b)?;
+        load.append(&projection);
+        magnitude(&mut load, 1, &self.b)?;
+        magnitude(&mut load, 2, &self.x)?;
+        self.over.record(&mut load, &shaders::krylov::CG_START, &[], &[("x", &self.x), ("b", &self.b)], &magnitudes)?;
         vector::dot(gpu, &mut load, &self.b, &self.b, &self.square)?;
-        let scalars = [("square", self.square.buffer()), ("whole", whole.buffer())];
-        self.over.record(&mut load, &shaders::krylov::CG_START, defines, &[("x", &self.x), ("b", &self.b)], &scalars)?;
-        self.operator.record_project(&mut load, &self.x)?;
-        // zero by its bits
-        vector::fill(gpu, &mut load, 0.0, &self.state)?;
         Ok(load)
     }
 
@@ -310,12 +358,14 @@ impl<'a> System<'a> {
     pub fn solver(self, start: Recording, cycle: Cycle, taken: Taken) -> Result<Solver> {
         let gpu = self.gpu();
         let load = self.load()?;
+        let state = [("state", self.state.buffer())];
         let mut finish = Recording::new();
         self.operator.record_project(&mut finish, &self.x)?;
+        self.over.record(&mut finish, &shaders::krylov::CG_STORE, &["ROUND"], &[("x", &self.x)], &state)?;
         let mut check = Recording::new();
         // neither r nor the sum is looked at again before a start makes them anew
         let (signed, sum) = (&self.r, &self.linear);
-        self.over.record(&mut check, &shaders::krylov::CG_SIGNS, &[], &[("x", &self.x), ("w", signed)], &[])?;
+        self.over.record(&mut check, &shaders::krylov::CG_SIGNS, &[], &[("x", &self.x), ("w", signed)], &state)?;
         self.operator.record(&mut check, signed, &self.product)?;
         vector::dot(gpu, &mut check, &self.product, &self.product, sum)?;
         self.operator.record(&mut check, &self.x, &self.product)?;
@@ -324,7 +374,8 @@ impl<'a> System<'a> {
         let constants = CheckConstants { partials: self.partials() };
         self.scalars(&mut check, &shaders::krylov::CG_CHECK, &[], &constants, &[("signed", sum)])?;
         let mut store = Recording::new();
-        vector::copy(gpu, &mut store, &self.x, &self.caller_x)?;
+        self.over.record(&mut store, &shaders::krylov::CG_STORE, &["STORE"], &[("x", &self.x), ("y", &self.product)], &state)?;
+        vector::copy(gpu, &mut store, &self.product, &self.caller_x)?;
         let reader = Reader::new(gpu, &self.state);
         let (limits, state, history) = (self.limits, self.state, self.history);
         Ok(Solver { gpu: gpu.clone(), limits, load, start, cycle, finish, check, store, state, history, reader, taken })
@@ -395,27 +446,18 @@ impl Solver {
             self.run().await?;
             self.gpu.submit([&self.finish, &self.check]);
             let (report, threshold) = self.read().await?;
-            // a residual that is not a number is not better than none
-            let better = report.residual < best || best == f64::INFINITY;
-            let untouched = report.status == Status::NonFinite && report.iterations == 0;
-            if better && !untouched {
+            let better = report.residual < best;
+            let no_better = report.residual > 0.5 * best;
+            if better {
                 self.gpu.submit([&self.store]);
             }
             let residual = if better { report.residual } else { best };
-            let good = as_good_as_asked(&report, threshold);
-            let wanting = !good || (report.residual > threshold && threshold >= WITHIN_REACH * report.rounding);
-            // a residual that is not a number is for the next start to find out
-            let no_better = report.residual > 0.5 * best;
-            if report.status == Status::Converged && wanting && !no_better {
+            let out_of_reach = report.is_rounding() && threshold < WITHIN_REACH * report.rounding;
+            if report.status == Status::Converged && better && !no_better && !report.meets(threshold) && !out_of_reach {
                 best = residual;
                 continue;
             }
-            let status = match report.status {
-                Status::Converged | Status::Stagnated if good => Status::Converged,
-                Status::Converged => Status::Stagnated,
-                status => status,
-            };
-            return Ok(Report { status, residual, ..report });
+            return Ok(Report { status: judged(&report, threshold), residual, ..report });
         }
     }
 
@@ -423,13 +465,7 @@ impl Solver {
     pub async fn report(&self) -> Result<Report> {
         self.gpu.submit([&self.check]);
         let (report, threshold) = self.read().await?;
-        let status = match report.status {
-            // the residual that iterations update is not exact either
-            Status::Converged | Status::Stagnated if as_good_as_asked(&report, 2.0 * threshold) => Status::Converged,
-            Status::Converged => Status::Stagnated,
-            status => status,
-        };
-        Ok(Report { status, ..report })
+        Ok(Report { status: judged(&report, threshold), ..report })
     }
 
     /// The state after a check, with the threshold.
@@ -437,9 +473,12 @@ impl Solver {
         let read = read_all(&self.gpu, &[self.state.clone(), self.history.clone()]).await?;
         let [state, history] = &read[..] else { return Err(Error::DeviceLost { reason: "nothing was read".into() }) };
         let state: CgState = bytemuck::pod_read_unaligned(state);
+        let scale = 2f64.powi(state.exponent);
+        let norm = |scaled: f32| scale * f64::from(scaled);
         let pairs: Vec<[f32; 2]> = bytemuck::pod_collect_to_vec(history);
         let taken = pairs.iter().take(state.iteration as usize + 1);
-        let (history, objectives): (Vec<f64>, Vec<f64>) = taken.map(|&[norm, phi]| (f64::from(norm), f64::from(phi))).unzip();
+        let (history, objectives): (Vec<f64>, Vec<f64>) =
+            taken.map(|&[residual, phi]| (norm(residual), scale * scale * f64::from(phi))).unzip();
         let taken = self.taken.schedule.iter().zip(&self.taken.vectors).take(state.snapshots as usize);
         let snapshot = |(&iteration, x): (&u32, &Tensor)| Snapshot {
             iteration,
@@ -447,9 +486,9 @@ impl Solver {
             x: x.clone(),
         };
         let snapshots = taken.map(snapshot).collect();
-        let (status, residual, rounding) = (Status::from_word(state.status), state.true_residual.into(), state.rounding.into());
-        let report = Report { status, iterations: state.iteration, residual, rounding, history, objectives, snapshots, lost: state.lost };
-        Ok((report, f64::from(state.threshold)))
+        let (residual, rounding) = (norm(state.true_residual), norm(state.rounding));
+        let (status, iterations, lost) = (Status::from_word(state.status), state.iteration, state.lost);
+        Ok((Report { status, iterations, residual, rounding, history, objectives, snapshots, lost }, norm(state.threshold)))
     }
 
     /// Begins at what x is, and submits batches of iterations until the device says that there is an end. The
@@ -478,6 +517,18 @@ impl Solver {
                 }
             }
         }
+    }
+}
+
+/// The status by what was computed anew.
+fn judged(report: &Report, threshold: f64) -> Status {
+    match report.status {
+        // the residual that iterations update is one of f32, and x is not
+        Status::Converged | Status::Stagnated if !report.residual.is_finite() => Status::NonFinite,
+        Status::Converged | Status::Stagnated if report.meets(threshold) => Status::Converged,
+        Status::Converged | Status::Stagnated if report.is_rounding() => Status::PrecisionLimited,
+        Status::Converged => Status::Stagnated,
+        status => status,
     }
 }
 

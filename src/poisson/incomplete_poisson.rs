@@ -3,7 +3,7 @@ use super::laplacian::upload_codes;
 use super::vectors::Vectors;
 use crate::gpu::{Gpu, Recording, Tensor};
 use crate::krylov::LinearOperator;
-use crate::krylov::operator::expect_vectors;
+use crate::krylov::operator::{expect_dot, expect_vectors};
 use crate::{Result, shaders};
 
 /// `z = K Kᵀ r`, `K = I - L D⁻¹`, with the strict lower part L and the diagonal D of the [`Laplacian`](super::Laplacian) of a
@@ -45,5 +45,11 @@ impl LinearOperator for IncompletePoisson {
             let (source, vectors, others) = (&shaders::poisson::INCOMPLETE_POISSON, [("r", r), ("z", z)], [("codes", &self.codes)]);
             self.vectors.over.record_with(recording, source, &[], &self.stencil, &vectors, &others)
         })
+    }
+
+    fn record_dot(&self, recording: &mut Recording, r: &Tensor, z: &Tensor, dot: &Tensor) -> Result<()> {
+        expect_dot(dot, [("r", r), ("z", z)])?;
+        self.record(recording, r, z)?;
+        self.vectors.dot(recording, &self.codes, [r, z], dot)
     }
 }

@@ -3,7 +3,7 @@ use super::laplacian::upload_codes;
 use super::vectors::Vectors;
 use crate::gpu::{Gpu, Recording, Tensor};
 use crate::krylov::LinearOperator;
-use crate::krylov::operator::expect_vectors;
+use crate::krylov::operator::{expect_dot, expect_vectors};
 use crate::{Result, shaders};
 
 /// `z = D⁻¹ r` with the diagonal of the [`Laplacian`](super::Laplacian) of a [`Grid`], and 0 where that is 0: in cells that
@@ -40,5 +40,11 @@ impl LinearOperator for Jacobi {
         self.vectors.map(recording, r, z, |recording, r, z| {
             self.vectors.over.record(recording, &shaders::poisson::JACOBI, &[], &[("r", r), ("z", z)], &[("codes", &self.codes)])
         })
+    }
+
+    fn record_dot(&self, recording: &mut Recording, r: &Tensor, z: &Tensor, dot: &Tensor) -> Result<()> {
+        expect_dot(dot, [("r", r), ("z", z)])?;
+        self.record(recording, r, z)?;
+        self.vectors.dot(recording, &self.codes, [r, z], dot)
     }
 }

@@ -2,6 +2,7 @@ use wgpu::BufferUsages;
 
 use super::grid::Grid;
 use super::hierarchy;
+use super::laplacian::upload_codes;
 use super::vectors::Vectors;
 use crate::gpu::{Bind, Gpu, KernelSource, Recording, Tensor};
 use crate::krylov::LinearOperator;
@@ -9,7 +10,7 @@ use crate::krylov::blocks;
 use crate::krylov::operator::{expect_dot, expect_vectors};
 use crate::shaders::layout::{Level, StartConstants, SweepConstants, TailConstants, TransferConstants};
 use crate::shaders::poisson as shaders;
-use crate::{Error, Result, vector};
+use crate::{Error, Result};
 
 /// The most cells of a level that one workgroup keeps with all coarser ones.
 const TAIL: usize = 512;
@@ -113,12 +114,16 @@ impl Multigrid {
             if in_tail { tail.push(level) } else { levels.push(level) }
         }
         let upload = |label: &str, bytes: &[u8]| gpu.buffer_with(label, bytes, BufferUsages::STORAGE);
+        let finest_codes = match levels.is_empty() {
+            true => upload_codes(gpu, grid)?,
+            false => upload("gradus.multigrid.finest_codes", bytemuck::cast_slice(&finest_codes))?,
+        };
         let arena = |label: &str| gpu.buffer(label, 4 * u64::from(at.max(1)), BufferUsages::STORAGE);
         Ok(Self {
             vectors,
             stencil: grid.stencil(),
             tail_at,
-            finest_codes: upload("gradus.multigrid.finest_codes", bytemuck::cast_slice(&finest_codes))?,
+            finest_codes,
             codes: upload("gradus.multigrid.codes", bytemuck::cast_slice(&codes))?,
             weights: upload("gradus.multigrid.weights", bytemuck::cast_slice(&weights))?,
             tail_levels: upload("gradus.multigrid.levels", bytemuck::cast_slice(&tail))?,
@@ -170,8 +175,7 @@ impl LinearOperator for Multigrid {
         expect_dot(dot, [("r", r), ("z", z)])?;
         if self.levels.is_empty() {
             self.record(recording, r, z)?;
-            let flat = [self.dim()];
-            return vector::dot(self.gpu(), recording, &r.reshape(&flat)?, &z.reshape(&flat)?, dot);
+            return self.vectors.dot(recording, &self.finest_codes, [r, z], dot);
         }
         self.vectors.map(recording, r, z, |recording, r, z| self.cycle(recording, r, z, true))?;
         self.vectors.sum(recording, 1.0, dot)

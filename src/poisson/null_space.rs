@@ -5,7 +5,7 @@ use wgpu::BufferUsages;
 use super::grid::{Cell, Grid};
 use super::vectors::Vectors;
 use crate::gpu::{Bind, Gpu, MAX_WORKGROUPS, Recording, Tensor};
-use crate::shaders::layout::{ComponentConstants, Segment};
+use crate::shaders::layout::{ComponentConstants, MeanConstants, Segment};
 use crate::{DType, Result, shaders};
 
 /// The least that an invocation adds up, where a component is not smaller.
@@ -20,6 +20,8 @@ pub(super) struct NullSpace {
     /// The cells of the largest.
     largest: usize,
     mean: Tensor,
+    /// The index of one of them.
+    reference: wgpu::Buffer,
     others: Option<Others>,
 }
 
@@ -55,12 +57,14 @@ impl NullSpace {
             false => Some(Others {
                 cells: upload("gradus.null_space.cells", bytemuck::cast_slice(&cells))?,
                 segments: upload("gradus.null_space.segments", bytemuck::cast_slice(&segments))?,
-                sums: Tensor::zeros(gpu, &[segments.len()], DType::F32)?,
+                sums: Tensor::zeros(gpu, &[segments.len(), 4], DType::F32)?,
             }),
         };
         let labels = upload("gradus.null_space.labels", &labels)?;
         let gaps = grid.cells().iter().any(|&cell| cell != Cell::Fluid);
-        Ok(Self { labels, gaps, largest, mean: Tensor::zeros(gpu, &[1], DType::F32)?, others })
+        let first = components.first().map_or(0, |component| component[0]);
+        let reference = upload("gradus.null_space.reference", bytemuck::bytes_of(&first))?;
+        Ok(Self { labels, gaps, largest, mean: Tensor::zeros(gpu, &[1], DType::F32)?, reference, others })
     }
 
     /// Whether it is nothing but 0: all cells are fluid, and none is in a closed component.
@@ -74,14 +78,28 @@ impl NullSpace {
         let source = &shaders::poisson::PROJECT;
         let labels = ("labels", &self.labels);
         if self.largest > 0 {
-            over.record_sums(recording, source, &["MEAN"], &[("x", x)], &[labels])?;
-            vectors.sum(recording, 1.0 / self.largest as f32, &self.mean)?;
+            over.record_sums(recording, source, &["MEAN"], &[("x", x)], &[labels, ("reference", &self.reference)])?;
+            let (partials, count) = over.partials();
+            let bindings = vec![
+                partials,
+                Bind::whole("mean", self.mean.buffer()),
+                Bind::tensor(gpu, "x", x).0,
+                Bind::whole("reference", &self.reference),
+            ];
+            let kernel = gpu.kernel(&shaders::poisson::PROJECT_MEAN, &[], &[])?;
+            recording.dispatch_with(
+                gpu,
+                &kernel,
+                1,
+                &MeanConstants { partials: count, size: self.largest as f32, ..Default::default() },
+                bindings,
+            )?;
         }
         over.record(recording, source, &["TAKE"], &[("x", x)], &[labels, ("mean", self.mean.buffer())])?;
         let Some(others) = &self.others else { return Ok(()) };
         for define in ["SUMS", "TAKE"] {
             let kernel = gpu.kernel(&shaders::poisson::PROJECT_COMPONENTS, &[define], &[])?;
-            let count = others.sums.len();
+            let count = others.sums.len() / 4;
             let bindings = vec![
                 Bind::whole("segments", &others.segments),
                 Bind::whole("cells", &others.cells),

@@ -62,6 +62,21 @@ impl Vectors {
         vector::copy(&self.gpu, recording, &copy, &x)
     }
 
+    /// Appends `dot = ⟨r, z⟩` over the cells where the Laplacian of `codes` has a row, whatever r is elsewhere.
+    pub fn dot(&self, recording: &mut Recording, codes: &wgpu::Buffer, [r, z]: [&Tensor; 2], dot: &Tensor) -> Result<()> {
+        let mut own = |tensor: &Tensor| -> Result<Tensor> {
+            if self.takes(tensor) {
+                return Ok(tensor.clone());
+            }
+            let copy = blocks::vector(&self.gpu, self.dim)?;
+            vector::copy(&self.gpu, recording, &tensor.reshape(&[self.dim])?, &copy)?;
+            Ok(copy)
+        };
+        let (r, z) = (own(r)?, own(z)?);
+        self.over.record_sums(recording, &shaders::poisson::DOT, &[], &[("r", &r), ("z", &z)], &[("codes", codes)])?;
+        self.sum(recording, 1.0, dot)
+    }
+
     /// Whether whole cells of four of the tensor can be bound, and written without touching anything else.
     fn takes(&self, tensor: &Tensor) -> bool {
         let whole = self.dim.is_multiple_of(4) || tensor.buffer().size() == 4 * self.dim.next_multiple_of(4) as u64;

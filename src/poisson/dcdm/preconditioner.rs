@@ -9,7 +9,7 @@ use crate::gpu::{Bind, Gpu, MAX_WORKGROUPS, Recording, Tensor};
 use crate::graph::{Graph, Plan, Program, Stage, Var};
 use crate::krylov::Preconditioner;
 use crate::krylov::blocks;
-use crate::krylov::operator::expect_vectors;
+use crate::krylov::operator::{expect_dot, expect_vectors};
 use crate::poisson::grid::Grid;
 use crate::poisson::laplacian::upload_codes;
 use crate::poisson::vectors::Vectors;
@@ -242,6 +242,11 @@ impl Preconditioner for DeepPreconditioner {
             self.apply(recording)?;
             mask(recording, &self.direction, z)
         })
+    }
+    fn record_dot(&self, recording: &mut Recording, r: &Tensor, z: &Tensor, dot: &Tensor) -> Result<()> {
+        expect_dot(dot, [("r", r), ("z", z)])?;
+        self.record(recording, r, z)?;
+        self.vectors.dot(recording, &self.codes, [r, z], dot)
     }
 }
 

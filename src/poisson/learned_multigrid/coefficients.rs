@@ -5,6 +5,7 @@ use std::f64::consts::PI;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 
+use super::preconditioner::MOST;
 use crate::graph::floats;
 use crate::poisson::training::{Metadata, Training};
 use crate::{Error, Result};
@@ -146,7 +147,9 @@ impl Coefficients {
     }
 
     /// Checks that there are as many values as there must be, and what makes the cycle positive definite together with the damping
-    /// of a level's smoothing: K has a positive symbol, D = 1 + d is above 0 and below 2, and γ is positive.
+    /// of a level's smoothing: K has a positive symbol, D = 1 + d is above 0 and below 2, and γ is positive. And that a cell without
+    /// fluid neighbours is not smoothed by too much: there S A = D² K₀ times its neighbours of air is a number, which must be at most
+    /// 1.8. One droplet of fluid would otherwise damp the smoothing of all cells.
     ///
     /// # Errors
     /// [`Error::Option`] naming the coefficient.
@@ -168,11 +171,35 @@ impl Coefficients {
         if let Some(value) = self.smoothing.iter().find(|&&value| !(1..1 << 13).contains(&fixed(value))) {
             return refused("smoothing", value.to_string(), "values between -1 and 1");
         }
+        for (class, most) in self.most_of_lone_cells() {
+            if fixed(self.smoothing[class]) > most {
+                let expected = format!("at most {} for a cell without fluid neighbours", most as f64 / 4096.0 - 1.0);
+                return refused(&format!("smoothing[{class}]"), self.smoothing[class].to_string(), &expected);
+            }
+        }
         let least = self.least_of_symbol();
         match least > 0.0 {
             true => Ok(()),
             false => refused("stencil", format!("a symbol of {least} somewhere"), "a stencil that is positive definite"),
         }
+    }
+
+    /// Makes d of cells without fluid neighbours what [`Coefficients::check`] allows at most. Samples of a training hardly have such
+    /// cells.
+    pub(super) fn limit_lone_cells(&mut self) {
+        for (class, most) in self.most_of_lone_cells() {
+            let d = &mut self.smoothing[class];
+            if fixed(*d) > most {
+                *d = (most as f64 / 4096.0 - 1.0) as f32;
+            }
+        }
+    }
+
+    /// The classes of cells without fluid neighbours, with 4096 times the most that D may be: D² K₀ air = 1.8.
+    fn most_of_lone_cells(&self) -> Vec<(usize, i64)> {
+        let (faces, k) = (2 * self.dim, f64::from(self.stencil[0]));
+        let most = |air: usize| (4096.0 * (f64::from(MOST) / (k * air as f64)).sqrt()).floor() as i64;
+        (1..=faces).map(|air| ((faces - air) * (faces + 1) + air, most(air))).collect()
     }
 
     /// Of the stencil's Fourier transform, at multiples of π/32.

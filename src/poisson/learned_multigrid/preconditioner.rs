@@ -19,7 +19,7 @@ use crate::{Error, Result};
 /// The power iterations by which it is found what a level's smoothing amplifies the most.
 const POWERS: usize = 15;
 /// By how much at most.
-const MOST: f32 = 1.8;
+pub(super) const MOST: f32 = 1.8;
 
 /// The V-cycle of [`Coefficients`] for the [`Laplacian`](crate::poisson::Laplacian) of a [`Grid`]: `z = M r`, with M symmetric and, on
 /// fluid that touches air, positive definite, so that it is a [`Preconditioner`](crate::krylov::Preconditioner). Sizes may be

@@ -51,6 +51,7 @@ impl Cycle {
         if self.tables {
             coefficients.smoothing = parameters.get("smoothing")?.read(gpu).await?;
             coefficients.coarse = parameters.get("coarse")?.read(gpu).await?;
+            coefficients.limit_lone_cells();
         }
         Ok(coefficients)
     }

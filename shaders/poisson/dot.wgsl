@@ -1,0 +1,24 @@
+// Partial sums of ⟨r, z⟩ over the cells where the flagged Laplacian has a row, whatever r is elsewhere: where the diagonal in the
+// codes of shared/codes.wgsl is not 0. poisson/sum.wgsl adds them up. Workgroups and cells of four elements: shared/blocks.wgsl.
+// Deterministic. Bytes an element: 8 and 2 for the code.
+
+#import shared/gate
+#import shared/block_sums
+#import shared/codes
+
+@group(0) @binding(2) var<storage, read> r: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read> z: array<vec4<f32>>;
+
+@compute @workgroup_size(256)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    if is_over() {
+        return;
+    }
+    let own = own_cells(constants, group.x, lane);
+    var sum = vec4(0.0);
+    for (var i = own.x; i < own.y; i += 8u) {
+        // not 0 times what may be infinite
+        sum += select(vec4(0.0), r[i] * z[i], diagonals(codes_of(i)) != vec4(0.0));
+    }
+    leave_sums(constants, group.x, lane, vec4(dot(sum, vec4(1.0)), 0.0, 0.0, 0.0));
+}
