@@ -14,10 +14,10 @@ const SNAPSHOT_RATIO: f64 = 1.3;
 /// Options of [`Cg`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct CgOptions {
-    /// The norm of the residual that will do, as a multiple of ‖b‖, of b's part in the range of a singular
-    /// operator. Default: 1e-5.
+    /// Stop when ‖b - A x‖ ≤ `relative_tolerance`·‖b‖. For a singular operator, b is first projected onto its range. The residual
+    /// that iterations update must fall to 0.98 times that. Default: 1e-5.
     pub relative_tolerance: f64,
-    /// The norm of the residual that will do, whatever ‖b‖ is. The greater of the two counts. Default: 0.
+    /// Stop when ‖b - A x‖ ≤ `absolute_tolerance`, in the units of b. The greater of the two bounds counts. Default: 0.
     pub absolute_tolerance: f64,
     /// The most iterations. Default: 1000.
     pub max_iterations: u32,
@@ -45,11 +45,18 @@ impl Default for CgOptions {
 /// An iteration is the product with ⟨p, A p⟩, the preconditioner and ⟨r, z⟩ if there is one, and three
 /// dispatches, which move 36 bytes an element. It works on vectors of its own: of `b` it reads the elements when
 /// a solution begins, to `x` it writes when one ends, and neither place nor alignment matters. It
-/// begins at what `x` holds, but at 0 where `b` is 0.
+/// begins at what `x` holds, but at 0 where `b` is 0, or where ‖b - A x‖ is more than 2²⁰ ‖b‖.
+///
+/// Where the largest |bᵢ| is below 2⁻¹⁶ or from 2¹⁷ on, b and x are multiplied by a power of two for the iterations, which
+/// makes it at least 1 and less than 2: a preconditioner sees such residuals.
+///
+/// A preconditioner that is found not to be positive definite, ⟨r, M r⟩ ≤ 0, or not finite, is not used from then on:
+/// [`Report::lost`] is 1, and the iterations begin again from where they are without it.
 ///
 /// A may be singular if the operator says how vectors are projected onto its range
 /// ([`LinearOperator::record_project`]): then the part of `b` in the range is what the system is solved for, and
-/// `x` is the solution in the range. The projection is applied to r before the preconditioner in each iteration, and
+/// `x` is the solution in the range. b is projected three times. Where the last one leaves less than 2⁻²⁰ of it, b has no part in
+/// the range. The projection is applied to r before the preconditioner in each iteration, and
 /// without one after every eighth.
 ///
 /// ```
@@ -154,9 +161,11 @@ impl Cg {
     /// Solves the system, from what `x` holds, and stores the solution to it. It submits batches of iterations,
     /// and looks at the result of each while the next one runs; nothing blocks.
     ///
-    /// When the residual that the iterations update has reached the tolerance, b - A x is computed. If that has
-    /// not, and not for the [rounding](super::Report::rounding) of x, the iterations begin again from it, for as long as
-    /// this halves it.
+    /// When the residual that the iterations update has reached the tolerance, b - A x is computed from the x that is stored. If it is
+    /// above the tolerance, the iterations begin again from it, for as long as this halves it, unless the
+    /// [rounding](super::Report::rounding) of x alone is above the tolerance.
+    ///
+    /// The solution is stored unless it is not finite.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`] or [`Error::DeviceLost`].

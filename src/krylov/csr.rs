@@ -24,7 +24,8 @@ pub struct Csr {
 
 impl Csr {
     /// Of `offsets.len() - 1` rows and as many columns. Columns need not be in order, and may repeat, in which
-    /// case the values add up; rows may be empty. The slices are copied to the device.
+    /// case the values add up; rows may be empty. The slices are copied to the device. NaN and infinity among the values come out
+    /// in the products; subnormal values may count as 0.
     ///
     /// # Errors
     /// [`Error::Length`] if `columns` and `values` differ in length, or in what `offsets` ends with, or there

@@ -17,10 +17,10 @@ const MOST_DIRECTIONS: u32 = 64;
 /// Options of [`FlexibleCg`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct FlexibleCgOptions {
-    /// The norm of the residual that will do, as a multiple of ‖b‖, of b's part in the range of a singular
-    /// operator. Default: 1e-5.
+    /// Stop when ‖b - A x‖ ≤ `relative_tolerance`·‖b‖. For a singular operator, b is first projected onto its range. The residual
+    /// that iterations update must fall to 0.98 times that. Default: 1e-5.
     pub relative_tolerance: f64,
-    /// The norm of the residual that will do, whatever ‖b‖ is. The greater of the two counts. Default: 0.
+    /// Stop when ‖b - A x‖ ≤ `absolute_tolerance`, in the units of b. The greater of the two bounds counts. Default: 0.
     pub absolute_tolerance: f64,
     /// The most iterations. Default: 1000.
     pub max_iterations: u32,
@@ -64,7 +64,8 @@ impl Default for FlexibleCgOptions {
 ///
 /// An iteration is the preconditioner, one product with ⟨q, A q⟩, and six dispatches, which move
 /// 4·(2m + 10) bytes an element for m up to 4, which are 56 for 2; with truncation 0 four dispatches and 36 bytes,
-/// and three more for every four further directions. All scalars stay on the device. As [`Cg`](super::Cg) it has vectors of its own, begins at what `x` holds, and may be given a singular A.
+/// and three more for every four further directions. All scalars stay on the device. As [`Cg`](super::Cg) it has vectors of its own,
+/// begins at what `x` holds, scales small and large b, and may be given a singular A.
 ///
 /// ```
 /// use gradus::krylov::{FlexibleCg, FlexibleCgOptions, Diagonal, FromFn, Status};
@@ -195,9 +196,11 @@ impl FlexibleCg {
     /// Solves the system, from what `x` holds, and stores the solution to it. It submits batches of iterations,
     /// and looks at the result of each while the next one runs; nothing blocks.
     ///
-    /// When the residual that the iterations update has reached the tolerance, b - A x is computed. If that has
-    /// not, and not for the [rounding](super::Report::rounding) of x, the iterations begin again from it, for as long as
-    /// this halves it.
+    /// When the residual that the iterations update has reached the tolerance, b - A x is computed from the x that is stored. If it is
+    /// above the tolerance, the iterations begin again from it, for as long as this halves it, unless the
+    /// [rounding](super::Report::rounding) of x alone is above the tolerance.
+    ///
+    /// The solution is stored unless it is not finite.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`] or [`Error::DeviceLost`].

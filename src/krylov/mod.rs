@@ -8,8 +8,12 @@
 //! - [`lanczos`]: the spectrum, by full reorthogonalisation; [`eigenpairs`]: a few of its ends, with
 //!   residuals; [`power_iteration`]: the eigenvalue of greatest magnitude.
 //!
-//! Vectors are of f32. Scalars that are squares or their sums are as well: norms beyond 1.8e19 are
-//! infinite, and below 1e-19 zero. The same problem gives the same bits on every run.
+//! # Domain
+//! Vectors are of f32. [`Cg`], [`FlexibleCg`] and [`Richardson`] scale a system by a power of two, so that the size of b does not
+//! matter, from the least subnormal number to the largest f32; entries of A may be between 1e-20 and 1e20. NaN and infinity in b
+//! or x, or a solution that f32 cannot hold, are [`Status::NonFinite`]; a solution of 0 unknowns, or with b = 0, has
+//! [`Status::Converged`] with x = 0. Where f32 cannot meet a tolerance, the status is [`Status::PrecisionLimited`]. The same
+//! problem gives the same bits on every run.
 
 pub(crate) mod blocks;
 mod cg;

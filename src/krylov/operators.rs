@@ -15,7 +15,7 @@ pub struct Dense {
 
 impl Dense {
     /// Of `matrix` [n, n] of f32, which is not copied. Solvers that ask for a symmetric operator do not check
-    /// it.
+    /// it. NaN and infinity in it come out in the products.
     ///
     /// # Errors
     /// [`Error::Shape`] or [`Error::DType`] if it is not a square matrix of f32.
@@ -52,7 +52,8 @@ pub struct Diagonal {
 }
 
 impl Diagonal {
-    /// The matrix with the elements of `diagonal`, of f32 and of any shape, on its diagonal. It is not copied.
+    /// The matrix with the elements of `diagonal`, of f32 and of any shape, on its diagonal. It is not copied. They may be 0,
+    /// which makes the matrix singular.
     ///
     /// # Errors
     /// [`Error::DType`] if it is not of f32, [`Error::Length`] if it is empty.
@@ -209,7 +210,8 @@ pub struct Scaled<'a, A> {
 }
 
 impl<'a, A: LinearOperator> Scaled<'a, A> {
-    /// Of an operator or a reference to one. A factor on the device is read at each product.
+    /// Of an operator or a reference to one. A factor on the device is read at each product. It must not be 0 where a solver is
+    /// given the product: the range is said to be that of the operator.
     pub fn new(operator: A, factor: impl Into<Scalar<'a>>) -> Self {
         Self { operator, factor: factor.into() }
     }
@@ -241,6 +243,11 @@ impl<A: LinearOperator> LinearOperator for Scaled<'_, A> {
 }
 
 /// `A + sigma·I`: damping, or a shift of the spectrum.
+///
+/// A preconditioner for it must approximate (A + σI)⁻¹. One that approximates A⁻¹ does harm from about σ = λ on, λ being the smallest
+/// eigenvalue of A: it magnifies the vectors that A shrinks, which A + σI does not. For the Laplacian of 64² open cells, σ = 1 and a
+/// tolerance of 1e-6, conjugate gradients take 24 iterations without a preconditioner and 68 with
+/// [`Multigrid`](crate::poisson::Multigrid) of the Laplacian.
 pub struct Shifted<'a, A> {
     operator: A,
     shift: Scalar<'a>,

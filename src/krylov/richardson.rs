@@ -14,10 +14,10 @@ const PATIENCE: u32 = 10;
 /// Options of [`Richardson`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct RichardsonOptions {
-    /// The norm of the residual that will do, as a multiple of ‖b‖, of b's part in the range of a singular
-    /// operator. Default: 1e-5.
+    /// Stop when ‖b - A x‖ ≤ `relative_tolerance`·‖b‖. For a singular operator, b is first projected onto its range. The residual
+    /// that iterations update must fall to 0.98 times that. Default: 1e-5.
     pub relative_tolerance: f64,
-    /// The norm of the residual that will do, whatever ‖b‖ is. The greater of the two counts. Default: 0.
+    /// Stop when ‖b - A x‖ ≤ `absolute_tolerance`, in the units of b. The greater of the two bounds counts. Default: 0.
     pub absolute_tolerance: f64,
     /// The most iterations. Default: 1000.
     pub max_iterations: u32,
@@ -39,7 +39,7 @@ impl Default for RichardsonOptions {
 ///
 /// The residual is b - A x in each iteration, not one that is updated. Of all iterates `x` gets the one with the smallest.
 /// The solution ends as [`Stagnated`](super::Status::Stagnated) where ten iterations have not found a smaller one, for M is
-/// no good or rounding is all that is left, in which case it may have [`Converged`](super::Status::Converged) all the same;
+/// no good or rounding is all that is left, in which case it is [`PrecisionLimited`](super::Status::PrecisionLimited);
 /// as [`NonFinite`](super::Status::NonFinite) where it explodes before. It knows no other breakdown: M and A may be what
 /// they like.
 ///

@@ -125,7 +125,7 @@ const WITHIN_REACH: f64 = 1.0;
 
 /// By how much iterations that update r go below the threshold: what b - A x and r differ by after some hundred iterations, where
 /// the threshold is some hundred times [`Report::rounding`].
-pub(super) const AIM: f32 = 0.9;
+pub(super) const AIM: f32 = 0.98;
 
 /// See [`Report::meets`].
 const CERTAINTY: f64 = 0.5;

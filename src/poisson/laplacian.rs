@@ -12,7 +12,8 @@ use crate::{Result, shaders};
 /// solid, and each fluid neighbour is a -1. Rows and columns of other cells are 0.
 ///
 /// A is symmetric and positive semidefinite. It is singular where fluid touches no air: constants on each such
-/// component are its null space, and [`LinearOperator::record_project`] projects onto its range.
+/// component are its null space, and [`LinearOperator::record_project`] projects onto its range. A component on which a
+/// vector is constant, bit for bit, is projected to exact zeros.
 ///
 /// ```
 /// use gradus::krylov::{Cg, CgOptions, Status};
