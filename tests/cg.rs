@@ -234,6 +234,12 @@ fn a_preconditioner_of_no_use_is_dropped() {
             assert_eq!((report.status, report.iterations, report.lost), (Status::Converged, plain.iterations, 1), "{report:?}");
             assert!(distance(&grid.apply(&read(&gpu, &x)), &wide(&b)) <= 1e-4 * norm(&wide(&b)));
         }
+        // products of which f32 cannot hold
+        for factor in [1e-30, 1e30] {
+            let tiny = Diagonal::new(&gpu, &upload(&gpu, &vec![factor; n])).unwrap();
+            let report = solve(&operator, Some(&tiny), &upload(&gpu, &b), &f32s(&gpu, &[n]), &options);
+            assert_eq!((report.status, report.iterations, report.lost), (Status::Converged, plain.iterations, 1), "{report:?}");
+        }
         // M = A - 1.5 I: positive on some residuals and not on others
         let late = Shifted::new(grid.operator(&gpu), -1.5);
         let x = f32s(&gpu, &[n]);

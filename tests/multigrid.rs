@@ -182,7 +182,7 @@ fn iterations_do_not_grow_with_the_grid() {
             let options = CgOptions { relative_tolerance: 1e-6, max_iterations: 60, check_every: 8, ..Default::default() };
             let mut cg = Cg::new(&laplacian, Some(&multigrid), &b, &x, &options).unwrap();
             let report = pollster::block_on(cg.solve()).unwrap();
-            assert!(matches!(report.status, Status::Converged), "{what} {sizes:?}: {report:?}");
+            assert!(matches!(report.status, Status::Converged | Status::PrecisionLimited), "{what} {sizes:?}: {report:?}");
             assert!(report.iterations <= most, "{what} {sizes:?}: {}", report.iterations);
         }
     }

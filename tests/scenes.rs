@@ -107,7 +107,7 @@ fn rounding(cells: &Cells, x: &[f64]) -> f64 {
     2f64.powi(-24) * squares.sum::<f64>().sqrt()
 }
 
-/// Converged means that the residual is within the tolerance or is that of rounding. The error is then as small as the
+/// The residual is within the tolerance, or is that of rounding, and the status says which. The error is then as small as the
 /// residual lets it be, ‖r‖ / λ with the smallest eigenvalue λ that is not 0; for noise in up to 4,000 cells that is found to
 /// be less than 3e-5 of x, and 1e-4 is what is asked for.
 #[test]
@@ -128,12 +128,14 @@ fn every_status_is_true() {
         for (case, report, x) in Solvers::new(gpu, scene).solve(&b, &start) {
             let case = format!("scene {i}, {:?}, {case}: {:?} {}", scene.sizes, report.status, report.iterations);
             let found = read(gpu, &x);
-            assert_eq!(report.status, Status::Converged, "{case}");
+            assert!(matches!(report.status, Status::Converged | Status::PrecisionLimited), "{case}");
             let residual = distance(&cells.apply(&found), &consistent);
             let rounding = rounding(&cells, &found);
             // f32 does not know b's own projection any better
             let unknown = 1e-6 * norm(&consistent) + 2f64.powi(-22) * norm(&wide(&b));
             assert!(residual <= (TOLERANCE * norm(&consistent)).max(9.0 * rounding) + unknown, "{case}: {residual} {rounding}");
+            let tolerance = TOLERANCE * norm(&consistent);
+            assert!(!report.converged() || residual <= tolerance + 1e-9 * norm(&wide(&b)), "{case}: {residual} of {tolerance}");
             assert!(
                 (report.residual - residual).abs() <= 0.1 * residual + 2.0 * rounding + unknown,
                 "{case}: {} {residual}",
@@ -171,7 +173,7 @@ fn stationary_iterations_say_how_far_they_came() {
             let allowed =
                 (TOLERANCE * norm(&consistent)).max(9.0 * rounding(&cells, &found)) + 2f64.powi(-22) * norm(&wide(&noise(i as u64, n)));
             match report.status {
-                Status::Converged => assert!(residual <= allowed, "{case}"),
+                Status::Converged | Status::PrecisionLimited => assert!(residual <= allowed, "{case}"),
                 Status::Stagnated | Status::IterationLimit => {
                     assert!(residual > TOLERANCE * norm(&consistent) && residual <= 1.001 * from, "{case}")
                 }

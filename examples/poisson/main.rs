@@ -204,7 +204,8 @@ async fn run(args: &Args) -> Result<()> {
                             words(status)
                         )?;
                     }
-                    if status == Status::Converged && fastest.as_ref().is_none_or(|&(_, least)| seconds < least) {
+                    let solved = matches!(status, Status::Converged | Status::PrecisionLimited);
+                    if solved && fastest.as_ref().is_none_or(|&(_, least)| seconds < least) {
                         fastest = Some((name.clone(), seconds));
                     }
                     curves.push((name, history));

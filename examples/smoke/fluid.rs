@@ -66,7 +66,7 @@ impl Step {
     }
 
     pub fn failed(&self) -> bool {
-        self.status != Status::Converged || !self.ratio().is_finite()
+        !matches!(self.status, Status::Converged | Status::PrecisionLimited) || !self.ratio().is_finite()
     }
 }
 

@@ -3,8 +3,8 @@
 //   beta = rho_new / rho;  objective -= ½ alpha rho;  history_i = (‖r‖, objective)
 // Truncation (Martens 2010, section 4.4): with k = max(10, i/10), stop at iteration i > k if
 //   objective_i < 0 and (objective_i - objective_{i-k}) / objective_i < k truncation
-// PRECONDITIONED: where rho is not a positive number, M is not positive definite, or not finite. It is not asked again (`plain`):
-// the iterations begin again with z = r. START: after krylov/cg_begin.wgsl. One workgroup.
+// PRECONDITIONED: where rho is not a positive number, or there is no step along a direction that M has a part in, M is not asked
+// again (`plain`), and the iterations begin again with z = r. START: after krylov/cg_begin.wgsl. One workgroup.
 
 #import shared/cg_judge
 #import shared/total
@@ -86,7 +86,19 @@ fn main(@builtin(local_invocation_index) lane: u32) {
 #else
     if s.status == 0u {
         let alpha = s.rho / curvature[0];
-        if !is_finite(curvature[0]) {
+#ifdef PRECONDITIONED
+        let step = is_finite(curvature[0]) && curvature[0] > 0.0 && is_finite(alpha);
+        let again = !step && s.plain == 0u;
+#else
+        let again = false;
+#endif
+        if again {
+            // there was no step, so that r is what it was
+            s.plain = 1u;
+            s.lost += 1u;
+            s.beta = 0.0;
+            s.rho = s.residual * s.residual;
+        } else if !is_finite(curvature[0]) {
             s.status = 6u;
         } else if curvature[0] <= 0.0 {
             s.status = 4u;

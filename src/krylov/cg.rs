@@ -50,8 +50,9 @@ impl Default for CgOptions {
 /// Where the largest |bᵢ| is below 2⁻¹⁶ or from 2¹⁷ on, b and x are multiplied by a power of two for the iterations, which
 /// makes it at least 1 and less than 2: a preconditioner sees such residuals.
 ///
-/// A preconditioner that is found not to be positive definite, ⟨r, M r⟩ ≤ 0, or not finite, is not used from then on:
-/// [`Report::lost`] is 1, and the iterations begin again from where they are without it.
+/// A preconditioner that is found not to be positive definite, ⟨r, M r⟩ ≤ 0, or not finite, or of which a direction p with
+/// ⟨p, A p⟩ ≤ 0 is made, is not used from then on: [`Report::lost`] is 1, and the iterations begin again from where they are
+/// without it.
 ///
 /// A may be singular if the operator says how vectors are projected onto its range
 /// ([`LinearOperator::record_project`]): then the part of `b` in the range is what the system is solved for, and

@@ -245,9 +245,9 @@ impl<A: LinearOperator> LinearOperator for Scaled<'_, A> {
 /// `A + sigma·I`: damping, or a shift of the spectrum.
 ///
 /// A preconditioner for it must approximate (A + σI)⁻¹. One that approximates A⁻¹ does harm from about σ = λ on, λ being the smallest
-/// eigenvalue of A: it magnifies the vectors that A shrinks, which A + σI does not. For the Laplacian of 64² open cells, σ = 1 and a
-/// tolerance of 1e-6, conjugate gradients take 24 iterations without a preconditioner and 68 with
-/// [`Multigrid`](crate::poisson::Multigrid) of the Laplacian.
+/// eigenvalue of A: it magnifies the vectors that A shrinks, which A + σI does not. For the Laplacian of 64² open cells and a
+/// tolerance of 1e-6, conjugate gradients take 139, 62 and 20 iterations for σ = 0.01, 0.1 and 1 without a preconditioner, and 12, 21
+/// and 51 with a multigrid cycle for the Laplacian itself.
 pub struct Shifted<'a, A> {
     operator: A,
     shift: Scalar<'a>,

@@ -87,8 +87,7 @@ pub struct Report {
     /// With [`CgOptions::snapshots`](super::CgOptions::snapshots), in the order of the iterations.
     pub snapshots: Vec<Snapshot>,
     /// The iterations in which the preconditioner was of no use. Of [`FlexibleCg`](super::FlexibleCg) those whose direction was of
-    /// none: see there. Of [`Cg`](super::Cg) at most 1 for each start: from the iteration on in which ⟨r, M r⟩ was not a
-    /// positive number, M is not used.
+    /// none: see there. Of [`Cg`](super::Cg) at most 1 for each start: M is not used from then on.
     pub lost: u32,
 }
 

@@ -83,7 +83,7 @@ impl NullSpace {
             let bindings = vec![
                 partials,
                 Bind::whole("mean", self.mean.buffer()),
-                Bind::tensor(gpu, "x", x).0,
+                Bind { visited: 4, ..Bind::tensor(gpu, "x", x).0 },
                 Bind::whole("reference", &self.reference),
             ];
             let kernel = gpu.kernel(&shaders::poisson::PROJECT_MEAN, &[], &[])?;
