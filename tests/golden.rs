@@ -292,7 +292,9 @@ fn poisson() {
                     }
                 });
                 let report = report.unwrap();
-                assert_eq!(report.status, Status::Converged, "{what}: {report:?}");
+                // 1e-6 is below what f32 allow in some of them
+                let limited = report.status == Status::PrecisionLimited && report.rounding > 2e-7 * report.history[0];
+                assert!(report.converged() || limited, "{what}: {report:?}");
                 near(&read(&gpu, &x), &solution, 1e-4, &what);
             }
         }
