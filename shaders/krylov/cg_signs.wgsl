@@ -1,4 +1,4 @@
-// w_i = ±max(|x_i|, 2^(-126 - e)), to find out what storing x as f32 does to A x: 2^-24 ‖A w‖, with signs that know nothing
+// w_i = ±x_i, or ±2^(-126 - e) where |x_i| is less, to find out what storing x as f32 does to A x: 2^-24 ‖A w‖, with signs that know nothing
 // of A. Subnormal numbers, below 2^-126, are all as far apart as the ones above. The signs are those of vector/random.wgsl, RADEMACHER, with
 // seed and stream 0. Deterministic. Bytes an element: 8.
 
@@ -18,8 +18,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let least = vec4(scaled(1.0, -126 - state.exponent));
     for (var i = own.x; i < own.y; i += 8u) {
         let bits = philox4x32(vec4(c.first * c.block + i, 0u, 0u, 0u), vec2(0u));
-        let value = x[i];
-        let size = select(abs(value), least, abs(value) < least);
-        w[i] = select(size, -size, (bits >> vec4(31u)) == vec4(1u));
+        let value = select(x[i], least, abs(x[i]) < least);
+        w[i] = select(value, -value, (bits >> vec4(31u)) == vec4(1u));
     }
 }
