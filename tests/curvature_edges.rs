@@ -1,0 +1,235 @@
+//! Curvature and second-order steps where something is missing: unused parameters, parts without curvature, constant
+//! losses, gradients of zero, losses with an offset that f32 cannot see beyond.
+
+mod common;
+
+use common::{gpu, gpu_shaped_for, read};
+use gradus::curvature::{
+    Curvature, GradientNormalizedNewton, HessianFree, HessianFreeOptions, Likelihood, Matrix, NewtonOptions, TraceOptions, trace,
+};
+use gradus::gpu::{Checks, Shape};
+use gradus::graph::{Graph, Init, Parameters, Plan, Stage, Var, losses};
+use gradus::krylov::LinearOperator;
+use gradus::{DType, Gpu, Recording, Tensor};
+use pollster::block_on;
+
+fn gpus() -> [Gpu; 4] {
+    [gpu(Checks::Unchecked), gpu(Checks::Checked), gpu_shaped_for(Shape::Cpu), gpu_shaped_for(Shape::Gpu)]
+}
+
+/// The loss, the gradient, and the product of the matrix with `v`.
+fn derivatives(gpu: &Gpu, graph: &Graph, loss: Var, matrix: Matrix, p: &[f32], v: &[f32]) -> (f64, Vec<f64>, Vec<f64>) {
+    let parameters = Parameters::new(gpu, graph, 0).unwrap();
+    parameters.flat().write(gpu, p).unwrap();
+    let wrt: Vec<Var> = graph.parameters().map(|(_, var)| var).collect();
+    let bindings: Vec<(Var, &Tensor)> = wrt.iter().copied().zip(parameters.tensors()).collect();
+    let curvature = Curvature::new(gpu, graph, loss, matrix, &wrt, &bindings).unwrap();
+    let n = v.len();
+    let [x, y, g] = [v.to_vec(), vec![f32::NAN; n], vec![f32::NAN; n]].map(|values| Tensor::from_slice(gpu, &[n], &values).unwrap());
+    let l = Tensor::from_slice(gpu, &[1], &[f32::NAN]).unwrap();
+    let mut recording = Recording::new();
+    curvature.record_prepare(&mut recording).unwrap();
+    curvature.record(&mut recording, &x, &y).unwrap();
+    gpu.submit([&recording]);
+    let product = read(gpu, &y);
+    let mut recording = Recording::new();
+    curvature.record_gradient(&mut recording, &l, &g).unwrap();
+    gpu.submit([&recording]);
+    // what the gradient computes does not change the products
+    y.write(gpu, &vec![f32::NAN; n]).unwrap();
+    let mut recording = Recording::new();
+    curvature.record(&mut recording, &x, &y).unwrap();
+    gpu.submit([&recording]);
+    assert_eq!(read(gpu, &y), product);
+    (read(gpu, &l)[0], read(gpu, &g), product)
+}
+
+/// Parameters x [3] and y [2], and what is made of both.
+fn two(build: impl Fn(&mut Graph, Var, Var) -> Var) -> (Graph, Var) {
+    let mut graph = Graph::new();
+    let x = graph.parameter("x", &[3], Init::Zeros).unwrap();
+    let y = graph.parameter("y", &[2], Init::Zeros).unwrap();
+    let loss = build(&mut graph, x, y);
+    (graph, loss)
+}
+
+fn sum(graph: &mut Graph, x: Var) -> Var {
+    graph.sum(x, &[0]).unwrap()
+}
+
+fn squares(graph: &mut Graph, x: Var) -> Var {
+    let squares = graph.mul(x, x).unwrap();
+    sum(graph, squares)
+}
+
+/// A loss of x and y, its value, its gradient and H·1 at p.
+type Case = (&'static str, fn(&mut Graph, Var, Var) -> Var, f64, [f64; 5], [f64; 5]);
+
+const P: [f32; 5] = [1.0, -2.0, 0.5, 3.0, -1.0];
+
+#[test]
+fn parts_without_curvature() {
+    let e = 2f64.exp();
+    let cases: [Case; 9] = [
+        (
+            "Σx² + Σy",
+            |g, x, y| {
+                let (a, b) = (squares(g, x), sum(g, y));
+                g.add(a, b).unwrap()
+            },
+            7.25,
+            [2.0, -4.0, 1.0, 1.0, 1.0],
+            [2.0, 2.0, 2.0, 0.0, 0.0],
+        ),
+        (
+            "Σrelu(x) + Σy²",
+            |g, x, y| {
+                let r = g.relu(x).unwrap();
+                let (a, b) = (sum(g, r), squares(g, y));
+                g.add(a, b).unwrap()
+            },
+            11.5,
+            [1.0, 0.0, 1.0, 6.0, -2.0],
+            [0.0, 0.0, 0.0, 2.0, 2.0],
+        ),
+        ("y unused", |g, x, _| squares(g, x), 5.25, [2.0, -4.0, 1.0, 0.0, 0.0], [2.0, 2.0, 2.0, 0.0, 0.0]),
+        ("x unused", |g, _, y| squares(g, y), 10.0, [0.0, 0.0, 0.0, 6.0, -2.0], [0.0, 0.0, 0.0, 2.0, 2.0]),
+        (
+            "linear",
+            |g, x, y| {
+                let (a, b) = (sum(g, x), sum(g, y));
+                g.sub(a, b).unwrap()
+            },
+            -2.5,
+            [1.0, 1.0, 1.0, -1.0, -1.0],
+            [0.0; 5],
+        ),
+        ("constant", |g, _, _| g.constant(7.0, &[]).unwrap(), 7.0, [0.0; 5], [0.0; 5]),
+        ("an element", |g, _, y| g.slice(y, &[0..1]).unwrap(), 3.0, [0.0, 0.0, 0.0, 1.0, 0.0], [0.0; 5]),
+        (
+            "half the squares of x, Σ|y|",
+            |g, x, y| {
+                let a = squares(g, x);
+                let a = g.scale(a, 0.5).unwrap();
+                let b = g.abs(y).unwrap();
+                let b = sum(g, b);
+                g.add(a, b).unwrap()
+            },
+            6.625,
+            [1.0, -2.0, 0.5, 1.0, -1.0],
+            [1.0, 1.0, 1.0, 0.0, 0.0],
+        ),
+        // the loss itself is what products need
+        (
+            "exp Σy",
+            |g, _, y| {
+                let s = sum(g, y);
+                g.exp(s).unwrap()
+            },
+            7.38905609893065,
+            [0.0, 0.0, 0.0, 7.38905609893065, 7.38905609893065],
+            [0.0, 0.0, 0.0, 14.7781121978613, 14.7781121978613],
+        ),
+    ];
+    assert!((cases[8].2 - e).abs() < 1e-12);
+    for gpu in gpus() {
+        for (name, build, loss, gradient, product) in &cases {
+            let (graph, var) = two(build);
+            let (l, g, h) = derivatives(&gpu, &graph, var, Matrix::Hessian, &P, &[1.0; 5]);
+            let near = |found: &[f64], expected: &[f64], what: &str| {
+                let close =
+                    found.len() == expected.len() && found.iter().zip(expected).all(|(f, e)| (f - e).abs() <= 1e-6 * (1.0 + e.abs()));
+                assert!(close, "{name}: {what} {found:?}, and {expected:?} was expected");
+            };
+            near(&[l], &[*loss], "loss");
+            near(&g, gradient, "gradient");
+            near(&h, product, "product");
+        }
+    }
+}
+
+/// Where the gradient is a leaf of the graph, `c` of Σcx: it is bound beside the leaf.
+#[test]
+fn a_gradient_that_is_a_leaf() {
+    for gpu in gpus() {
+        let mut graph = Graph::new();
+        let (x, c) = (graph.parameter("x", &[3], Init::Zeros).unwrap(), graph.input("c", &[3]).unwrap());
+        let product = graph.mul(x, c).unwrap();
+        let loss = sum(&mut graph, product);
+        let [p, data, v, h, g] = [[1.0f32, 2.0, 3.0], [5.0, 6.0, -7.0], [1.0; 3], [f32::NAN; 3], [f32::NAN; 3]]
+            .map(|values| Tensor::from_slice(&gpu, &[3], &values).unwrap());
+        let l = Tensor::zeros(&gpu, &[1], DType::F32).unwrap();
+        let curvature = Curvature::new(&gpu, &graph, loss, Matrix::Hessian, &[x], &[(x, &p), (c, &data)]).unwrap();
+        let mut recording = Recording::new();
+        curvature.record_gradient(&mut recording, &l, &g).unwrap();
+        curvature.record(&mut recording, &v, &h).unwrap();
+        gpu.submit([&recording]);
+        assert_eq!((read(&gpu, &l), read(&gpu, &g), read(&gpu, &h)), (vec![-4.0], vec![5.0, 6.0, -7.0], vec![0.0; 3]));
+    }
+}
+
+/// Outputs o(x, z) of x alone, for x = p [2] and z [2]: all matrices have zeros for z.
+#[test]
+fn a_second_head_that_no_loss_reads() {
+    for gpu in gpus() {
+        let mut graph = Graph::new();
+        let (x, z) = (graph.parameter("x", &[1, 2], Init::Zeros).unwrap(), graph.parameter("z", &[2], Init::Zeros).unwrap());
+        let classes = graph.indices("classes", &[1]).unwrap();
+        let loss = losses::cross_entropy(&mut graph, x, classes).unwrap();
+        let parameters = Parameters::new(&gpu, &graph, 0).unwrap();
+        let class = Tensor::from_slice(&gpu, &[1], &[1u32]).unwrap();
+        let draw = |draws| Matrix::MonteCarloFisher { output: x, likelihood: Likelihood::Categorical, draws, seed: 1 };
+        // p = ½, and so diag p - ppᵀ = ¼ [1 -1; -1 1], as is d dᵀ for either class
+        for matrix in [Matrix::Hessian, Matrix::GaussNewton { output: x }, Matrix::EmpiricalFisher { output: x }, draw(1), draw(3)] {
+            let wrt = [(x, &parameters.tensors()[0]), (z, &parameters.tensors()[1])];
+            let bindings = [&wrt[..], &[(classes, &class)]].concat();
+            let curvature = Curvature::new(&gpu, &graph, loss, matrix, &[x, z], &bindings).unwrap();
+            let v = Tensor::from_slice(&gpu, &[4], &[1.0f32, 0.0, 5.0, 7.0]).unwrap();
+            let y = Tensor::from_slice(&gpu, &[4], &[f32::NAN; 4]).unwrap();
+            let mut recording = Recording::new();
+            curvature.record_prepare(&mut recording).unwrap();
+            curvature.record(&mut recording, &v, &y).unwrap();
+            gpu.submit([&recording]);
+            let found = read(&gpu, &y);
+            let close = found.iter().zip([0.25, -0.25, 0.0, 0.0]).all(|(f, e)| (f - e).abs() < 1e-6);
+            assert!(close, "{matrix:?}: {found:?}");
+        }
+        let mut newton =
+            GradientNormalizedNewton::new(&gpu, &graph, loss, &parameters, &[(classes, &class)], &NewtonOptions::default()).unwrap();
+        let mut free = HessianFree::new(&gpu, &graph, x, loss, &parameters, &[(classes, &class)], &HessianFreeOptions::default()).unwrap();
+        for report in [block_on(newton.step()).unwrap(), block_on(free.step()).unwrap()] {
+            assert!(report.accepted && report.loss < report.loss_before, "{report:?}");
+        }
+        let p = read(&gpu, parameters.flat());
+        assert!(p[1] > 0.0 && p[0] < 0.0 && p[2..] == [0.0; 2], "{p:?}");
+    }
+}
+
+/// y = x², z = 3 y: y is changed in place between the stages, and z is that of the y before. So is y once more.
+#[test]
+fn outputs_changed_between_stages() {
+    for gpu in gpus() {
+        let mut graph = Graph::new();
+        let (x, v) = (graph.input("x", &[5]).unwrap(), graph.input("v", &[5]).unwrap());
+        let y = graph.mul(x, x).unwrap();
+        let z = graph.mul(y, v).unwrap();
+        let stages = [Stage::new(&[y]), Stage::new(&[z]).after(&[v]), Stage::new(&[y, y])];
+        let data = Tensor::from_slice(&gpu, &[5], &[1.0f32, 2.0, 3.0, 4.0, -5.0]).unwrap();
+        let tangent = Tensor::from_slice(&gpu, &[5], &[3.0f32; 5]).unwrap();
+        let outputs = [(); 4].map(|()| Tensor::zeros(&gpu, &[5], DType::F32).unwrap());
+        let [first, product, second, third] = &outputs;
+        let plan = Plan::new(&gpu, &graph, &stages).unwrap();
+        let bindings = [(x, &data), (y, first), (z, product), (y, second), (y, third)];
+        let program = plan.compile(&gpu, &[bindings.to_vec(), vec![(v, &tangent)]].concat()).unwrap();
+        gpu.submit([&program.recording(0).unwrap()]);
+        assert_eq!(read(&gpu, first), [1.0, 4.0, 9.0, 16.0, 25.0]);
+        first.write(&gpu, &[1.0f32; 5]).unwrap();
+        gpu.submit([&program.recording(1).unwrap()]);
+        assert_eq!(read(&gpu, product), [3.0, 12.0, 27.0, 48.0, 75.0]);
+        gpu.submit([&program.recording(2).unwrap()]);
+        assert_eq!(read(&gpu, first), [1.0; 5]);
+        for again in [second, third] {
+            assert_eq!(read(&gpu, again), [1.0, 4.0, 9.0, 16.0, 25.0]);
+        }
+    }
+}
