@@ -4,11 +4,9 @@
 mod common;
 
 use common::{gpu, gpu_shaped_for, read};
-use gradus::curvature::{
-    Curvature, GradientNormalizedNewton, HessianFree, HessianFreeOptions, Likelihood, Matrix, NewtonOptions, TraceOptions, trace,
-};
+use gradus::curvature::{Curvature, GradientNormalizedNewton, HessianFree, HessianFreeOptions, Likelihood, Matrix, NewtonOptions};
 use gradus::gpu::{Checks, Shape};
-use gradus::graph::{Graph, Init, Parameters, Plan, Stage, Var, losses};
+use gradus::graph::{Graph, Init, Parameters, Plan, Stage, Var, layers, losses};
 use gradus::krylov::LinearOperator;
 use gradus::{DType, Gpu, Recording, Tensor};
 use pollster::block_on;
@@ -230,6 +228,90 @@ fn outputs_changed_between_stages() {
         assert_eq!(read(&gpu, first), [1.0; 5]);
         for again in [second, third] {
             assert_eq!(read(&gpu, again), [1.0, 4.0, 9.0, 16.0, 25.0]);
+        }
+    }
+}
+
+/// Products with the unit vectors: the matrix, by columns.
+fn matrix_of(gpu: &Gpu, curvature: &Curvature) -> Vec<Vec<f64>> {
+    let n = curvature.dim();
+    let identity: Vec<f32> = (0..n * n).map(|i| f32::from(i % (n + 1) == 0)).collect();
+    let [x, y] = [&identity, &vec![f32::NAN; n * n]].map(|values| Tensor::from_slice(gpu, &[n, n], values).unwrap());
+    let mut recording = Recording::new();
+    curvature.record_prepare(&mut recording).unwrap();
+    curvature.record_block(&mut recording, &x, &y).unwrap();
+    gpu.submit([&recording]);
+    read(gpu, &y).chunks(n).map(<[f64]>::to_vec).collect()
+}
+
+#[test]
+fn each_token_is_a_sample() {
+    for gpu in [gpu(Checks::Checked), gpu_shaped_for(Shape::Gpu)] {
+        // logits [1, 2, 2] of zeros: ½ Σ d dᵀ over two tokens, d = (½, -½)
+        let mut graph = Graph::new();
+        let logits = graph.parameter("logits", &[1, 2, 2], Init::Zeros).unwrap();
+        let classes = graph.indices("classes", &[1, 2]).unwrap();
+        let loss = losses::cross_entropy(&mut graph, logits, classes).unwrap();
+        let parameters = Parameters::new(&gpu, &graph, 0).unwrap();
+        let numbers = Tensor::from_slice(&gpu, &[1, 2], &[0u32, 1]).unwrap();
+        let bindings = [(logits, &parameters.tensors()[0]), (classes, &numbers)];
+        let fisher = Matrix::EmpiricalFisher { output: logits };
+        let found = matrix_of(&gpu, &Curvature::new(&gpu, &graph, loss, fisher, &[logits], &bindings).unwrap());
+        // logits of token t are elements t and 2 + t
+        for (i, row) in found.iter().enumerate() {
+            for (j, &element) in row.iter().enumerate() {
+                let expected = if i % 2 != j % 2 {
+                    0.0
+                } else if i == j {
+                    0.125
+                } else {
+                    -0.125
+                };
+                assert!((element - expected).abs() < 1e-7, "{found:?}");
+            }
+        }
+
+        // logits [2, 3, 4] of a dense layer, against the sum over tokens in f64
+        let (batch, classes_count, tokens, width) = (2, 3, 4, 2);
+        let mut graph = Graph::new();
+        let x = graph.input("x", &[batch, tokens, width]).unwrap();
+        let classes = graph.indices("classes", &[batch, tokens]).unwrap();
+        let scores = layers::dense(&mut graph, "dense", x, classes_count).unwrap();
+        let logits = graph.transpose(scores, &[0, 2, 1]).unwrap();
+        let cross = losses::cross_entropy(&mut graph, logits, classes).unwrap();
+        // the same loss of parts whose means are written by hand, over logits with the classes last
+        let logs = graph.log_softmax(scores, 2).unwrap();
+        let one_hot = graph.one_hot(classes, classes_count).unwrap();
+        let picked = graph.mul(logs, one_hot).unwrap();
+        let mean = graph.mean(picked, &[]).unwrap();
+        let by_hand = graph.scale(mean, -(classes_count as f64)).unwrap();
+        let parameters = Parameters::new(&gpu, &graph, 4).unwrap();
+        let data = common::noise(3, batch * tokens * width);
+        let targets: Vec<u32> = (0..8).map(|i| [0, 2, 1, 1, 2, 0, 2, 2][i]).collect();
+        let data_tensor = Tensor::from_slice(&gpu, &[batch, tokens, width], &data).unwrap();
+        let targets_tensor = Tensor::from_slice(&gpu, &[batch, tokens], &targets).unwrap();
+        let wrt: Vec<Var> = graph.parameters().map(|(_, var)| var).collect();
+        let mut bindings = vec![(x, &data_tensor), (classes, &targets_tensor)];
+        bindings.extend(wrt.iter().copied().zip(parameters.tensors()));
+        let p = read(&gpu, parameters.flat());
+        let n = p.len();
+        let mut expected = vec![vec![0.0; n]; n];
+        for (token, input) in data.chunks(width).enumerate() {
+            let score = |c: usize| (0..width).map(|i| p[c * width + i] * f64::from(input[i])).sum::<f64>() + p[classes_count * width + c];
+            let e: Vec<f64> = (0..classes_count).map(|c| score(c).exp()).collect();
+            let d = |c: usize| e[c] / e.iter().sum::<f64>() - f64::from(targets[token] as usize == c);
+            let weights = (0..classes_count * width).map(|i| d(i / width) * f64::from(input[i % width]));
+            let g: Vec<f64> = weights.chain((0..classes_count).map(d)).collect();
+            for (row, a) in expected.iter_mut().zip(&g) {
+                row.iter_mut().zip(&g).for_each(|(element, b)| *element += a * b / (batch * tokens) as f64);
+            }
+        }
+        for (loss, output) in [(cross, logits), (by_hand, scores)] {
+            let matrix = Matrix::EmpiricalFisher { output };
+            let found = matrix_of(&gpu, &Curvature::new(&gpu, &graph, loss, matrix, &wrt, &bindings).unwrap());
+            for (found, expected) in found.concat().iter().zip(expected.concat()) {
+                assert!((found - expected).abs() < 2e-6, "{found}, and {expected} was expected");
+            }
         }
     }
 }

@@ -16,6 +16,7 @@ mod matrix;
 mod newton;
 mod operator;
 mod sampler;
+mod samples;
 mod spectrum;
 mod trace;
 
