@@ -4,7 +4,9 @@
 mod common;
 
 use common::{gpu, gpu_shaped_for, read};
-use gradus::curvature::{Curvature, GradientNormalizedNewton, HessianFree, HessianFreeOptions, Likelihood, Matrix, NewtonOptions};
+use gradus::curvature::{
+    Curvature, GradientNormalizedNewton, HessianFree, HessianFreeOptions, Likelihood, Matrix, NewtonOptions, StepStatus,
+};
 use gradus::gpu::{Checks, Shape};
 use gradus::graph::{Graph, Init, Parameters, Plan, Stage, Var, layers, losses};
 use gradus::krylov::LinearOperator;
@@ -314,4 +316,78 @@ fn each_token_is_a_sample() {
             }
         }
     }
+}
+
+/// ½Σh(p − 1)² + offset from 0, with h from 1 to 100.
+fn valley(gpu: &Gpu, n: usize, offset: f64) -> (Graph, Var, Var, Parameters, [(Var, Tensor); 1]) {
+    let mut graph = Graph::new();
+    let p = graph.parameter("p", &[n], Init::Zeros).unwrap();
+    let root = graph.input("root", &[n]).unwrap();
+    let shifted = graph.add_scalar(p, -1.0).unwrap();
+    let output = graph.mul(root, shifted).unwrap();
+    let squares = squares(&mut graph, output);
+    let half = graph.scale(squares, 0.5).unwrap();
+    let loss = graph.add_scalar(half, offset).unwrap();
+    let roots: Vec<f32> = (0..n).map(|i| 10f32.powf(i as f32 / (n - 1) as f32)).collect();
+    let parameters = Parameters::new(gpu, &graph, 0).unwrap();
+    let root_tensor = Tensor::from_slice(gpu, &[n], &roots).unwrap();
+    (graph, output, loss, parameters, [(root, root_tensor)])
+}
+
+#[test]
+fn a_loss_with_an_offset() {
+    let gpu = gpu(Checks::Unchecked);
+    for (n, offset) in [(10, 100.0), (30, 0.0), (10, -1e6), (10, 1e8)] {
+        for newton in [true, false] {
+            let (graph, output, loss, parameters, data) = valley(&gpu, n, offset);
+            let bindings = [(data[0].0, &data[0].1)];
+            let mut newton_steps =
+                GradientNormalizedNewton::new(&gpu, &graph, loss, &parameters, &bindings, &NewtonOptions::default()).unwrap();
+            let mut free_steps =
+                HessianFree::new(&gpu, &graph, output, loss, &parameters, &bindings, &HessianFreeOptions::default()).unwrap();
+            let mut step = || if newton { block_on(newton_steps.step()).unwrap() } else { block_on(free_steps.step()).unwrap() };
+            let what = format!("{n} parameters, offset {offset}, newton {newton}");
+            let mut count = 0;
+            while step().gradient_norm > 1e-3 {
+                count += 1;
+                assert!(count < 60, "{what}: no end");
+            }
+            // and f32 allow some more, and then no more: nothing moves for good
+            let end = (0..200).map(|_| step()).find(|report| matches!(report.status, StepStatus::NoProgress | StepStatus::Stationary));
+            assert!(end.is_some_and(|report| report.gradient_norm <= 1e-3 && !report.accepted), "{what}: {end:?}");
+            for p in read(&gpu, parameters.flat()) {
+                assert!((p - 1.0).abs() < 1e-3, "{what}: {p}");
+            }
+        }
+    }
+}
+
+/// Gradients whose squares f32 do not hold: neither zero nor infinite.
+#[test]
+fn gradients_of_any_scale() {
+    let gpu = gpu(Checks::Unchecked);
+    for scale in [1e-25, 1e25] {
+        let mut graph = Graph::new();
+        let p = graph.parameter("p", &[3], Init::Ones).unwrap();
+        let sum = sum(&mut graph, p);
+        let loss = graph.scale(sum, scale).unwrap();
+        let parameters = Parameters::new(&gpu, &graph, 0).unwrap();
+        let mut newton = GradientNormalizedNewton::new(&gpu, &graph, loss, &parameters, &[], &NewtonOptions::default()).unwrap();
+        let report = block_on(newton.step()).unwrap();
+        assert!((report.gradient_norm / (3f64.sqrt() * scale) - 1.0).abs() < 1e-5, "{report:?}");
+        assert!(report.status != StepStatus::Stationary, "{report:?}");
+    }
+    // a gradient of zeros, and one that is not a number
+    let mut graph = Graph::new();
+    let p = graph.parameter("p", &[3], Init::Ones).unwrap();
+    let shifted = graph.add_scalar(p, -1.0).unwrap();
+    let loss = squares(&mut graph, shifted);
+    let parameters = Parameters::new(&gpu, &graph, 0).unwrap();
+    let mut newton = GradientNormalizedNewton::new(&gpu, &graph, loss, &parameters, &[], &NewtonOptions::default()).unwrap();
+    let mut free = HessianFree::new(&gpu, &graph, shifted, loss, &parameters, &[], &HessianFreeOptions::default()).unwrap();
+    assert_eq!(block_on(newton.step()).unwrap().status, StepStatus::Stationary);
+    assert_eq!(block_on(free.step()).unwrap().status, StepStatus::Stationary);
+    parameters.flat().write(&gpu, &[1.0f32, f32::NAN, 2.0]).unwrap();
+    assert_eq!(block_on(newton.step()).unwrap().status, StepStatus::NonFinite);
+    assert_eq!(block_on(free.step()).unwrap().status, StepStatus::NonFinite);
 }

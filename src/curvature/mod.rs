@@ -21,7 +21,7 @@ mod spectrum;
 mod trace;
 
 pub use check::{Check, check};
-pub use descent::StepReport;
+pub use descent::{StepReport, StepStatus};
 pub use diagonal::{DiagonalEstimate, DiagonalOptions, diagonal};
 pub use finite_difference::FiniteDifferenceHessian;
 pub use hessian_free::{HessianFree, HessianFreeOptions};

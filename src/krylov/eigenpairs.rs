@@ -7,6 +7,9 @@ use super::tridiagonal::eigen;
 use crate::gpu::{Recording, read_all};
 use crate::{DType, Error, Result, Tensor, vector};
 
+/// With what probability a pair may be missed.
+const MISSED: f64 = 1e-8;
+
 /// Which end of the spectrum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Which {
@@ -58,8 +61,9 @@ pub struct Eigenpairs {
 /// From one start vector Lanczos finds each eigenvalue once, whatever its multiplicity. So the pairs that have converged are
 /// locked: they become the basis, and a further block begins at a random vector orthogonal to them. It finds the
 /// outermost eigenvalues of what is left, another vector of each multiple eigenvalue among them. That goes on until the
-/// outermost value of a block has converged and does not lie further out than the last of the `k` pairs. Only then
-/// `converged` is true. (Eigenvalues within the tolerance of each other count as equal.)
+/// outermost value of a block has converged and does not lie further out than the last of the `k` pairs, or lies so far
+/// within after so many steps that a pair was missed with a probability of 1e-8 at most. Only then `converged` is true.
+/// (Eigenvalues within the tolerance of each other count as equal.)
 ///
 /// If `max_steps` are not enough, the best approximations are returned, with their residuals, and `converged` is false. The
 /// scale of the operator does not matter, as long as products are normal numbers of f32.
@@ -173,11 +177,18 @@ impl Search {
             return Found::Unverified;
         }
         let outermost = self.end(last.values.len(), 0);
-        let beyond = last.values[outermost] - all.values[self.end(steps, self.k - 1)];
+        let worst = all.values[self.end(steps, self.k - 1)];
         let sign = if self.which == Which::Largest { 1.0 } else { -1.0 };
+        let within = sign * (worst - last.values[outermost]);
+        // The chance that an eigenvalue as far out as `worst` leaves a random vector's outermost Ritz value so far within
+        // (Kuczyński and Woźniakowski, "Estimating the largest eigenvalue by the power and Lanczos algorithms with a random
+        // start", 1992, theorem 4.2).
+        let relative = (within / (worst.abs() + self.norm)).max(0.0);
+        let chance = 1.648 * (dim as f64).sqrt() * (-relative.sqrt() * (2 * last.values.len() - 1) as f64).exp();
         match last.residuals[outermost] <= bound {
+            _ if within > bound && chance <= MISSED => Found::All,
             false => Found::Unconverged,
-            true if sign * beyond <= bound => Found::All,
+            true if within >= -bound => Found::All,
             true => Found::Unverified,
         }
     }
