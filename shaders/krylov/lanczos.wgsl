@@ -1,6 +1,7 @@
 // The scalars of a Lanczos step (Golub and Van Loan 2013, section 10.1), with the projections of two
-// passes of full reorthogonalisation, c = Q w and then d = Q (w - Qᵀc), and ⟨w, w⟩ after both:
-//   alpha_j = c_j + d_j;  beta_j = ‖w‖;  q_{j+1} = w / beta_j
+// passes of full reorthogonalisation, c = Q w and then d = Q (w - Qᵀc), and ⟨w, w⟩ after both, w having been divided by
+// `unit`, a power of two, so that squares neither overflow nor vanish:
+//   alpha_j = c_j + d_j;  beta_j = unit ‖w‖;  q_{j+1} = w / ‖w‖
 // A breakdown is beta_j <= 64 eps ‖A‖, where ‖A‖ is estimated by the largest absolute row sum of the
 // tridiagonal matrix so far. One invocation.
 //
@@ -29,6 +30,7 @@ struct LanczosConstants {
 #ifdef STEP
 @group(0) @binding(4) var<storage, read> first_pass: array<f32>;
 @group(0) @binding(5) var<storage, read> second_pass: array<f32>;
+@group(0) @binding(6) var<storage, read> unit: array<f32>;
 #endif
 
 @compute @workgroup_size(1)
@@ -62,15 +64,16 @@ fn main() {
     }
     let j = state.step;
     let alpha = first_pass[j] + second_pass[j];
-    if !is_finite(alpha) || !is_finite(square[0]) {
-        state.stop = 2u;
-        state.active_rows = 0u;
-        return;
-    }
-    let beta = sqrt(square[0]);
+    let rest = sqrt(square[0]);
+    let beta = unit[0] * rest;
     var row_sum = abs(alpha) + beta;
     if j > 0u {
         row_sum += coefficients[j - 1u].y;
+    }
+    if !is_finite(row_sum) || !is_finite(square[0]) {
+        state.stop = 2u;
+        state.active_rows = 0u;
+        return;
     }
     let norm = max(state.norm, row_sum);
     coefficients[j] = vec2(alpha, beta);
@@ -83,7 +86,7 @@ fn main() {
         state.stop = 3u;
         state.active_rows = 0u;
     } else {
-        state.scale = 1.0 / beta;
+        state.scale = 1.0 / rest;
         state.active_rows = j + 2u;
     }
 #endif

@@ -6,6 +6,6 @@ struct PowerState {
     // the Rayleigh quotient of v, and ‖A v - value v‖
     value: f32,
     residual: f32,
-    // 1 / ‖A v‖
+    // by what the scaled product is to be multiplied to be of norm one
     scale: f32,
 }

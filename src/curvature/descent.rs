@@ -3,8 +3,30 @@
 use super::Curvature;
 use crate::gpu::{DType, Gpu, Recording, Tensor, read_all};
 use crate::krylov::LinearOperator;
+use crate::krylov::scaling::Scaling;
 use crate::vector::{self, Scalar};
 use crate::{Error, Result};
+
+/// Losses that differ by less, relative to the larger, are taken to differ by rounding.
+const ROUNDING: f64 = 1e-5;
+/// After so many steps without a lower loss or a smaller gradient there is no progress.
+const PATIENCE: u32 = 20;
+
+/// How a step ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StepStatus {
+    /// The loss fell, and the parameters changed.
+    Accepted,
+    /// The loss did not fall enough. The next step is more damped.
+    Rejected,
+    /// The gradient is zero.
+    Stationary,
+    /// The loss, the gradient or a product is infinite or NaN. The next step is more damped.
+    NonFinite,
+    /// f32 allow no further progress: the trial point is where the step began, or for 20 steps the loss did not change
+    /// beyond rounding and the norm of the gradient found no new minimum. More steps are of use only with other data.
+    NoProgress,
+}
 
 /// What became of a step of [`HessianFree`](super::HessianFree) or
 /// [`GradientNormalizedNewton`](super::GradientNormalizedNewton).
@@ -17,7 +39,8 @@ pub struct StepReport {
     /// The Euclidean norm of the gradient before the step.
     pub gradient_norm: f64,
     /// How much the loss fell by the direction found, over how much the quadratic model, without damping, says. NaN
-    /// if there was no such direction.
+    /// if there was no such direction. Where the two losses are the same but for rounding, the reduction is that by
+    /// the slopes at both ends.
     pub reduction_ratio: f64,
     /// The damping with which the direction was found.
     pub lambda: f64,
@@ -27,6 +50,24 @@ pub struct StepReport {
     pub step_size: f64,
     /// Whether the parameters changed. If not they are what they were, bit for bit.
     pub accepted: bool,
+    /// How the step ended; `accepted` is whether it is [`StepStatus::Accepted`].
+    pub status: StepStatus,
+}
+
+impl StepReport {
+    pub(super) fn of(before: &Value, lambda: f64) -> Self {
+        Self {
+            loss_before: before.loss,
+            loss: before.loss,
+            gradient_norm: before.gradient_norm,
+            reduction_ratio: f64::NAN,
+            lambda,
+            cg_iterations: 0,
+            step_size: 0.0,
+            accepted: false,
+            status: StepStatus::Rejected,
+        }
+    }
 }
 
 /// The loss and its gradient at a point.
@@ -42,16 +83,76 @@ impl Value {
     }
 }
 
+/// A trial point, δ away from the beginning.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Trial {
+    pub value: Value,
+    /// `⟨g, δ⟩` with the gradient at the beginning, and with that at the trial point.
+    pub slopes: [f64; 2],
+    /// The largest magnitude of an element of δ.
+    pub moved: f64,
+}
+
+impl Trial {
+    /// Whether the losses differ by no more than rounding.
+    fn unresolved(&self, before: &Value) -> bool {
+        let scale = before.loss.abs().max(self.value.loss.abs());
+        (before.loss - self.value.loss).abs() <= ROUNDING * scale
+    }
+
+    /// How much the loss fell. Where rounding hides it, by the slopes at both ends, `-½⟨g + g', δ⟩`, which is exact for a
+    /// quadratic function (Hager and Zhang, "A new conjugate gradient method with guaranteed descent and an efficient line
+    /// search", 2005, replace losses likewise). Minus infinity if the point is not finite.
+    pub fn reduction(&self, before: &Value) -> f64 {
+        match self {
+            _ if !self.value.is_finite() => f64::NEG_INFINITY,
+            _ if self.moved == 0.0 => 0.0,
+            _ if self.unresolved(before) => -0.5 * (self.slopes[0] + self.slopes[1]),
+            _ => before.loss - self.value.loss,
+        }
+    }
+}
+
+/// Whether steps still get on.
+#[derive(Debug)]
+pub(super) struct Progress {
+    least_gradient: f64,
+    idle: u32,
+}
+
+impl Progress {
+    pub fn new() -> Self {
+        Self { least_gradient: f64::INFINITY, idle: 0 }
+    }
+
+    /// Whether there is none, by the last trial point of a step.
+    pub fn ended(&mut self, before: &Value, trial: &Trial) -> bool {
+        if before.gradient_norm < self.least_gradient || !trial.unresolved(before) {
+            self.least_gradient = self.least_gradient.min(before.gradient_norm);
+            self.idle = 0;
+        } else {
+            self.idle += 1;
+        }
+        let ended = trial.moved == 0.0 || self.idle >= PATIENCE;
+        if ended {
+            *self = Self::new();
+        }
+        ended
+    }
+}
+
 /// A loss to be reduced from point to point.
 pub(super) struct Descent {
     gpu: Gpu,
     loss: Tensor,
-    norm: Tensor,
+    /// Of the gradient, and the unit in which it is.
+    norm: [Tensor; 2],
     /// By how much of the direction a trial point is away.
     step_size: Tensor,
     /// From where trial points are.
     direction: Tensor,
     products: [Tensor; 2],
+    moved: Tensor,
     /// The gradient, negated.
     pub descent: Tensor,
     /// What is solved for.
@@ -61,6 +162,7 @@ pub(super) struct Descent {
     restore: Recording,
     advance: Recording,
     measure: Recording,
+    compare: Recording,
 }
 
 impl Descent {
@@ -74,11 +176,14 @@ impl Descent {
         let vector = || Tensor::zeros(gpu, &[dim], DType::F32);
         let scalar = || Tensor::zeros(gpu, &[1], DType::F32);
         let (saved, gradient, descent, solution, direction) = (vector()?, vector()?, vector()?, vector()?, vector()?);
-        let (loss, norm, step_size, products) = (scalar()?, scalar()?, scalar()?, [scalar()?, scalar()?]);
+        let aside = vector()?;
+        let (loss, norm, step_size, products, moved) = (scalar()?, scalar()?, scalar()?, [scalar()?, scalar()?], scalar()?);
 
         let mut evaluate = Recording::new();
         curvature.record_gradient(&mut evaluate, &loss, &gradient)?;
-        vector::norm(gpu, &mut evaluate, &gradient, &norm)?;
+        vector::copy(gpu, &mut evaluate, &gradient, &aside)?;
+        let scaling = Scaling::new(gpu)?;
+        scaling.record_norm(gpu, &mut evaluate, &aside, &norm)?;
         let mut save = Recording::new();
         vector::copy(gpu, &mut save, &flat, &saved)?;
         vector::copy(gpu, &mut save, &gradient, &descent)?;
@@ -90,13 +195,21 @@ impl Descent {
         let mut measure = Recording::new();
         vector::dot(gpu, &mut measure, &descent, &direction, &products[0])?;
         vector::norm(gpu, &mut measure, &direction, &products[1])?;
+        // the difference of what is stored: rounding has its part in it
+        let mut compare = Recording::new();
+        vector::copy(gpu, &mut compare, &flat, &aside)?;
+        vector::axpy(gpu, &mut compare, -1.0, &saved, &aside)?;
+        vector::dot(gpu, &mut compare, &descent, &aside, &products[0])?;
+        vector::dot(gpu, &mut compare, &gradient, &aside, &products[1])?;
+        vector::max_magnitude(gpu, &mut compare, &aside, &moved)?;
         Ok(Self {
             gpu: gpu.clone(),
             loss,
-            norm,
+            norm: [norm, scaling.unit],
             step_size,
             direction,
             products,
+            moved,
             descent,
             solution,
             evaluate,
@@ -104,13 +217,15 @@ impl Descent {
             restore,
             advance,
             measure,
+            compare,
         })
     }
 
     /// Evaluates where the parameters are, which is where trial points begin from now on.
     pub async fn begin(&self) -> Result<Value> {
         self.gpu.submit([&self.evaluate, &self.save]);
-        self.value().await
+        let [loss, norm, unit] = self.read([&self.loss, &self.norm[0], &self.norm[1]]).await?;
+        Ok(Value { loss, gradient_norm: norm * unit })
     }
 
     /// Chooses the direction of trial points, a vector as long as the parameters, and returns the slope of the loss
@@ -119,15 +234,17 @@ impl Descent {
         let mut copy = Recording::new();
         vector::copy(&self.gpu, &mut copy, direction, &self.direction)?;
         self.gpu.submit([&copy, &self.measure]);
-        let [product, norm] = self.read(&self.products).await?;
+        let [product, norm] = self.read([&self.products[0], &self.products[1]]).await?;
         Ok([-product, norm])
     }
 
     /// Goes to the trial point `step_size` times the direction away from the beginning, and evaluates there.
-    pub async fn evaluate(&self, step_size: f64) -> Result<Value> {
+    pub async fn evaluate(&self, step_size: f64) -> Result<Trial> {
         self.go(step_size)?;
-        self.gpu.submit([&self.evaluate]);
-        self.value().await
+        self.gpu.submit([&self.evaluate, &self.compare]);
+        let tensors = [&self.loss, &self.norm[0], &self.norm[1], &self.products[0], &self.products[1], &self.moved];
+        let [loss, norm, unit, along, slope, moved] = self.read(tensors).await?;
+        Ok(Trial { value: Value { loss, gradient_norm: norm * unit }, slopes: [-along, slope], moved })
     }
 
     /// Goes to a trial point.
@@ -142,17 +259,10 @@ impl Descent {
         self.gpu.submit([&self.restore]);
     }
 
-    async fn value(&self) -> Result<Value> {
-        let [loss, gradient_norm] = self.read(&[self.loss.clone(), self.norm.clone()]).await?;
-        Ok(Value { loss, gradient_norm })
-    }
-
-    async fn read(&self, pair: &[Tensor; 2]) -> Result<[f64; 2]> {
-        let bytes = read_all(&self.gpu, pair).await?.concat();
-        match bytemuck::pod_collect_to_vec::<u8, f32>(&bytes)[..] {
-            [a, b] => Ok([f64::from(a), f64::from(b)]),
-            _ => Err(Error::DeviceLost { reason: "nothing was read".into() }),
-        }
+    async fn read<const N: usize>(&self, scalars: [&Tensor; N]) -> Result<[f64; N]> {
+        let bytes = read_all(&self.gpu, &scalars.map(Clone::clone)).await?.concat();
+        let values: Vec<f64> = bytemuck::pod_collect_to_vec::<u8, f32>(&bytes).into_iter().map(f64::from).collect();
+        values.try_into().map_err(|_| Error::DeviceLost { reason: "nothing was read".into() })
     }
 }
 

@@ -1,7 +1,7 @@
 //! Hessian-free optimization.
 
-use super::descent::{Descent, expect_positive, expect_within};
-use super::{Curvature, DiagonalOptions, Matrix, StepReport, diagonal};
+use super::descent::{Descent, Progress, Trial, expect_positive, expect_within};
+use super::{Curvature, DiagonalOptions, Matrix, StepReport, StepStatus, diagonal};
 use crate::gpu::{DType, Gpu, Recording, Tensor};
 use crate::graph::{Graph, Parameters, Plan, Stage, Var};
 use crate::krylov::{self, Cg, CgOptions, LinearOperator, Preconditioner, Shifted, Status};
@@ -51,8 +51,13 @@ impl Default for HessianFreeOptions {
 /// λ becomes 2/3 λ if ρ > 3/4 and 3/2 λ if ρ < 1/4. The preconditioner is `(diag G + λ)^-¾`, the diagonal being
 /// estimated from random signs ([`diagonal`]), and negative estimates taken as 0.
 ///
-/// A step that does not lower the loss, or meets what is not finite, leaves the parameters as they were, bit for
-/// bit, and raises the damping. The data may change between steps: each begins with an evaluation.
+/// Where a loss differs from the one before by less than 1e-5 of itself, which rounding may hide, its reduction is taken
+/// from the slopes at both ends, `½⟨g + g', x - x'⟩`: a loss may have a large constant part.
+///
+/// A step that does not lower the loss, or meets what is not finite ([`StepStatus::NonFinite`]), leaves the parameters as
+/// they were, bit for bit, and raises the damping. A gradient of zeros ends it with [`StepStatus::Stationary`]; where f32
+/// allow nothing better it ends with [`StepStatus::NoProgress`]. The data may change between steps: each begins with an
+/// evaluation.
 ///
 /// ```
 /// # use gradus::curvature::{HessianFree, HessianFreeOptions};
@@ -84,6 +89,7 @@ pub struct HessianFree {
     damping: Tensor,
     jacobi: Option<Jacobi>,
     steps: u64,
+    progress: Progress,
 }
 
 impl HessianFree {
@@ -135,7 +141,7 @@ impl HessianFree {
         let inverse = jacobi.as_ref().map(|jacobi| krylov::Diagonal::new(gpu, &jacobi.inverse)).transpose()?;
         let preconditioner = inverse.as_ref().map(|inverse| inverse as &dyn Preconditioner);
         let cg = Cg::new(&damped, preconditioner, &descent.descent, &descent.solution, &cg_options)?;
-        Ok(Self { options: *options, descent, cg, lambda: options.lambda, damping, jacobi, steps: 0, curvature })
+        Ok(Self { options: *options, descent, cg, lambda: options.lambda, damping, jacobi, steps: 0, progress: Progress::new(), curvature })
     }
 
     /// The damping of the next step.
@@ -152,22 +158,13 @@ impl HessianFree {
     pub async fn step(&mut self) -> Result<StepReport> {
         let gpu = LinearOperator::gpu(&self.curvature).clone();
         let before = self.descent.begin().await?;
-        let mut report = StepReport {
-            loss_before: before.loss,
-            loss: before.loss,
-            gradient_norm: before.gradient_norm,
-            reduction_ratio: f64::NAN,
-            lambda: self.lambda,
-            cg_iterations: 0,
-            step_size: 0.0,
-            accepted: false,
-        };
+        let mut report = StepReport::of(&before, self.lambda);
         self.steps += 1;
         if before.gradient_norm == 0.0 {
-            return Ok(report);
+            return Ok(StepReport { status: StepStatus::Stationary, ..report });
         }
         if !before.is_finite() {
-            return self.reject(report);
+            return self.reject(report, StepStatus::NonFinite);
         }
         self.damping.write(&gpu, &[self.lambda as f32])?;
         if let Some(jacobi) = &self.jacobi {
@@ -182,43 +179,47 @@ impl HessianFree {
         let solution = self.cg.solve().await?;
         report.cg_iterations = solution.iterations;
         if solution.status == Status::NonFinite {
-            return self.reject(report);
+            return self.reject(report, StepStatus::NonFinite);
         }
 
         // from the last iterate back, as long as the loss falls
         let last = solution.objectives.last().copied().unwrap_or(f64::NAN);
         let earlier = solution.snapshots.iter().filter(|snapshot| snapshot.iteration < solution.iterations);
         let iterates = earlier.map(|snapshot| (&snapshot.x, snapshot.objective)).chain([(&self.descent.solution, last)]);
-        let mut best: Option<(&Tensor, f64, f64)> = None;
+        let mut best: Option<(&Tensor, f64, Trial)> = None;
         for (iterate, objective) in iterates.rev() {
             self.descent.choose(iterate).await?;
-            let loss = self.descent.evaluate(1.0).await?.loss;
-            // a loss that is not a number is above all others
-            if best.is_some_and(|(.., least)| loss.is_nan() || loss >= least) {
+            let trial = self.descent.evaluate(1.0).await?;
+            if best.as_ref().is_some_and(|(.., best)| trial.reduction(&before) <= best.reduction(&before)) {
                 break;
             }
-            best = Some((iterate, objective, if loss.is_nan() { f64::INFINITY } else { loss }));
+            best = Some((iterate, objective, trial));
         }
-        let Some((iterate, objective, mut loss)) = best else { return self.reject(report) };
+        let Some((iterate, objective, mut trial)) = best else { return self.reject(report, StepStatus::Rejected) };
 
         let [slope, length] = self.descent.choose(iterate).await?;
         let model = objective - 0.5 * self.lambda * length * length;
         let descends = slope < 0.0 && model < 0.0;
         if descends {
-            report.reduction_ratio = (loss - before.loss) / model;
+            report.reduction_ratio = -trial.reduction(&before) / model;
         }
         let mut step_size = 1.0;
         let mut accepted = false;
         for _ in 0..BACKTRACKS {
-            accepted = descends && loss < before.loss && loss <= before.loss + SUFFICIENT * step_size * slope;
-            if accepted || !descends {
+            let reduction = trial.reduction(&before);
+            accepted = descends && reduction > 0.0 && reduction >= -SUFFICIENT * step_size * slope;
+            if accepted || !descends || trial.moved == 0.0 {
                 break;
             }
             step_size *= BACKTRACK;
-            loss = self.descent.evaluate(step_size).await?.loss;
+            trial = self.descent.evaluate(step_size).await?;
+        }
+        if self.progress.ended(&before, &trial) {
+            return self.reject(report, StepStatus::NoProgress);
         }
         if !accepted {
-            return self.reject(report);
+            let status = if trial.value.is_finite() { StepStatus::Rejected } else { StepStatus::NonFinite };
+            return self.reject(report, status);
         }
         self.descent.go(step_size)?;
         let factor = match report.reduction_ratio {
@@ -227,18 +228,18 @@ impl HessianFree {
             _ => 1.0,
         };
         self.damp(factor);
-        Ok(StepReport { loss, step_size, accepted: true, ..report })
+        Ok(StepReport { loss: trial.value.loss, step_size, accepted: true, status: StepStatus::Accepted, ..report })
     }
 
     /// Goes back to where the step began, and forgets the solution.
-    fn reject(&mut self, report: StepReport) -> Result<StepReport> {
+    fn reject(&mut self, report: StepReport, status: StepStatus) -> Result<StepReport> {
         let gpu = LinearOperator::gpu(&self.curvature);
         self.descent.restore();
         let mut forget = Recording::new();
         vector::fill(gpu, &mut forget, 0.0, &self.descent.solution)?;
         gpu.submit([&forget]);
         self.damp(1.5);
-        Ok(report)
+        Ok(StepReport { status, ..report })
     }
 
     fn damp(&mut self, factor: f64) {

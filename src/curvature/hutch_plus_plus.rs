@@ -4,6 +4,7 @@ use super::Estimate;
 use super::sampler::{Results, Sampler, expect_count, vector as zeros};
 use crate::gpu::{Bind, DType, Gpu, Recording, Tensor};
 use crate::krylov::LinearOperator;
+use crate::krylov::scaling::Scaling;
 use crate::shaders::layout::NormalizationConstants;
 use crate::{Result, shaders, vector};
 
@@ -111,6 +112,8 @@ fn record_project(gpu: &Gpu, recording: &mut Recording, q: &Tensor, coefficients
 fn record_orthonormalize(gpu: &Gpu, recording: &mut Recording, q: &Tensor, coefficients: &Tensor, w: &Tensor, out: &Tensor) -> Result<()> {
     let [before, after, factor] = [(); 3].map(|()| Tensor::zeros(gpu, &[1], DType::F32));
     let (before, after, factor) = (before?, after?, factor?);
+    // the result is a direction, which scaling does not change
+    Scaling::new(gpu)?.record(gpu, recording, w)?;
     vector::norm(gpu, recording, w, &before)?;
     for _ in 0..2 {
         record_project(gpu, recording, q, coefficients, w)?;

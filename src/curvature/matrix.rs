@@ -1,13 +1,20 @@
 //! Curvature matrices as products in a graph.
 
+use super::samples::sample_axes;
 use crate::graph::{Graph, Var};
 use crate::{Error, Result};
 
 /// A symmetric matrix that tells how a loss curves, over the parameters w.
 ///
-/// With J the Jacobian of the model's output by the parameters and N the number of samples, which the first
-/// axis of the output counts. All but the Hessian take a loss that depends on the parameters by way of
-/// the output alone, and are positive semidefinite if it is convex in the output.
+/// With J the Jacobian of the model's output by the parameters and N the number of samples. All but the Hessian take a
+/// loss that depends on the parameters by way of the output alone, and are positive semidefinite if it is convex in the
+/// output. Where the loss does not depend on a parameter, rows and columns are 0. NaN and infinity among parameters or
+/// data lead to products that are not finite.
+///
+/// The first axis of the output counts samples. With a loss that couples elements along another axis, such as the softmax of
+/// [`cross_entropy`](crate::graph::losses::cross_entropy) along the classes, all axes do along which the loss is a sum of
+/// independent terms: of logits `[batch, classes, tokens]` each token is a sample, and N is `batch·tokens`. A loss
+/// by element, such as a squared error, couples none: there a sample is all of an index of the first axis.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Matrix {
     /// `∂²loss/∂w²`, as the tangent of the gradient (Pearlmutter 1994).
@@ -18,7 +25,7 @@ pub enum Matrix {
         output: Var,
     },
     /// `Σₙ Jₙᵀ dₙ dₙᵀ Jₙ / N`, with dₙ the gradient of sample n's loss by its output, for a loss that is the mean
-    /// of the samples'.
+    /// over samples. (If it is their sum, products are `N Σₙ Jₙᵀ dₙ dₙᵀ Jₙ`.)
     EmpiricalFisher {
         /// The model's prediction, `[N, ..]`.
         output: Var,
@@ -97,8 +104,11 @@ impl Matrix {
             Matrix::EmpiricalFisher { .. } => {
                 let slope = graph.gradient(loss, &[output])?[0];
                 // the slope is that of the mean, dₙ/N
-                let samples = rows(graph, output)?.0;
-                let along = along_rows(graph, slope, tangent, 1)?;
+                rows(graph, output)?;
+                let shape = graph.shape(output)?.to_vec();
+                let axes = sample_axes(graph, loss, output)?;
+                let samples: usize = axes.iter().map(|&axis| shape[axis]).product();
+                let along = sum_but(graph, slope, tangent, |axis| axes.contains(&axis))?;
                 let product = graph.mul(slope, along)?;
                 graph.scale(product, samples as f64)?
             }
@@ -154,11 +164,16 @@ fn rows(graph: &Graph, output: Var) -> Result<(usize, usize)> {
 
 /// `⟨a, b⟩` over all but the first `kept` axes, which get the size 1.
 fn along_rows(graph: &mut Graph, a: Var, b: Var, kept: usize) -> Result<Var> {
+    sum_but(graph, a, b, |axis| axis < kept)
+}
+
+/// `⟨a, b⟩` over all axes but those that are kept; the others get the size 1.
+fn sum_but(graph: &mut Graph, a: Var, b: Var, kept: impl Fn(usize) -> bool) -> Result<Var> {
     let products = graph.mul(a, b)?;
     let mut shape = graph.shape(products)?.to_vec();
-    let axes: Vec<usize> = (kept..shape.len()).filter(|&axis| shape[axis] != 1).collect();
+    let axes: Vec<usize> = (0..shape.len()).filter(|&axis| !kept(axis) && shape[axis] != 1).collect();
     let sums = if axes.is_empty() { products } else { graph.sum(products, &axes)? };
-    shape.iter_mut().skip(kept).for_each(|size| *size = 1);
+    axes.iter().for_each(|&axis| shape[axis] = 1);
     graph.reshape(sums, &shape)
 }
 

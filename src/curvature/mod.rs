@@ -16,11 +16,12 @@ mod matrix;
 mod newton;
 mod operator;
 mod sampler;
+mod samples;
 mod spectrum;
 mod trace;
 
 pub use check::{Check, check};
-pub use descent::StepReport;
+pub use descent::{StepReport, StepStatus};
 pub use diagonal::{DiagonalEstimate, DiagonalOptions, diagonal};
 pub use finite_difference::FiniteDifferenceHessian;
 pub use hessian_free::{HessianFree, HessianFreeOptions};

@@ -1,8 +1,8 @@
 //! Newton's method with a regularisation by the norm of the gradient.
 
-use super::descent::{Descent, expect_positive, expect_within};
+use super::descent::{Descent, Progress, expect_positive, expect_within};
 use super::hessian_free::whole;
-use super::{Curvature, Matrix, StepReport};
+use super::{Curvature, Matrix, StepReport, StepStatus};
 use crate::gpu::{DType, Gpu, Recording, Tensor};
 use crate::graph::{Graph, Parameters, Var};
 use crate::krylov::{Cg, CgOptions, LinearOperator, Shifted, Status};
@@ -34,13 +34,17 @@ impl Default for NewtonOptions {
 ///
 /// A step solves `(H + λI) d = -g` with `λ = ‖g‖/γ` and the Hessian H by conjugate gradients. It is accepted if the loss
 /// falls by `‖g'‖²/(8λ)` at least, g' being the gradient after it: then γ doubles. Otherwise the parameters stay as
-/// they were, bit for bit, and γ becomes half. Where conjugate gradients meet negative curvature they stop, and the
-/// step uses what they have; if that is nothing, `d = -g/λ`, of length γ.
+/// they were, bit for bit, and γ becomes half. Where the two losses differ by less than 1e-5 of themselves, which rounding
+/// may hide, the reduction is `½⟨g + g', x - x'⟩` instead; of a step that descends it is as much as demanded whenever
+/// the condition of the latter paper holds, `⟨g', x - x'⟩ ≥ ‖g'‖²/(4λ)`. Where conjugate gradients meet negative
+/// curvature they stop, and the step uses what they have; if that is nothing, `d = -g/λ`, of length γ.
 ///
-/// The data may change between steps: each begins with an evaluation.
+/// The data may change between steps: each begins with an evaluation. Parameters or data with NaN or infinity end a step
+/// with [`StepStatus::NonFinite`], a gradient of zeros with [`StepStatus::Stationary`]; where f32 allow nothing better a
+/// step ends with [`StepStatus::NoProgress`].
 ///
 /// ```
-/// # use gradus::curvature::{GradientNormalizedNewton, NewtonOptions};
+/// # use gradus::curvature::{GradientNormalizedNewton, NewtonOptions, StepStatus};
 /// # use gradus::graph::{Graph, Init, Parameters};
 /// # async fn example(gpu: &gradus::Gpu) -> gradus::Result<()> {
 /// let mut graph = Graph::new();
@@ -50,7 +54,12 @@ impl Default for NewtonOptions {
 /// let parameters = Parameters::new(gpu, &graph, 0)?;
 /// let options = NewtonOptions::default();
 /// let mut optimizer = GradientNormalizedNewton::new(gpu, &graph, loss, &parameters, &[], &options)?;
-/// while optimizer.step().await?.gradient_norm > 1e-3 {}
+/// loop {
+///     let report = optimizer.step().await?;
+///     if report.gradient_norm <= 1e-3 || report.status == StepStatus::NoProgress {
+///         break;
+///     }
+/// }
 /// # Ok(())
 /// # }
 /// ```
@@ -60,6 +69,7 @@ pub struct GradientNormalizedNewton {
     cg: Cg,
     gamma: f64,
     damping: Tensor,
+    progress: Progress,
 }
 
 impl GradientNormalizedNewton {
@@ -93,7 +103,7 @@ impl GradientNormalizedNewton {
         let damping = Tensor::zeros(curvature.gpu(), &[1], DType::F32)?;
         let cg_options = CgOptions { relative_tolerance: options.tolerance, max_iterations: options.cg_iterations, ..CgOptions::default() };
         let cg = Cg::new(&Shifted::new(&curvature, &damping), None, &descent.descent, &descent.solution, &cg_options)?;
-        Ok(Self { curvature, descent, cg, gamma: options.gamma, damping })
+        Ok(Self { curvature, descent, cg, gamma: options.gamma, damping, progress: Progress::new() })
     }
 
     /// The γ of the next step.
@@ -111,21 +121,12 @@ impl GradientNormalizedNewton {
         let gpu = self.curvature.gpu();
         let before = self.descent.begin().await?;
         let lambda = before.gradient_norm / self.gamma;
-        let mut report = StepReport {
-            loss_before: before.loss,
-            loss: before.loss,
-            gradient_norm: before.gradient_norm,
-            reduction_ratio: f64::NAN,
-            lambda,
-            cg_iterations: 0,
-            step_size: 0.0,
-            accepted: false,
-        };
+        let mut report = StepReport::of(&before, lambda);
         if before.gradient_norm == 0.0 {
-            return Ok(report);
+            return Ok(StepReport { status: StepStatus::Stationary, ..report });
         }
         if !before.is_finite() {
-            return Ok(self.reject(report));
+            return Ok(self.reject(report, StepStatus::NonFinite));
         }
         self.damping.write(gpu, &[lambda as f32])?;
         let mut zero = Recording::new();
@@ -134,7 +135,7 @@ impl GradientNormalizedNewton {
         let solution = self.cg.solve().await?;
         report.cg_iterations = solution.iterations;
         if solution.status == Status::NonFinite {
-            return Ok(self.reject(report));
+            return Ok(self.reject(report, StepStatus::NonFinite));
         }
         let mut objective = solution.objectives.last().copied().unwrap_or(f64::NAN);
         if solution.iterations == 0 {
@@ -146,21 +147,28 @@ impl GradientNormalizedNewton {
             objective = -0.5 * before.gradient_norm * self.gamma;
         }
         let [_, length] = self.descent.choose(&self.descent.solution).await?;
-        let after = self.descent.evaluate(1.0).await?;
-        let reduction = before.loss - after.loss;
+        let trial = self.descent.evaluate(1.0).await?;
+        let after = trial.value;
+        let reduction = trial.reduction(&before);
         report.reduction_ratio = -reduction / (objective - 0.5 * lambda * length * length);
+        if self.progress.ended(&before, &trial) {
+            return Ok(self.reject(report, StepStatus::NoProgress));
+        }
+        if !after.is_finite() {
+            return Ok(self.reject(report, StepStatus::NonFinite));
+        }
         let sufficient = after.gradient_norm * after.gradient_norm / (8.0 * lambda);
-        if !(after.is_finite() && reduction > 0.0 && reduction >= sufficient) {
-            return Ok(self.reject(report));
+        if !(reduction > 0.0 && reduction >= sufficient) {
+            return Ok(self.reject(report, StepStatus::Rejected));
         }
         self.gamma = (2.0 * self.gamma).min(GAMMA[1]);
-        Ok(StepReport { loss: after.loss, step_size: 1.0, accepted: true, ..report })
+        Ok(StepReport { loss: after.loss, step_size: 1.0, accepted: true, status: StepStatus::Accepted, ..report })
     }
 
     /// Goes back to where the step began.
-    fn reject(&mut self, report: StepReport) -> StepReport {
+    fn reject(&mut self, report: StepReport, status: StepStatus) -> StepReport {
         self.descent.restore();
         self.gamma = (0.5 * self.gamma).max(GAMMA[0]);
-        report
+        StepReport { status, ..report }
     }
 }

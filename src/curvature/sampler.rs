@@ -2,6 +2,7 @@
 
 use crate::gpu::{Bind, DType, Gpu, Kernel, MAX_WORKGROUPS, Recording, Tensor, binding_alignment};
 use crate::krylov::LinearOperator;
+use crate::krylov::operator::expect_rows;
 use crate::shaders::layout::{AdvanceConstants, SampleConstants};
 use crate::{Error, Result, shaders};
 
@@ -113,14 +114,6 @@ impl Results {
 pub(super) fn vector(gpu: &Gpu, n: usize) -> Result<Tensor> {
     let padded = Tensor::zeros(gpu, &[n.div_ceil(4), 4], DType::F32)?;
     Tensor::from_buffer(padded.buffer(), 0, &[n], DType::F32)
-}
-
-/// Checks that there is something to estimate.
-pub(super) fn expect_rows(operator: &dyn LinearOperator) -> Result<()> {
-    match operator.dim() {
-        0 => Err(Error::Length { tensor: "operator".into(), unit: "rows at least", expected: 1, found: 0 }),
-        _ => Ok(()),
-    }
 }
 
 /// Checks an option that counts something: the device counts samples in f32, exactly to 2^24.

@@ -1,8 +1,9 @@
 //! The density of the spectrum by stochastic Lanczos quadrature.
 
 use super::Estimate;
-use super::sampler::{expect_count, expect_rows};
+use super::sampler::expect_count;
 use crate::gpu::{DType, Recording, Tensor};
+use crate::krylov::operator::expect_rows;
 use crate::krylov::{LanczosEnd, LanczosOptions, LinearOperator, lanczos};
 use crate::{Error, Result, vector};
 

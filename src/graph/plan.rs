@@ -7,7 +7,8 @@
 //!    where they are used.
 //! 3. *Merging.* A pointwise root joins the kernel of a value that it reads element by element: the bias,
 //!    activation and residual addition after a product, several results of one pass.
-//! 4. *Slots.* Values whose lives do not overlap share a buffer.
+//! 4. *Slots.* Values whose lives do not overlap share a buffer. An output's tensor is the caller's: what later stages
+//!    read is kept in a slot, and the output is a copy.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
@@ -29,7 +30,8 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// A recording that computes `outputs`.
+    /// A recording that computes `outputs`. Their tensors are the caller's, who may change them in place between
+    /// stages: what later stages read is kept apart.
     #[must_use]
     pub fn new(outputs: &[Var]) -> Self {
         Self { outputs: outputs.to_vec(), changing: Vec::new() }
@@ -58,6 +60,8 @@ pub struct Plan {
     pub(crate) outputs: Vec<Output>,
     /// The leaves that are read.
     pub(crate) leaves: Vec<Id>,
+    /// The leaves that change before a stage.
+    pub(crate) changing: BTreeSet<Id>,
     /// The storage of each root that has one.
     pub(crate) stored: HashMap<Id, usize>,
 }
@@ -145,7 +149,8 @@ impl Graph {
         };
         planner.merge(&mut kernels);
         let late: Vec<bool> = stages.iter().map(|stage| !stage.changing.is_empty()).collect();
-        planner.finish(kernels, &late, cpu, halves)
+        let changing = stages.iter().flat_map(|stage| &stage.changing).map(|&var| self.check(var)).collect::<Result<_>>()?;
+        Ok(Plan { changing, ..planner.finish(kernels, &late, cpu, halves)? })
     }
 
     /// The stage of each node, and `None` for those that nothing needs.
@@ -537,9 +542,23 @@ impl Planner<'_> {
             slots: Vec::new(),
             outputs: Vec::new(),
             leaves: Vec::new(),
+            changing: BTreeSet::new(),
             stored: HashMap::new(),
         };
-        // outputs first: the first of each value is where the value is, others are copied from it
+        // A value is in the tensor of its first output if only its own stage reads it there. Otherwise, and if it is computed in a
+        // stage before that of the output, it is in a slot and outputs are copies: what is done with them between stages
+        // does not change what later stages read.
+        let mut stages_read: HashMap<Id, usize> = HashMap::new();
+        let reads = kernels.iter().flat_map(|kernel| {
+            let values = kernel.loads.iter().copied().chain(kernel.operands.iter().map(|view| view.base));
+            values.map(|id| (id, kernel.stage))
+        });
+        for (id, stage) in reads.chain(self.outputs.iter().map(|&(id, stage)| (self.graph.physical(id), stage))) {
+            let last = stages_read.entry(id).or_default();
+            *last = stage.max(*last);
+        }
+        let output_values: BTreeSet<Id> = self.outputs.iter().map(|&(id, _)| self.graph.physical(id)).collect();
+        let apart: BTreeSet<Id> = output_values.iter().copied().filter(|id| stages_read[id] > self.stage_of(*id)).collect();
         let mut copies = Vec::new();
         for &(id, stage) in &self.outputs {
             let physical = self.graph.physical(id);
@@ -547,7 +566,7 @@ impl Planner<'_> {
             let place = Place::Output(plan.outputs.len());
             plan.storages.push(Storage { bytes: self.elements(id) as u64 * 4, halves: false, place });
             plan.outputs.push(Output { id, storage, stage, late: late[stage] });
-            if self.op(physical).is_leaf() || plan.stored.contains_key(&physical) {
+            if self.op(physical).is_leaf() || apart.contains(&physical) || plan.stored.contains_key(&physical) {
                 let kernel = Kernel {
                     stage,
                     kind: Kind::Pointwise,
@@ -564,11 +583,11 @@ impl Planner<'_> {
             }
         }
         let parts = kernels.iter().map(|kernel| plan.parts(kernel, cpu)).collect::<Result<Vec<u32>>>()?;
-        let halves = if halves { self.halves(&kernels, &parts, &plan.stored, &last) } else { BTreeSet::new() };
+        let halves = if halves { self.halves(&kernels, &parts, &output_values, &last) } else { BTreeSet::new() };
         let mut free: Vec<usize> = Vec::new();
         for (k, kernel) in kernels.iter_mut().enumerate() {
             for &root in &kernel.roots {
-                let read_elsewhere = last.get(&root).is_some_and(|&last| last != k);
+                let read_elsewhere = apart.contains(&root) || last.get(&root).is_some_and(|&last| last != k);
                 if !plan.stored.contains_key(&root) && read_elsewhere {
                     let storage = plan.allocate(self.words(root, halves.contains(&root)), halves.contains(&root), &mut free);
                     plan.stored.insert(root, storage);
@@ -585,10 +604,8 @@ impl Planner<'_> {
             let mut done: Vec<usize> = kernel.partials.iter().map(|&(storage, _)| storage).collect();
             let values: BTreeSet<Id> = kernel.loads.iter().copied().chain(kernel.operands.iter().map(|view| view.base)).collect();
             for value in values {
-                let local = home.get(&value).is_some_and(|&maker| maker != k) && last[&value] == k && {
-                    let stage = self.stage_of(value);
-                    stage == kernel.stage
-                };
+                let made_here = home.get(&value).is_some_and(|&maker| maker != k) && self.stage_of(value) == kernel.stage;
+                let local = made_here && last[&value] == k && !apart.contains(&value);
                 done.extend(plan.stored.get(&value).filter(|_| local));
             }
             for storage in done {
@@ -626,7 +643,7 @@ impl Planner<'_> {
     /// The values that can be 16-bit floats, two channels a word: of more than one channel, and of one sample; the only result of
     /// a convolution or of sums over windows, which have no parts; and, besides what is read element by element, gathered by
     /// convolutions alone, or summed over windows to what is one of them as well.
-    fn halves(&self, kernels: &[Kernel], parts: &[u32], stored: &HashMap<Id, usize>, last: &HashMap<Id, usize>) -> BTreeSet<Id> {
+    fn halves(&self, kernels: &[Kernel], parts: &[u32], outputs: &BTreeSet<Id>, last: &HashMap<Id, usize>) -> BTreeSet<Id> {
         let op = |kernel: &Kernel| match kernel.terms[..] {
             [term] => Some(self.op(term)),
             _ => None,
@@ -635,9 +652,9 @@ impl Planner<'_> {
         let sums_windows = |kernel: &Kernel| matches!(op(kernel), Some(Op::Pool(_) | Op::Unpool(_)));
         let result = |k: usize| {
             let read_elsewhere = |root: &Id| last.get(root).is_some_and(|&last| last != k);
-            let mut kept = kernels[k].roots.iter().filter(|root| stored.contains_key(root) || read_elsewhere(root));
+            let mut kept = kernels[k].roots.iter().filter(|root| outputs.contains(root) || read_elsewhere(root));
             match (kept.next(), kept.next()) {
-                (Some(&root), None) if !stored.contains_key(&root) => Some(root),
+                (Some(&root), None) if !outputs.contains(&root) => Some(root),
                 _ => None,
             }
         };

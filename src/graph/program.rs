@@ -108,11 +108,13 @@ impl Plan {
     }
 
     /// Adds bindings to those known, of outputs of one stage or of all. A value that is an output several times, a
-    /// constant say, is bound as often: the first binding is that of the first, and that of a leaf comes before all.
+    /// constant say, is bound as often: the first binding is that of the first. That of a leaf comes before all, unless
+    /// the leaf is bound already and does not change: then its bindings are those of outputs.
     fn bind(&self, known: &Bindings, bindings: &[(Var, &Tensor)], stage: Option<usize>) -> Result<Bindings> {
         let mut bound = known.clone();
         let mut taken = vec![false; self.outputs.len()];
         let mut leaves = HashSet::new();
+        let fixed = |id: Id| known.leaves.contains_key(&id) && !self.changing.contains(&id);
         for &(var, tensor) in bindings {
             let id = self.graph.check(var)?;
             let name = self.name(id);
@@ -122,7 +124,7 @@ impl Plan {
             let of_stage = |output: &Output| output.id == id && stage.is_none_or(|stage| output.stage == stage);
             let output = self.outputs.iter().enumerate().position(|(i, output)| of_stage(output) && !taken[i]);
             match output {
-                _ if self.graph.node(id).op.is_leaf() && leaves.insert(id) => {
+                _ if self.graph.node(id).op.is_leaf() && !(output.is_some() && fixed(id)) && leaves.insert(id) => {
                     bound.leaves.insert(id, tensor.clone());
                 }
                 Some(output) => {

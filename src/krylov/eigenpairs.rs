@@ -2,9 +2,13 @@
 
 use super::lanczos::{Iteration, LanczosEnd};
 use super::operator::LinearOperator;
+use super::scaling::Scaling;
 use super::tridiagonal::eigen;
 use crate::gpu::{Recording, read_all};
 use crate::{DType, Error, Result, Tensor, vector};
+
+/// With what probability a pair may be missed.
+const MISSED: f64 = 1e-8;
 
 /// Which end of the spectrum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,8 +22,8 @@ pub enum Which {
 /// Options of [`eigenpairs`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct EigenOptions {
-    /// The most Lanczos steps, each of which keeps a vector; no more than the operator's dimension are taken.
-    /// Default: 200.
+    /// The most vectors to keep: those of the pairs that are locked and one for each Lanczos step of the last block. No more
+    /// than the operator's dimension are kept. Default: 200.
     pub max_steps: usize,
     /// What ‖A v - value v‖ may be, as a multiple of the largest magnitude of an eigenvalue. Rounding leaves
     /// about 1e-6. Default: 1e-5.
@@ -43,9 +47,10 @@ pub struct Eigenpairs {
     pub vectors: Tensor,
     /// ‖A v - value v‖ of each, computed from the vectors.
     pub residuals: Vec<f64>,
-    /// Whether all residuals are within the tolerance, and there is no sign of a pair that was missed.
+    /// Whether all residuals are within the tolerance, and what is orthogonal to the vectors was found to have nothing further
+    /// out: a search from a random vector ended with less.
     pub converged: bool,
-    /// The Lanczos steps that were taken.
+    /// The Lanczos steps that were taken, in all blocks.
     pub steps: usize,
 }
 
@@ -53,18 +58,20 @@ pub struct Eigenpairs {
 /// reorthogonalisation, which grow until the pairs have converged. The host looks each time that the number
 /// of steps has grown by half.
 ///
-/// From one start vector exact Lanczos finds each eigenvalue once, whatever its multiplicity. When the basis
-/// spans an invariant subspace (always so for the identity), a further block begins at a random vector
-/// orthogonal to it, and finds another vector of each multiple eigenvalue; that goes on until a block has
-/// nothing more to add to the `k` pairs. Where the pairs converge before the first breakdown, as they do in
-/// large problems, further copies of a multiple eigenvalue may be missing, though rounding often brings them
-/// in.
+/// From one start vector Lanczos finds each eigenvalue once, whatever its multiplicity. So the pairs that have converged are
+/// locked: they become the basis, and a further block begins at a random vector orthogonal to them. It finds the
+/// outermost eigenvalues of what is left, another vector of each multiple eigenvalue among them. That goes on until the
+/// outermost value of a block has converged and does not lie further out than the last of the `k` pairs, or lies so far
+/// within after so many steps that a pair was missed with a probability of 1e-8 at most. Only then `converged` is true.
+/// (Eigenvalues within the tolerance of each other count as equal.)
 ///
-/// If `max_steps` are not enough, the best approximations are returned, with their residuals.
+/// If `max_steps` are not enough, the best approximations are returned, with their residuals, and `converged` is false. The
+/// scale of the operator does not matter, as long as products are normal numbers of f32.
 ///
 /// # Errors
-/// [`Error::Option`] if `k` is 0 or more than the dimension or `max_steps`, or the tolerance is not a positive
-/// number; [`Error::NonFinite`] if a product is not finite; those of [`lanczos`](super::lanczos()).
+/// [`Error::Option`] if `k` is 0 or more than the dimension or `max_steps`, which an operator without rows leaves no
+/// choice, or the tolerance is not a positive number; [`Error::NonFinite`] if a product is infinite or NaN; those of
+/// [`lanczos`](super::lanczos()).
 pub async fn eigenpairs(operator: &dyn LinearOperator, k: usize, which: Which, options: &EigenOptions) -> Result<Eigenpairs> {
     let capacity = options.max_steps.min(operator.dim());
     if k == 0 || k > capacity {
@@ -77,95 +84,143 @@ pub async fn eigenpairs(operator: &dyn LinearOperator, k: usize, which: Which, o
     }
     let mut iteration = Iteration::new(operator, capacity)?;
     iteration.begin_at_random(options.seed, 0)?;
-    let mut blocks = vec![0];
-    let mut target = capacity.min((2 * k + 10).max(20));
+    let first_target = (2 * k + 10).max(20);
+    let mut search = Search { k, which, tolerance: options.tolerance, block: 0, norm: 0.0 };
+    let mut target = capacity.min(first_target);
     // a block has no more steps than the one before, but for rounding
     let mut longest = capacity;
+    let (mut taken, mut blocks) = (0, 1);
     let complete = loop {
         let before = iteration.seen.alpha.len();
         iteration.advance((target - before).min(longest));
         iteration.look().await?;
         let steps = iteration.seen.alpha.len();
+        taken += steps - before;
         let end = iteration.seen.end();
         if end == LanczosEnd::NonFinite {
-            return Err(Error::NonFinite { what: format!("the product of Lanczos step {steps}") });
+            return Err(Error::NonFinite { what: format!("the product of Lanczos step {}", taken + 1) });
         }
-        let block = blocks.last().copied().unwrap_or(0);
-        // one block finds but one vector of a multiple eigenvalue; the whole space has them all
-        let more = (blocks.len() > 1 || end == LanczosEnd::Breakdown) && steps < operator.dim();
-        let enough = sufficient(&iteration, more.then_some(block), k, which, options.tolerance);
-        if enough || steps == capacity {
-            break enough;
+        let found = search.judge(&iteration, operator.dim());
+        if found == Found::All {
+            break true;
         }
-        if end == LanczosEnd::Breakdown {
-            longest = steps - block;
-            blocks.push(steps);
-            iteration.begin_at_random(options.seed, steps as u32)?;
-        }
-        if steps >= target {
+        if found == Found::Unverified && k < capacity {
+            let indices: Vec<usize> = (0..k).map(|i| search.end(steps, i)).collect();
+            iteration.lock(&indices, search.norm)?;
+            search.block = k;
+            longest = capacity;
+            target = capacity.min(k + first_target);
+        } else if steps == capacity {
+            break false;
+        } else if end == LanczosEnd::Breakdown {
+            longest = steps - search.block;
+            search.block = steps;
+        } else {
             target = capacity.min(steps + steps.div_ceil(2));
+            continue;
+        }
+        iteration.begin_at_random(options.seed, blocks)?;
+        blocks += 1;
+        if iteration.seen.alpha.len() >= target {
+            target = capacity.min(target + target.div_ceil(2));
         }
     };
-    residuals(iteration, k, which, complete, options.tolerance).await
+    search.residuals(iteration, taken, complete).await
 }
 
-/// Descending order from the end that is asked for: a sign.
-fn sign(which: Which) -> f64 {
-    match which {
-        Which::Largest => 1.0,
-        Which::Smallest => -1.0,
-    }
+/// What is known of the pairs.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Found {
+    /// Some have not converged, or the outermost value of the last block has not.
+    Unconverged,
+    /// All have converged, and there may be others further out.
+    Unverified,
+    /// All have converged, and nothing lies further out.
+    All,
 }
 
-/// Whether the k pairs have converged, and, if `block` is where the last one begins, it has nothing to add: a
-/// block holds a vector of each eigenvalue that is multiple enough, so that the ends of later ones do not lie
-/// further out.
-fn sufficient(iteration: &Iteration, block: Option<usize>, k: usize, which: Which, tolerance: f64) -> bool {
-    let (alpha, beta) = (&iteration.seen.alpha, &iteration.seen.beta);
-    let (all, _) = eigen(alpha, beta);
-    if alpha.len() < k {
-        return false;
-    }
-    let norm = all.values.iter().fold(0.0, |norm: f64, value| norm.max(value.abs()));
-    let end = |len: usize, i: usize| if which == Which::Largest { i } else { len - 1 - i };
-    let converged = |i: usize| all.residuals[end(alpha.len(), i)] <= tolerance * norm;
-    if !(0..k).all(converged) {
-        return false;
-    }
-    let Some(block) = block else { return true };
-    let (last, _) = eigen(&alpha[block..], &beta[block..]);
-    let Some(outermost) = last.values.len().checked_sub(1).map(|_| end(last.values.len(), 0)) else { return false };
-    let (worst, found) = (all.values[end(alpha.len(), k - 1)], last.values[outermost]);
-    last.residuals[outermost] <= tolerance * norm && sign(which) * (found - worst) <= tolerance * norm
+struct Search {
+    k: usize,
+    which: Which,
+    tolerance: f64,
+    /// Where the last block begins; 0 for the first, which misses copies of multiple eigenvalues.
+    block: usize,
+    /// The largest magnitude of a Ritz value so far.
+    norm: f64,
 }
 
-/// The pairs, and their residuals by k more products.
-async fn residuals(iteration: Iteration, k: usize, which: Which, complete: bool, tolerance: f64) -> Result<Eigenpairs> {
-    let (w, q, product) = (iteration.w.clone(), iteration.q.clone(), iteration.product.clone());
-    let gpu = iteration.gpu().clone();
-    let lanczos = iteration.finish();
-    let ritz = lanczos.ritz();
-    let steps = lanczos.steps();
-    let indices: Vec<usize> = match which {
-        Which::Largest => (0..k).collect(),
-        Which::Smallest => (0..k).map(|i| steps - 1 - i).collect(),
-    };
-    let values: Vec<f64> = indices.iter().map(|&i| ritz.values[i]).collect();
-    let vectors = lanczos.ritz_vectors(&indices)?;
-    let norms = Tensor::zeros(&gpu, &[k], DType::F32)?;
-    let n = q.len();
-    for (i, &value) in values.iter().enumerate() {
-        let row = Tensor::from_buffer(vectors.buffer(), 4 * (i * n) as u64, &[n], DType::F32)?;
-        let norm = Tensor::from_buffer(norms.buffer(), 4 * i as u64, &[1], DType::F32)?;
-        let (mut before, mut after) = (Recording::new(), Recording::new());
-        vector::copy(&gpu, &mut before, &row, &q)?;
-        vector::axpy(&gpu, &mut after, -value, &q, &w)?;
-        vector::norm(&gpu, &mut after, &w, &norm)?;
-        gpu.submit([&before, &product, &after]);
+impl Search {
+    /// The index of pair `i` from the end that is asked for, of `len` in descending order.
+    fn end(&self, len: usize, i: usize) -> usize {
+        match self.which {
+            Which::Largest => i,
+            Which::Smallest => len - 1 - i,
+        }
     }
-    let read = read_all(&gpu, std::slice::from_ref(&norms)).await?;
-    let residuals: Vec<f64> = bytemuck::pod_collect_to_vec::<u8, f32>(&read.concat()).into_iter().map(f64::from).collect();
-    let norm = ritz.values.iter().fold(0.0, |norm: f64, value| norm.max(value.abs()));
-    let converged = complete && residuals.iter().all(|&residual| residual <= tolerance * norm);
-    Ok(Eigenpairs { values, vectors, residuals, converged, steps })
+
+    /// The last block is orthogonal to all pairs found before it: its outermost value is that of all that is left.
+    fn judge(&mut self, iteration: &Iteration, dim: usize) -> Found {
+        let (alpha, beta) = (&iteration.seen.alpha, &iteration.seen.beta);
+        let steps = alpha.len();
+        let (all, _) = eigen(alpha, beta);
+        self.norm = all.values.iter().fold(self.norm, |norm, value| norm.max(value.abs()));
+        let bound = self.tolerance * self.norm;
+        // pairs that are locked leave something to the residuals of later ones
+        if steps < self.k || !(0..self.k).all(|i| all.residuals[self.end(steps, i)] <= 0.25 * bound) {
+            return Found::Unconverged;
+        }
+        if steps == dim {
+            return Found::All;
+        }
+        let (last, _) = eigen(&alpha[self.block..], &beta[self.block..]);
+        if self.block == 0 || last.values.is_empty() {
+            return Found::Unverified;
+        }
+        let outermost = self.end(last.values.len(), 0);
+        let worst = all.values[self.end(steps, self.k - 1)];
+        let sign = if self.which == Which::Largest { 1.0 } else { -1.0 };
+        let within = sign * (worst - last.values[outermost]);
+        // The chance that an eigenvalue as far out as `worst` leaves a random vector's outermost Ritz value so far within
+        // (Kuczyński and Woźniakowski, "Estimating the largest eigenvalue by the power and Lanczos algorithms with a random
+        // start", 1992, theorem 4.2).
+        let relative = (within / (worst.abs() + self.norm)).max(0.0);
+        let chance = 1.648 * (dim as f64).sqrt() * (-relative.sqrt() * (2 * last.values.len() - 1) as f64).exp();
+        match last.residuals[outermost] <= bound {
+            _ if within > bound && chance <= MISSED => Found::All,
+            false => Found::Unconverged,
+            true if within >= -bound => Found::All,
+            true => Found::Unverified,
+        }
+    }
+
+    /// The pairs, and their residuals by k more products.
+    async fn residuals(&self, iteration: Iteration, taken: usize, complete: bool) -> Result<Eigenpairs> {
+        let k = self.k;
+        let (w, q, product) = (iteration.w.clone(), iteration.q.clone(), iteration.product.clone());
+        let gpu = iteration.gpu().clone();
+        let lanczos = iteration.finish();
+        let ritz = lanczos.ritz();
+        let indices: Vec<usize> = (0..k).map(|i| self.end(lanczos.steps(), i)).collect();
+        let values: Vec<f64> = indices.iter().map(|&i| ritz.values[i]).collect();
+        let vectors = lanczos.ritz_vectors(&indices)?;
+        let scaling = Scaling::new(&gpu)?;
+        // a norm, and the unit in which it is
+        let norms = Tensor::zeros(&gpu, &[k, 2], DType::F32)?;
+        let n = q.len();
+        for (i, &value) in values.iter().enumerate() {
+            let row = Tensor::from_buffer(vectors.buffer(), 4 * (i * n) as u64, &[n], DType::F32)?;
+            let part = |j: usize| Tensor::from_buffer(norms.buffer(), 4 * (2 * i + j) as u64, &[1], DType::F32);
+            let (mut before, mut after) = (Recording::new(), Recording::new());
+            vector::copy(&gpu, &mut before, &row, &q)?;
+            vector::axpy(&gpu, &mut after, -value, &q, &w)?;
+            scaling.record_norm(&gpu, &mut after, &w, &part(0)?)?;
+            vector::copy(&gpu, &mut after, &scaling.unit, &part(1)?)?;
+            gpu.submit([&before, &product, &after]);
+        }
+        let read = read_all(&gpu, std::slice::from_ref(&norms)).await?;
+        let pairs: Vec<[f32; 2]> = bytemuck::pod_collect_to_vec(&read.concat());
+        let residuals: Vec<f64> = pairs.into_iter().map(|[norm, unit]| f64::from(norm) * f64::from(unit)).collect();
+        let converged = complete && residuals.iter().all(|&residual| residual <= self.tolerance * self.norm);
+        Ok(Eigenpairs { values, vectors, residuals, converged, steps: taken })
+    }
 }

@@ -1,7 +1,8 @@
 //! The Lanczos iteration.
 
 use super::blocks;
-use super::operator::{LinearOperator, expect_vector};
+use super::operator::{LinearOperator, expect_rows, expect_vector};
+use super::scaling::Scaling;
 use super::tridiagonal::{Ritz, eigen};
 use crate::gpu::{Bind, Gpu, MAX_WORKGROUPS, Recording, Tensor, binding_alignment, read_all};
 use crate::shaders::layout::{LanczosConstants, LanczosState, NormalizeConstants};
@@ -64,16 +65,22 @@ pub struct Lanczos {
 /// through all steps, in submissions of 16, before the host looks.
 ///
 /// A residual of norm at most 64·eps·‖A‖, the latter estimated from the coefficients, is a breakdown, and ends
-/// the iteration.
+/// the iteration. So it does after one step for a multiple of the identity, the zero operator or one row.
+///
+/// The scale of the operator and of `start` does not matter, as long as products are normal numbers of f32: norms are taken of
+/// vectors divided by their largest magnitude. From one start vector each eigenvalue is found once, whatever its
+/// multiplicity: see [`eigenpairs`](super::eigenpairs()). A product that is infinite or NaN ends the iteration with
+/// [`LanczosEnd::NonFinite`].
 ///
 /// # Errors
-/// [`Error::Option`] if `steps` is 0 or `start` is zero or not finite; [`Error::Length`] or [`Error::DType`] if
+/// [`Error::Option`] if `steps` is 0 or `start` is zero or not finite; [`Error::Length`] if the operator has no rows; [`Error::Length`] or [`Error::DType`] if
 /// `start` is not `dim` elements of f32; [`Error::LimitTooSmall`] or [`Error::OutOfMemory`] if the basis does
 /// not fit in a buffer; [`Error::DeviceLost`]; what recording a product may fail with.
 pub async fn lanczos(operator: &dyn LinearOperator, start: Option<&Tensor>, options: &LanczosOptions) -> Result<Lanczos> {
     if options.steps == 0 {
         return Err(Error::Option { option: "steps".into(), found: "0".into(), expected: "at least 1".into() });
     }
+    expect_rows(operator)?;
     let steps = options.steps.min(operator.dim());
     let mut iteration = Iteration::new(operator, steps)?;
     match start {
@@ -121,19 +128,7 @@ impl Lanczos {
             };
             coefficients.push(vector.iter().map(|&s| s as f32).collect::<Vec<f32>>());
         }
-        let n = self.basis.dim;
-        let result = Tensor::zeros(&self.gpu, &[indices.len(), n], DType::F32)?;
-        let sum = blocks::vector(&self.gpu, n)?;
-        let mut recording = Recording::new();
-        for (i, coefficients) in coefficients.iter().enumerate() {
-            let s = Tensor::from_slice(&self.gpu, &[coefficients.len()], coefficients)?;
-            let rows = Rows { rows: self.steps(), ..self.basis.rows(None) };
-            rows.combination(&self.gpu, &mut recording, 1.0, &s, 0.0, &sum)?;
-            let row = Tensor::from_buffer(result.buffer(), 4 * (i * n) as u64, &[n], DType::F32)?;
-            vector::copy(&self.gpu, &mut recording, &sum, &row)?;
-        }
-        self.gpu.submit([&recording]);
-        Ok(result)
+        self.basis.combinations(&self.gpu, self.steps(), &coefficients)
     }
 }
 
@@ -157,6 +152,23 @@ impl Basis {
 
     fn rows<'a>(&'a self, active: Option<&'a wgpu::Buffer>) -> Rows<'a> {
         Rows { matrix: &self.matrix, rows: self.capacity, columns: self.dim, stride: self.stride(), active }
+    }
+
+    /// Submits sums of the first `steps` rows, each with other coefficients: the rows of a new tensor.
+    fn combinations(&self, gpu: &Gpu, steps: usize, coefficients: &[Vec<f32>]) -> Result<Tensor> {
+        let n = self.dim;
+        let result = Tensor::zeros(gpu, &[coefficients.len(), n], DType::F32)?;
+        let sum = blocks::vector(gpu, n)?;
+        let mut recording = Recording::new();
+        for (i, coefficients) in coefficients.iter().enumerate() {
+            let s = Tensor::from_slice(gpu, &[coefficients.len()], coefficients)?;
+            let rows = Rows { rows: steps, ..self.rows(None) };
+            rows.combination(gpu, &mut recording, 1.0, &s, 0.0, &sum)?;
+            let row = Tensor::from_buffer(result.buffer(), 4 * (i * n) as u64, &[n], DType::F32)?;
+            vector::copy(gpu, &mut recording, &sum, &row)?;
+        }
+        gpu.submit([&recording]);
+        Ok(result)
     }
 
     fn row(&self, j: usize) -> Result<Tensor> {
@@ -217,16 +229,18 @@ impl Iteration {
         let passes = [(); 2].map(|()| Tensor::zeros(gpu, &[capacity], DType::F32));
         let [first, second] = passes;
         let (first, second) = (first?, second?);
-        let square = blocks::scalar(gpu)?;
+        let (square, scaling) = (blocks::scalar(gpu)?, Scaling::new(gpu)?);
+        let whole = Tensor::from_buffer(w.buffer(), 0, &[basis.stride()], DType::F32)?;
 
-        // w is made orthogonal to the active rows, and the norm of the rest is left for `scalars`
+        // w is made orthogonal to the active rows and scaled, and the norm of the rest is left for `scalars`
         let orthogonalize = |recording: &mut Recording| -> Result<()> {
             let rows = basis.rows(Some(state.buffer()));
             for pass in [&first, &second] {
                 rows.product(gpu, recording, 1.0, &w, 0.0, pass)?;
                 rows.combination(gpu, recording, -1.0, pass, 1.0, &w)?;
             }
-            vector::dot(gpu, recording, &w, &w, &square)
+            scaling.record(gpu, recording, &whole)?;
+            vector::dot(gpu, recording, &whole, &whole, &square)
         };
         let scalars = |recording: &mut Recording, define: &'static str| -> Result<()> {
             let kernel = gpu.kernel(&shaders::krylov::LANCZOS, &[define], &[])?;
@@ -236,6 +250,7 @@ impl Iteration {
                 Bind::whole("square", square.buffer()),
                 Bind::whole("first_pass", first.buffer()),
                 Bind::whole("second_pass", second.buffer()),
+                Bind::whole("unit", scaling.unit.buffer()),
             ];
             recording.dispatch_with(gpu, &kernel, 1, &LanczosConstants { capacity: capacity as u32 }, bindings)
         };
@@ -293,13 +308,34 @@ impl Iteration {
         let [state, coefficients] = &read[..] else { return Ok(()) };
         let state: LanczosState = bytemuck::pod_read_unaligned(state);
         if state.stop == 4 || (state.stop == 2 && state.step == 0 && state.norm == 0.0 && state.scale == 0.0) {
-            let found = if state.stop == 4 { "a vector of norm zero" } else { "a vector whose norm is not finite" };
-            let expected = "a vector whose norm is between 1e-19 and 1e19".into();
+            let found = if state.stop == 4 { "a vector of zeros" } else { "a vector that is not finite" };
+            let expected = "a finite vector that is not zero".into();
             return Err(Error::Option { option: "start".into(), found: found.into(), expected });
         }
         let words: Vec<[f32; 2]> = bytemuck::pod_collect_to_vec(coefficients);
         let taken = words.iter().take(state.step as usize);
         let (alpha, beta) = taken.map(|&[alpha, beta]| (f64::from(alpha), f64::from(beta))).unzip();
+        self.seen = Seen { alpha, beta, stop: state.stop };
+        Ok(())
+    }
+
+    /// Makes Ritz vectors, those at `indices` in descending order of the values, the whole basis, each a block of its own:
+    /// further blocks are orthogonal to them.
+    pub fn lock(&mut self, indices: &[usize], norm: f64) -> Result<()> {
+        let (ritz, vectors) = eigen(&self.seen.alpha, &self.seen.beta);
+        let coefficients: Vec<Vec<f32>> = indices.iter().map(|&i| vectors[i].iter().map(|&s| s as f32).collect()).collect();
+        let locked = self.basis.combinations(&self.gpu, self.seen.alpha.len(), &coefficients)?;
+        let mut load = Recording::new();
+        for i in 0..indices.len() {
+            let row = Tensor::from_buffer(locked.buffer(), 4 * (i * self.dim) as u64, &[self.dim], DType::F32)?;
+            vector::copy(&self.gpu, &mut load, &row, &self.basis.row(i)?)?;
+        }
+        self.gpu.submit([&load]);
+        let values: Vec<f32> = indices.iter().flat_map(|&i| [ritz.values[i] as f32, 0.0]).collect();
+        Tensor::from_buffer(self.coefficients.buffer(), 0, &[values.len()], DType::F32)?.write(&self.gpu, &values)?;
+        let state = LanczosState { active_rows: 0, step: indices.len() as u32, stop: 1, norm: norm as f32, scale: 0.0 };
+        self.gpu.queue().write_buffer(self.state.buffer(), self.state.offset(), bytemuck::bytes_of(&state));
+        let (alpha, beta) = indices.iter().map(|&i| (ritz.values[i], 0.0)).unzip();
         self.seen = Seen { alpha, beta, stop: state.stop };
         Ok(())
     }

@@ -26,6 +26,7 @@ mod operators;
 mod power;
 mod preconditioner;
 mod richardson;
+pub(crate) mod scaling;
 mod solution;
 pub(crate) mod tridiagonal;
 

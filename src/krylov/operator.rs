@@ -49,6 +49,14 @@ pub trait LinearOperator {
     }
 }
 
+/// Checks that there is a row.
+pub(crate) fn expect_rows(operator: &dyn LinearOperator) -> Result<()> {
+    match operator.dim() {
+        0 => Err(Error::Length { tensor: "operator".into(), unit: "rows at least", expected: 1, found: 0 }),
+        _ => Ok(()),
+    }
+}
+
 /// Checks that `vector` is `dim` elements of f32.
 pub(crate) fn expect_vector(name: &str, vector: &Tensor, dim: usize) -> Result<()> {
     vector.expect_dtype(name, &[crate::DType::F32])?;

@@ -1,7 +1,8 @@
 //! Power iteration.
 
 use super::blocks::{self, Blocks};
-use super::operator::{LinearOperator, expect_vector};
+use super::operator::{LinearOperator, expect_rows, expect_vector};
+use super::scaling::Scaling;
 use crate::gpu::{Bind, Recording, read_all};
 use crate::shaders::layout::{PowerConstants, PowerState};
 use crate::{DType, Error, Result, Tensor, shaders, vector};
@@ -44,12 +45,16 @@ pub struct PowerIteration {
 /// The eigenvalue of greatest magnitude and its vector, by power iteration with the Rayleigh quotient
 /// (Golub and Van Loan 2013, section 8.2.1), from `start` or a random normal vector. It needs two vectors where
 /// [`lanczos`](super::lanczos()) keeps all, and far more products: the error falls by the ratio of the two
-/// greatest magnitudes in each. Where these are equal, as with eigenvalues a and -a, it does not converge.
+/// greatest magnitudes in each. Where these are equal, as with eigenvalues a and -a, it does not converge. The zero
+/// operator has converged after one product. The scale of the operator and of `start` does not matter, as long as
+/// products are normal numbers of f32.
+///
+/// A vector that converges may belong to another eigenvalue, if the start has no part of the greatest.
 ///
 /// # Errors
 /// [`Error::Option`] if the tolerance is not a number of at least 0, `max_iterations` or `check_every` is 0, or
 /// `start` is zero or not finite; [`Error::Length`] or [`Error::DType`] if `start` is not `dim` elements of
-/// f32; [`Error::NonFinite`] if a product is not finite; [`Error::DeviceLost`]; what recording a product may
+/// f32, or the operator has no rows; [`Error::NonFinite`] if a product is not finite; [`Error::DeviceLost`]; what recording a product may
 /// fail with.
 pub async fn power_iteration(operator: &dyn LinearOperator, start: Option<&Tensor>, options: &PowerOptions) -> Result<PowerIteration> {
     let (gpu, dim) = (operator.gpu(), operator.dim());
@@ -62,11 +67,13 @@ pub async fn power_iteration(operator: &dyn LinearOperator, start: Option<&Tenso
             return Err(invalid(name, "0".into(), "at least 1"));
         }
     }
+    expect_rows(operator)?;
     if let Some(start) = start {
         expect_vector("start", start, dim)?;
     }
     let (v, w) = (blocks::vector(gpu, dim)?, blocks::vector(gpu, dim)?);
-    let value = blocks::scalar(gpu)?;
+    let (value, scaling) = (blocks::scalar(gpu)?, Scaling::new(gpu)?);
+    let whole = Tensor::from_buffer(w.buffer(), 0, &[dim.next_multiple_of(4)], DType::F32)?;
     let state = Tensor::zeros(gpu, &[size_of::<PowerState>() / 4], DType::U32)?;
     let over = Blocks::new(gpu, dim)?;
     let advance = |recording: &mut Recording| {
@@ -81,12 +88,18 @@ pub async fn power_iteration(operator: &dyn LinearOperator, start: Option<&Tenso
         None => vector::random_normal(gpu, &mut begin, options.seed, 0, &w)?,
     }
     let scalars = |recording: &mut Recording, defines: &[&'static str]| -> Result<()> {
-        let values = [("value", value.buffer())];
+        scaling.record(gpu, recording, &whole)?;
+        let values = [("value", value.buffer()), ("unit", scaling.unit.buffer())];
         over.record_sums(recording, &shaders::krylov::POWER_RESIDUAL, &[], &[("v", &v), ("w", &w)], &values)?;
         let kernel = gpu.kernel(&shaders::krylov::POWER_SCALARS, defines, &[])?;
         let (partials, count) = over.partials();
         let constants = PowerConstants { partials: count, tolerance: options.tolerance as f32 };
-        let bindings = vec![partials, Bind::whole("value", value.buffer()), Bind::whole("state", state.buffer())];
+        let bindings = vec![
+            partials,
+            Bind::whole("value", value.buffer()),
+            Bind::whole("state", state.buffer()),
+            Bind::whole("unit", scaling.unit.buffer()),
+        ];
         recording.dispatch_with(gpu, &kernel, 1, &constants, bindings)?;
         advance(recording)
     };
@@ -105,7 +118,7 @@ pub async fn power_iteration(operator: &dyn LinearOperator, start: Option<&Tenso
         let state: PowerState = bytemuck::pod_read_unaligned(&read.concat());
         match state.stop {
             2 if state.iteration == 0 => {
-                return Err(invalid("start", "a vector whose norm is zero or not finite".into(), "a norm between 1e-19 and 1e19"));
+                return Err(invalid("start", "a vector that is zero or not finite".into(), "a finite vector that is not zero"));
             }
             2 => return Err(Error::NonFinite { what: format!("the product of power iteration {}", state.iteration) }),
             0 if left > 0 => {}

@@ -15,6 +15,21 @@ pub struct Problem<'a> {
     pub product: Product<'a>,
 }
 
+/// How much the loss fell: where the difference is less than 1e-5 of the larger, `½⟨g + g', x - x'⟩`; minus infinity if it is
+/// not finite.
+fn reduction(problem: &Problem, p: &[f64], trial: &[f64]) -> f64 {
+    let (before, after) = ((problem.loss)(p), (problem.loss)(trial));
+    let difference = before - after;
+    if !after.is_finite() {
+        f64::NEG_INFINITY
+    } else if difference.abs() > 1e-5 * before.abs().max(after.abs()) {
+        difference
+    } else {
+        let moved = moved(p, -1.0, trial);
+        0.5 * (dot(&(problem.gradient)(p), &moved) + dot(&(problem.gradient)(trial), &moved))
+    }
+}
+
 /// The state of [`hessian_free`]: the damping λ, and the solution of the last step.
 #[derive(Clone, Debug)]
 pub struct HessianFree {
@@ -44,19 +59,19 @@ pub fn hessian_free(problem: &Problem, p: &mut Vec<f64>, state: &mut HessianFree
     candidates.push(last.x.clone());
     let mut best: Option<(Vec<f64>, f64)> = None;
     for candidate in candidates.into_iter().rev() {
-        let loss = (problem.loss)(&moved(p, 1.0, &candidate));
-        if best.as_ref().is_some_and(|(_, least)| loss.is_nan() || loss >= *least) {
+        let fall = reduction(problem, p, &moved(p, 1.0, &candidate));
+        if best.as_ref().is_some_and(|(_, most)| fall <= *most) {
             break;
         }
-        best = Some((candidate, loss));
+        best = Some((candidate, fall));
     }
-    let Some((direction, mut loss)) = best else { return before };
+    let Some((direction, mut fall)) = best else { return before };
     let slope = dot(&gradient, &direction);
     let model = slope + 0.5 * dot(&direction, &(problem.product)(p, &direction));
-    let ratio = (loss - before) / model;
+    let ratio = -fall / model;
     let mut step_size = 1.0;
     for _ in 0..60 {
-        if slope < 0.0 && loss < before && loss <= before + 1e-2 * step_size * slope {
+        if slope < 0.0 && fall > 0.0 && fall >= -1e-2 * step_size * slope {
             state.solution = last.x;
             state.lambda *= if ratio > 0.75 {
                 2.0 / 3.0
@@ -66,10 +81,10 @@ pub fn hessian_free(problem: &Problem, p: &mut Vec<f64>, state: &mut HessianFree
                 1.0
             };
             *p = moved(p, step_size, &direction);
-            return loss;
+            return (problem.loss)(p);
         }
         step_size *= 0.8;
-        loss = (problem.loss)(&moved(p, step_size, &direction));
+        fall = reduction(problem, p, &moved(p, step_size, &direction));
     }
     state.solution.fill(0.0);
     state.lambda *= 1.5;
@@ -92,7 +107,8 @@ pub fn gradient_normalized_newton(problem: &Problem, p: &mut Vec<f64>, gamma: &m
     let direction = if nothing { b.iter().map(|b| b / lambda).collect() } else { solution.x };
     let trial = moved(p, 1.0, &direction);
     let (after, slope) = ((problem.loss)(&trial), (problem.gradient)(&trial));
-    if before - after > 0.0 && before - after >= dot(&slope, &slope) / (8.0 * lambda) {
+    let fall = reduction(problem, p, &trial);
+    if fall > 0.0 && fall >= dot(&slope, &slope) / (8.0 * lambda) {
         *p = trial;
         *gamma *= 2.0;
         return after;
