@@ -196,23 +196,25 @@ fn functions_of_all_numbers() {
             4e-6,
             |g, x| slope(g, x, |g, x| g.silu(x)),
             |x| {
-                let rest = if x.abs() > 1e4 { 0.0 * x } else { x * sigmoid(x) * sigmoid(-x) };
-                (if x == -INF { 0.0 } else { sigmoid(x) + rest }, sigmoid(x).abs() + rest.abs())
+                // 0 · ∞ on one side alone
+                let tail = sigmoid(x) * sigmoid(-x);
+                let rest = if x == -INF { 0.0 } else { x * tail };
+                (sigmoid(x) + rest, sigmoid(x).abs() + rest.abs())
             },
         ),
     ];
     let x = arguments();
-    for gpu in gpus() {
+    for (way, gpu) in gpus().iter().enumerate() {
         // in whole cells and one by one
         for n in [x.len() / 4 * 4, x.len() / 4 * 4 - 1] {
-            if n % 4 != 0 && gpu.is_cpu() {
+            if n % 4 != 0 && way % 3 != 0 {
                 continue;
             }
             let values = x[x.len() - n..].to_vec();
             let mut graph = Graph::new();
             let leaf = graph.input("x", &[n]).unwrap();
             let outputs: Vec<Var> = cases.iter().map(|case| case.2(&mut graph, leaf).unwrap()).collect();
-            let found = run(&gpu, &graph, &[(leaf, values.clone())], &outputs);
+            let found = run(gpu, &graph, &[(leaf, values.clone())], &outputs);
             for ((name, bound, _, function), found) in cases.iter().zip(&found) {
                 for (&x, &y) in values.iter().zip(found) {
                     let (expected, scale) = function(x);
@@ -371,7 +373,8 @@ fn binary_cross_entropies() {
     let gpus = gpus();
     let found = run(&gpus[0], &graph, &leaves, &[gradient, curvature]);
     for (i, &(x, t)) in cases.iter().enumerate() {
-        let [slope, curved] = [(1.0 - t) * sigmoid(x) - t * sigmoid(-x), sigmoid(x) * sigmoid(-x)];
+        // NaN of a target that is
+        let [slope, curved] = [(1.0 - t) * sigmoid(x) - t * sigmoid(-x), sigmoid(x) * sigmoid(-x) + 0.0 * t];
         for (found, expected) in [(found[0][i], slope), (found[1][i], curved)] {
             // one over the number of samples
             assert!(near(found * n as f64, expected, 4e-6, expected), "{x} {t}: {} for {expected:e}", found * n as f64);

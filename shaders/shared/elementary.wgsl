@@ -19,9 +19,11 @@ fn power_of_two(n: i32) -> f32 {
 // eˣ, within 3e-7; 0 of -∞ and ∞ of ∞.
 fn exponential(x: f32) -> f32 {
     let bounded = clamp(x, -110.0, 90.0);
-    // eˣ = 2ᵏ eʳ; the first part of ln 2 has 15 bits, so that its products are exact, fused or not
+    // eˣ = 2ᵏ eʳ; the first part of ln 2 has 15 bits, so that its products are exact, fused or not. The choice, which changes
+    // nothing, keeps compilers from adding the two parts up.
     let k = round(bounded * 1.44269504);
-    let r = fma(k, -1.42860677e-6, fma(k, -0.693145751953125, bounded));
+    let most = fma(k, -0.693145751953125, bounded);
+    let r = fma(k, -1.42860677e-6, select(most, bounded, k == 0.0));
     var p = fma(1.9875691500e-4, r, 1.3981999507e-3);
     p = fma(p, r, 8.3334519073e-3);
     p = fma(p, r, 4.1665795894e-2);

@@ -366,6 +366,13 @@ impl<'a> Emitter<'a> {
                 let x = self.value(input(0), map)?;
                 self.scaled(&x, factor.0)
             }
+            // what drivers make of a constant 0 below the line differs
+            Op::Unary(Unary::Reciprocal) | Op::Binary(Binary::Div) if self.is_zero(node.inputs.last()) => {
+                let zero = hidden(0.0);
+                let zero = if self.lanes == 4 { format!("vec4<f32>({zero})") } else { zero };
+                let a = if node.inputs.len() == 2 { self.value(input(0), map)? } else { self.literal(1.0) };
+                self.binary(Binary::Div, &a, &zero)
+            }
             Op::Unary(function) => {
                 let x = self.value(input(0), map)?;
                 self.unary(*function, &x)
@@ -475,6 +482,10 @@ impl<'a> Emitter<'a> {
         let first = (factor.abs().log2() / 2.0).round().clamp(-126.0, 127.0).exp2();
         let second = (factor / first).clamp(-f64::from(f32::MAX), f64::from(f32::MAX)) as f32;
         format!("{x} * {} * {}", self.literal(first), hidden(second))
+    }
+
+    fn is_zero(&self, id: Option<&Id>) -> bool {
+        id.is_some_and(|&id| matches!(self.graph.node(id).op, Op::Constant(value) if value.0 == 0.0))
     }
 
     fn vector(&self, parts: &[String]) -> String {
