@@ -402,6 +402,8 @@ fn normalizations_of_large_means() {
         rows.extend((0..width).map(|i| 8192.0 + wave(i, 2f64.powi(-10))));
         rows.extend((0..width).map(|i| if i == 0 { 4096.0 } else { 1.0 + wave(i, 0.0625) }));
         rows.extend((0..width).map(|i| if i == 300 { -4096.0 } else { 100.0 + wave(i, 0.0625) }));
+        // deviations whose squares f32 do not hold
+        rows.extend((0..width).map(|i| f64::from(wave(i, 3e23) as f32)));
         let count = rows.len() / width;
         let mut graph = Graph::new();
         let x = graph.input("x", &[count, width]).unwrap();
@@ -448,7 +450,7 @@ fn normalizations_of_large_means() {
             for (row, (found, expected)) in found[2].chunks(width).zip(slopes.chunks(width)).enumerate() {
                 let size = expected.iter().fold(0f64, |m, x| m.max(x.abs()));
                 for (a, b) in found.iter().zip(expected) {
-                    assert!((a - b).abs() < 2e-5 * size, "width {width}, slope of row {row}: {a} for {b}");
+                    assert!((a - b).abs() < 2e-5 * size + TINY, "width {width}, slope of row {row}: {a} for {b}");
                 }
             }
         }

@@ -9,7 +9,10 @@ use crate::Result;
 
 impl Graph {
     /// The gradient of `loss`, which has one element, by each of `wrt`, which may be any values on the way, not
-    /// only leaves.
+    /// only leaves. It is 0 by what the loss does not depend on.
+    ///
+    /// Derivatives of all orders are products of those of the operations, in f32: one that is infinite, as that of a root at 0,
+    /// makes NaN with a factor of 0. At kinks they are what the operations say.
     ///
     /// # Errors
     /// [`Error::Operation`](crate::Error::Operation) if the loss has more than one element or a value is of

@@ -25,7 +25,7 @@
 //! ```
 
 use super::build::{Graph, Var};
-use super::ops::ConvolutionOptions;
+use super::ops::{ConvolutionOptions, finite};
 use super::parameters::Init;
 use crate::Result;
 
@@ -172,9 +172,9 @@ pub fn convolution(graph: &mut Graph, name: &str, x: Var, out: usize, kernel: &[
 /// `(x - mean)/√(variance + eps) · weight + bias` over the last axis (Ba, Kiros and Hinton 2016). Parameters
 /// `weight`, ones, and `bias`, zeros, of the size of that axis. PyTorch's `eps` is [`EPS`].
 ///
-/// Deviations do not suffer from a large mean: those of a constant row are 0, exactly, and the result is `bias`. Squares of
-/// deviations are summed in f32, so that deviations have to be below 1e18. A row with a NaN or an infinity is NaN. `eps` is rounded
-/// to f32; with 0 a constant row is NaN.
+/// Deviations do not suffer from a large mean: those of a constant row are 0, exactly, and the result is `bias`. They may be
+/// as large as 1e27, and with an `eps` of 1e-28 or less 1e16; a row of larger ones counts as constant. A row with a NaN or an
+/// infinity is NaN, and so is a constant one if `eps` is 0.
 ///
 /// # Errors
 /// [`Error::Operation`](crate::Error::Operation) if x has no axis, [`Error::Option`](crate::Error::Option) for an
@@ -349,10 +349,14 @@ fn normalized(graph: &mut Graph, operation: &'static str, x: Var, eps: f64) -> R
     let rest = mean_kept(graph, centered, last)?;
     let rest = graph.detach(rest)?;
     let centered = graph.sub(centered, rest)?;
-    let squares = graph.mul(centered, centered)?;
+    // Deviations times a power of two, so that squares of large ones fit into f32; those that vanish do so beside eps.
+    finite("eps", eps)?;
+    let factor = if eps > 0.0 { (1e-28 / eps).min(1.0).log2().div_euclid(2.0).exp2() } else { 1.0 };
+    let scaled = graph.scale(centered, factor)?;
+    let squares = graph.mul(scaled, scaled)?;
     let variance = mean_kept(graph, squares, last)?;
-    let inverse = inverse_deviation(graph, variance, eps)?;
-    graph.mul(centered, inverse)
+    let inverse = inverse_deviation(graph, variance, eps * factor * factor)?;
+    graph.mul(scaled, inverse)
 }
 
 /// `1/√(variance + eps)`

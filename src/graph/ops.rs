@@ -371,7 +371,7 @@ impl Graph {
         Ok(self.var(y))
     }
 
-    /// The value, with derivative zero.
+    /// The very same value, with derivative zero.
     ///
     /// # Errors
     /// [`Error::Unknown`] for a value of another graph.
@@ -645,7 +645,7 @@ fn refused(operation: &'static str, shapes: Vec<Vec<usize>>, reason: String) -> 
     Error::Operation { operation, shapes, reason }
 }
 
-fn finite(option: &str, value: f64) -> Result<()> {
+pub(super) fn finite(option: &str, value: f64) -> Result<()> {
     match fits(value) {
         true => Ok(()),
         false => Err(Error::Option { option: option.into(), found: value.to_string(), expected: "a finite f32".into() }),
