@@ -1,4 +1,4 @@
-// result[o] = Σ_r term(o, r), or with MAX the maximum, of a generated function.
+// result[o] = Σ_r term(o, r), or with MAX the maximum, which is NaN if a term is NaN, of a generated function.
 //
 // An invocation takes the terms of one result, or of one of constants.parts equal parts of each: partial result p
 // of o is at p * outputs + o, and they are reduced by another dispatch. With VECTOR four terms are one call.
@@ -41,8 +41,19 @@ fn store(i: u32, value: f32) {
 #endif
 
 #ifdef MAX
+// NaN are told by their bits: what comparisons with them give is left open.
+fn greater(a: f32, b: f32) -> f32 {
+    let magnitudes = vec2(bitcast<u32>(a), bitcast<u32>(b)) & vec2(0x7fffffffu);
+    let are_nan = magnitudes > vec2(0x7f800000u);
+    return select(a, b, ((b > a) | are_nan.y) & !are_nan.x);
+}
+
 fn combine(a: Terms, b: Terms) -> Terms {
-    return select(a, b, b > a);
+#ifdef VECTOR
+    return vec4(greater(a.x, b.x), greater(a.y, b.y), greater(a.z, b.z), greater(a.w, b.w));
+#else
+    return greater(a, b);
+#endif
 }
 #else
 fn combine(a: Terms, b: Terms) -> Terms {
@@ -53,7 +64,7 @@ fn combine(a: Terms, b: Terms) -> Terms {
 fn total(a: Terms) -> f32 {
 #ifdef VECTOR
 #ifdef MAX
-    return max(max(a.x, a.y), max(a.z, a.w));
+    return greater(greater(a.x, a.y), greater(a.z, a.w));
 #else
     return (a.x + a.y) + (a.z + a.w);
 #endif

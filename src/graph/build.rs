@@ -3,18 +3,20 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::linear_map::LinearMap;
 use super::op::{Binary, Form, Number, Op, Stencil, Unary, Window};
 use super::parameters::Init;
 use crate::{Error, Result};
 
-/// A value of a graph: a node, of which it is the result.
+/// A value of a graph: a node, of which it is the result. It is a value of every graph that holds this very node: of
+/// the one that made it, and of clones made since. Others refuse it, also a clone that has made another node in its
+/// place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Var {
-    graph: u32,
     pub(crate) id: Id,
+    stamp: u64,
 }
 
 /// The place of a node in its graph; inputs come before what is made of them.
@@ -27,11 +29,16 @@ pub(crate) type Id = u32;
 /// Folding takes values for finite, as drivers do when they compile a shader: a constant 0 makes zero of whatever it is
 /// multiplied with or divided by, and `x - x` is 0, were x infinite or NaN.
 ///
+/// Constants and factors are f64 while the graph is made, so that `1e-30 (1e-30 x)` times 1e60 is x. On the device they
+/// are f32: a constant above 3.4e38 is infinite there, and one below 1.2e-38 may count as 0. A factor out of that
+/// range is applied in two steps, so that a product that f32 can hold is right.
+///
 /// `{:?}` prints a line a node.
 #[derive(Clone)]
 pub struct Graph {
-    id: u32,
     nodes: Vec<Node>,
+    /// Of each node a number that no other node has, in whatever graph.
+    stamps: Vec<u64>,
     known: HashMap<Node, Id>,
     initial: HashMap<Id, Init>,
 }
@@ -54,8 +61,7 @@ impl Graph {
     /// An empty graph.
     #[must_use]
     pub fn new() -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        Self { id: NEXT.fetch_add(1, Ordering::Relaxed), nodes: Vec::new(), known: HashMap::new(), initial: HashMap::new() }
+        Self { nodes: Vec::new(), stamps: Vec::new(), known: HashMap::new(), initial: HashMap::new() }
     }
 
     /// The number of nodes.
@@ -105,13 +111,13 @@ impl Graph {
     }
 
     pub(crate) fn var(&self, id: Id) -> Var {
-        Var { graph: self.id, id }
+        Var { id, stamp: self.stamps[id as usize] }
     }
 
     pub(crate) fn check(&self, var: Var) -> Result<Id> {
-        match var.graph == self.id && (var.id as usize) < self.nodes.len() {
+        match self.stamps.get(var.id as usize) == Some(&var.stamp) {
             true => Ok(var.id),
-            false => Err(Error::Unknown { what: "node in this graph", name: format!("%{} of graph {}", var.id, var.graph) }),
+            false => Err(Error::Unknown { what: "node in this graph", name: format!("%{} of another graph", var.id) }),
         }
     }
 
@@ -137,7 +143,9 @@ impl Graph {
         if let Some(&id) = self.known.get(&node) {
             return id;
         }
+        static NEXT: AtomicU64 = AtomicU64::new(0);
         let id = self.nodes.len() as Id;
+        self.stamps.push(NEXT.fetch_add(1, Ordering::Relaxed));
         self.nodes.push(node.clone());
         self.known.insert(node, id);
         id
@@ -151,6 +159,7 @@ impl Graph {
             for node in self.nodes.drain(before..) {
                 self.known.remove(&node);
             }
+            self.stamps.truncate(before);
             self.initial.retain(|&id, _| (id as usize) < before);
         }
         result
@@ -163,7 +172,7 @@ impl Graph {
         }
     }
 
-    /// A constant; if it is not finite, folding is left to the device by way of NaN and infinity there.
+    /// A constant, finite in f64.
     pub(crate) fn fill(&mut self, value: f64, shape: &[usize]) -> Id {
         self.push(Op::Constant(Number(value)), &[], shape)
     }
@@ -186,8 +195,7 @@ impl Graph {
 
     pub(crate) fn unary(&mut self, function: Unary, x: Id) -> Id {
         let shape = self.dims(x).to_vec();
-        let folded = self.constant_of(x).map(|c| function.apply(c)).filter(|c| fits(*c));
-        match folded {
+        match self.constant_of(x).map(|c| function.apply(c)).filter(|c| c.is_finite()) {
             Some(value) => self.fill(value, &shape),
             None => self.push(Op::Unary(function), &[x], &shape),
         }
@@ -196,7 +204,10 @@ impl Graph {
     pub(crate) fn binary(&mut self, function: Binary, a: Id, b: Id) -> Id {
         let shape = self.dims(a).to_vec();
         let (ca, cb) = (self.constant_of(a), self.constant_of(b));
-        if let Some(value) = ca.zip(cb).map(|(a, b)| function.apply(a, b)).filter(|c| fits(*c)) {
+        // what underflows in f64 is no 0: there may be more to multiply it with
+        let product = matches!(function, Binary::Mul | Binary::Div);
+        let vanishes = |value: f64| value == 0.0 && product && ca != Some(0.0) && cb != Some(0.0);
+        if let Some(value) = ca.zip(cb).map(|(a, b)| function.apply(a, b)).filter(|&c| c.is_finite() && !vanishes(c)) {
             return self.fill(value, &shape);
         }
         match function {
@@ -206,9 +217,16 @@ impl Graph {
             Binary::Sub if a == b => return self.fill(0.0, &shape),
             Binary::Mul if ca.is_some() => return self.scale_by(b, ca.unwrap_or_default()),
             Binary::Mul if cb.is_some() => return self.scale_by(a, cb.unwrap_or_default()),
-            Binary::Div if cb.is_some_and(|c| fits(c.recip())) => return self.scale_by(a, cb.unwrap_or_default().recip()),
+            Binary::Div if cb.is_some_and(|c| c.recip().is_finite()) => return self.scale_by(a, cb.unwrap_or_default().recip()),
             Binary::Div if ca == Some(0.0) => return a,
             Binary::Div if ca == Some(1.0) => return self.unary(Unary::Reciprocal, b),
+            // a numerator that f32 do not have
+            Binary::Div if ca.is_some_and(|c| !is_normal(c)) => {
+                let inverse = self.unary(Unary::Reciprocal, b);
+                return self.scale_by(inverse, ca.unwrap_or_default());
+            }
+            Binary::Mask if ca == Some(0.0) || cb == Some(0.0) => return self.fill(0.0, &shape),
+            Binary::Mask if cb.is_some() => return a,
             Binary::Add if a == b => return self.scale_by(a, 2.0),
             _ => {}
         }
@@ -237,7 +255,8 @@ impl Graph {
         if factor == 0.0 {
             return self.fill(0.0, &shape);
         }
-        if let Some(value) = self.constant_of(x).map(|c| c * factor).filter(|c| fits(*c)) {
+        let fits = |value: f64| value.is_finite() && value != 0.0;
+        if let Some(value) = self.constant_of(x).map(|c| c * factor).filter(|&c| fits(c) || self.constant_of(x) == Some(0.0)) {
             return self.fill(value, &shape);
         }
         match self.node(x).op {
@@ -325,7 +344,7 @@ impl Graph {
         let shape = without(self.dims(x), &axes);
         let count: usize = axes.iter().map(|&axis| self.dims(x)[axis]).product();
         match &self.node(x).op {
-            &Op::Constant(value) if fits(value.0 * count as f64) => self.fill(value.0 * count as f64, &shape),
+            &Op::Constant(value) if (value.0 * count as f64).is_finite() => self.fill(value.0 * count as f64, &shape),
             Op::Sum(inner) => {
                 let mut axes: Vec<usize> = axes.iter().chain(inner).copied().collect();
                 axes.sort_unstable();
@@ -449,9 +468,14 @@ pub(crate) fn without(shape: &[usize], axes: &[usize]) -> Vec<usize> {
     shape.iter().enumerate().map(|(i, &size)| if axes.contains(&i) { 1 } else { size }).collect()
 }
 
-/// Whether a constant is a finite f32, so that it may be written down in WGSL.
+/// Whether a number is finite as f32.
 pub(crate) fn fits(value: f64) -> bool {
     (value as f32).is_finite()
+}
+
+/// Whether a number is 0 or of a size that f32 hold in full: neither infinite nor subnormal.
+pub(crate) fn is_normal(value: f64) -> bool {
+    value == 0.0 || (value as f32).is_normal()
 }
 
 impl Unary {
@@ -507,6 +531,11 @@ impl Binary {
                 }
             }
             Binary::Greater => f64::from(a > b),
+            Binary::Mask => match b {
+                0.0 => 0.0,
+                b if b.is_nan() => b,
+                _ => a,
+            },
         }
     }
 }

@@ -9,7 +9,10 @@ use crate::Result;
 
 impl Graph {
     /// The gradient of `loss`, which has one element, by each of `wrt`, which may be any values on the way, not
-    /// only leaves.
+    /// only leaves. It is 0 by what the loss does not depend on.
+    ///
+    /// Derivatives of all orders are products of those of the operations, in f32: one that is infinite, as that of a root at 0,
+    /// makes NaN with a factor of 0. At kinks they are what the operations say.
     ///
     /// # Errors
     /// [`Error::Operation`](crate::Error::Operation) if the loss has more than one element or a value is of
@@ -103,7 +106,11 @@ impl Graph {
                 continue;
             }
             if let Some(tangent) = self.tangent(id, &mut known) {
+                let many = tangent.terms.len() > MAX_TERMS;
                 known.insert(id, tangent);
+                if many {
+                    self.realize(&mut known, id);
+                }
             }
         }
         let mut results = Vec::with_capacity(outputs.len());
@@ -204,13 +211,17 @@ impl Graph {
                 let square = self.times(y, y);
                 Some(self.scale_by(square, -1.0))
             }
+            // 1 - tanh² x = 4 σ(2x) σ(-2x), and σ' = σ(x) σ(-x): without the cancellation that there is where y is near 1
             Unary::Tanh => {
-                let (one, square) = (self.fill_like(1.0, y), self.times(y, y));
-                Some(self.minus(one, square))
+                let (up, down) = (self.scale_by(x, 2.0), self.scale_by(x, -2.0));
+                let (up, down) = (self.unary(Unary::Sigmoid, up), self.unary(Unary::Sigmoid, down));
+                let product = self.times(up, down);
+                Some(self.scale_by(product, 4.0))
             }
             Unary::Sigmoid => {
-                let square = self.times(y, y);
-                Some(self.minus(y, square))
+                let mirrored = self.scale_by(x, -1.0);
+                let rest = self.unary(Unary::Sigmoid, mirrored);
+                Some(self.times(y, rest))
             }
             // of the result, so that the argument need not be kept
             Unary::Relu => Some(self.unary(Unary::Step, y)),
@@ -241,6 +252,10 @@ impl Graph {
                 [Slope::Value(mask), Slope::Value(self.minus(one, mask))]
             }
             Binary::Greater => [Slope::Zero, Slope::Zero],
+            Binary::Mask => {
+                let one = self.fill_like(1.0, b);
+                [Slope::Value(self.binary(Binary::Mask, one, b)), Slope::Zero]
+            }
         }
     }
 
@@ -339,6 +354,10 @@ impl Graph {
     }
 }
 
+/// The most terms that a tangent keeps. Each operation of a chain multiplies them all, so that with no bound a chain in
+/// which every operation has a tangent of its own would make nodes by the square of its length.
+const MAX_TERMS: usize = 4;
+
 /// A derivative by one argument.
 #[derive(Clone, Copy)]
 enum Slope {
@@ -359,7 +378,7 @@ impl Slope {
 
 /// The tangent of a value as a sum of coefficients times bases; no coefficient means 1. Chains of pointwise
 /// operations multiply coefficients, which do not depend on tangents: they are computed once, when products
-/// are prepared, and each base is read once a product.
+/// are prepared, and each base is read once a product. Tangents of more than [`MAX_TERMS`] terms are added up.
 #[derive(Clone, Default)]
 struct Tangent {
     terms: Vec<(Option<Id>, Id)>,

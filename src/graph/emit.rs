@@ -8,11 +8,17 @@
 use std::collections::HashMap;
 use std::fmt::Write;
 
-use super::build::{Graph, Id};
+use super::build::{Graph, Id, is_normal};
 use super::op::{Binary, Op, Unary};
 use super::template::FIRST_GENERATED;
 use super::view::contiguous;
 use crate::gpu::{Access, BindingLayout, Generated};
+
+/// The functions that generated code calls.
+const ELEMENTARY: &str = include_str!("../../shaders/shared/elementary.wgsl");
+
+/// A 0 that compilers cannot see, so that they neither take bits for those of a number nor multiply constants.
+const ZERO: &str = "offsets[2].x";
 
 /// What a generated binding holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -242,7 +248,7 @@ impl<'a> Emitter<'a> {
     /// The code with its declarations, and what each binding is.
     pub fn finish(self) -> (Generated, Vec<Buffer>) {
         let offsets = FIRST_GENERATED - 1;
-        let mut wgsl = format!("\n@group(0) @binding({offsets}) var<uniform> offsets: array<vec4<u32>, 2>;\n");
+        let mut wgsl = format!("\n@group(0) @binding({offsets}) var<uniform> offsets: array<vec4<u32>, 3>;\n");
         let mut bindings = vec![BindingLayout { index: offsets, name: "offsets", access: Access::Uniform }];
         for (b, &buffer) in self.buffers.iter().enumerate() {
             let index = FIRST_GENERATED + b as u32;
@@ -269,6 +275,7 @@ impl<'a> Emitter<'a> {
                 write!(wgsl, "\nfn half{b}(i: u32) -> f32 {{\n{body}}}\n\n").unwrap_or_default();
             }
         }
+        wgsl.push_str(&called(&self.functions));
         wgsl.push_str(&self.functions);
         (Generated { wgsl, bindings }, self.buffers)
     }
@@ -357,7 +364,14 @@ impl<'a> Emitter<'a> {
             Op::Constant(number) => self.literal(number.0),
             Op::Scale(factor) => {
                 let x = self.value(input(0), map)?;
-                format!("{x} * {}", self.literal(factor.0))
+                self.scaled(&x, factor.0)
+            }
+            // what drivers make of a constant 0 below the line differs
+            Op::Unary(Unary::Reciprocal) | Op::Binary(Binary::Div) if self.is_zero(node.inputs.last()) => {
+                let zero = hidden(0.0);
+                let zero = if self.lanes == 4 { format!("vec4<f32>({zero})") } else { zero };
+                let a = if node.inputs.len() == 2 { self.value(input(0), map)? } else { self.literal(1.0) };
+                self.binary(Binary::Div, &a, &zero)
             }
             Op::Unary(function) => {
                 let x = self.value(input(0), map)?;
@@ -450,9 +464,28 @@ impl<'a> Emitter<'a> {
         Ok(self.name(&code))
     }
 
+    /// A number as f32, in every lane. One that is too large is infinite, which WGSL has no constant for.
     fn literal(&self, value: f64) -> String {
-        let text = format!("{:?}f", value as f32);
+        let rounded = value as f32;
+        let text = match rounded.is_finite() {
+            true => format!("{rounded:?}f"),
+            false => hidden(rounded),
+        };
         if self.lanes == 4 { format!("vec4<f32>({text})") } else { text }
+    }
+
+    /// x times a number, in two steps if f32 do not have that number.
+    fn scaled(&self, x: &str, factor: f64) -> String {
+        if is_normal(factor) {
+            return format!("{x} * {}", self.literal(factor));
+        }
+        let first = (factor.abs().log2() / 2.0).round().clamp(-126.0, 127.0).exp2();
+        let second = (factor / first).clamp(-f64::from(f32::MAX), f64::from(f32::MAX)) as f32;
+        format!("{x} * {} * {}", self.literal(first), hidden(second))
+    }
+
+    fn is_zero(&self, id: Option<&Id>) -> bool {
+        id.is_some_and(|&id| matches!(self.graph.node(id).op, Op::Constant(value) if value.0 == 0.0))
     }
 
     fn vector(&self, parts: &[String]) -> String {
@@ -470,19 +503,27 @@ impl<'a> Emitter<'a> {
     fn unary(&self, function: Unary, x: &str) -> String {
         let (zero, one) = (self.literal(0.0), self.literal(1.0));
         match function {
-            Unary::Exp => format!("exp({x})"),
-            Unary::Log => format!("log({x})"),
+            Unary::Exp => self.call("exponential", x),
+            Unary::Log => self.call("logarithm", x),
             Unary::Sqrt => format!("sqrt({x})"),
             Unary::Reciprocal => format!("{one} / {x}"),
-            Unary::Tanh => format!("tanh({x})"),
-            Unary::Sigmoid => format!("{one} / ({one} + exp(-{x}))"),
+            Unary::Tanh => self.call("hyperbolic_tangent", x),
+            Unary::Sigmoid => self.call("sigmoid", x),
             Unary::Relu => format!("select({zero}, {x}, ({x} > {zero}) | {})", self.is_nan(x)),
-            Unary::Step => format!("select({zero}, {one}, {x} > {zero})"),
-            Unary::Softplus => format!("max({x}, {zero}) + log({one} + exp(-abs({x})))"),
+            Unary::Step => format!("select({zero}, {one}, ({x} > {zero}) & !{})", self.is_nan(x)),
+            Unary::Softplus => self.call("softplus", x),
             Unary::Abs => format!("abs({x})"),
-            Unary::Sign => format!("sign({x})"),
-            Unary::Sin => format!("sin({x})"),
-            Unary::Cos => format!("cos({x})"),
+            Unary::Sign => format!("select(sign({x}), {zero}, {})", self.is_nan(x)),
+            Unary::Sin => self.call("sine", x),
+            Unary::Cos => self.call("cosine", x),
+        }
+    }
+
+    /// A function of `shaders/shared/elementary.wgsl`, of each lane.
+    fn call(&self, function: &str, x: &str) -> String {
+        match self.lanes {
+            4 => self.vector(&["x", "y", "z", "w"].map(|part| format!("{function}({x}.{part})"))),
+            _ => format!("{function}({x})"),
         }
     }
 
@@ -494,7 +535,8 @@ impl<'a> Emitter<'a> {
             Binary::Mul => format!("{a} * {b}"),
             Binary::Div => format!("{a} / {b}"),
             Binary::Maximum => format!("select({b}, {a}, (({a} > {b}) | {}) & !{})", self.is_nan(a), self.is_nan(b)),
-            Binary::Greater => format!("select({zero}, {one}, {a} > {b})"),
+            Binary::Greater => format!("select({zero}, {one}, ({a} > {b}) & !({} | {}))", self.is_nan(a), self.is_nan(b)),
+            Binary::Mask => format!("select(select({a}, {zero}, {b} == {zero}), {b}, {})", self.is_nan(b)),
         }
     }
 
@@ -737,6 +779,36 @@ impl<'a> Emitter<'a> {
         }
         Ok(Map { flat: None, axes, guards: map.guards.clone() })
     }
+}
+
+/// The functions of [`ELEMENTARY`] that some code calls, with those that they call.
+fn called(code: &str) -> String {
+    // a function is a paragraph, after comments; so is a struct
+    let parts: Vec<&str> = ELEMENTARY.split("\n\n").collect();
+    let name = |part: &str| {
+        let line = part.lines().find(|line| line.starts_with("fn ") || line.starts_with("struct "))?;
+        line.split([' ', '(']).nth(1).map(str::to_owned)
+    };
+    let calls = |code: &str, name: &str| {
+        let words = code.split(|c: char| !(c.is_alphanumeric() || c == '_'));
+        words.into_iter().any(|word| word == name)
+    };
+    let mut wanted = code.to_owned();
+    let mut found = String::new();
+    // what a function calls comes before it
+    for part in parts.into_iter().rev() {
+        if name(part).is_some_and(|name| calls(&wanted, &name)) {
+            wanted.push_str(part);
+            found.push_str("\n\n");
+            found.push_str(part);
+        }
+    }
+    found
+}
+
+/// A number that compilers do not see.
+fn hidden(value: f32) -> String {
+    format!("bitcast<f32>({}u ^ {ZERO})", value.to_bits())
 }
 
 /// Where a binding's value begins, in elements: what the host's alignment of bindings leaves over.

@@ -25,45 +25,64 @@
 //! ```
 
 use super::build::{Graph, Var};
-use super::ops::ConvolutionOptions;
+use super::ops::{ConvolutionOptions, finite};
 use super::parameters::Init;
 use crate::Result;
 
 /// PyTorch's default of what normalisations add to a variance before its root is taken.
 pub const EPS: f64 = 1e-5;
 
-/// What is added to the scores of what attention shall not see: e^-10⁹ is 0, and -10⁹ is finite.
-const MASKED: f64 = -1e9;
+/// The score of what attention shall not see: the least f32.
+const MASKED: f64 = f32::MIN as f64;
+
+/// Where the sigmoid of `silu` has vanished in f32, -∞ aside: e⁻¹²⁸ is below all of them.
+const SILU_BOUND: f64 = 128.0;
+
+/// Where the sigmoid of `gelu` has: e⁻¹⁴².
+const GELU_BOUND: f64 = 12.0;
 
 /// Functions composed of others.
 impl Graph {
     /// `x/2 (1 + tanh(√(2/π) (x + 0.044715 x³)))`: the Gaussian error linear unit in the form with tanh
-    /// (Hendrycks and Gimpel 2016; PyTorch's `approximate="tanh"`).
+    /// (Hendrycks and Gimpel 2016; PyTorch's `approximate="tanh"`). x from 12 on; 0 from -12 down. It is
+    /// computed as x times a sigmoid, so that it has relative accuracy, 1e-5 or better, on the negative side too. At ∞ it is ∞
+    /// and its derivative NaN, at -∞ both are 0; NaN of NaN.
     ///
     /// # Errors
     /// As [`Graph::tanh`].
     pub fn gelu(&mut self, x: Var) -> Result<Var> {
-        let square = self.mul(x, x)?;
+        let factor = self.bounded_below(x, GELU_BOUND)?;
+        let negative = self.scale(factor, -1.0)?;
+        let bounded = self.bounded_below(negative, GELU_BOUND)?;
+        // (1 + tanh u)/2 is the sigmoid of 2u; all signs are turned
+        let square = self.mul(bounded, bounded)?;
         let cubic = self.scale(square, 0.044715)?;
-        let factor = self.add_scalar(cubic, 1.0)?;
-        let inner = self.mul(x, factor)?;
-        let argument = self.scale(inner, (2.0 / std::f64::consts::PI).sqrt())?;
-        let tanh = self.tanh(argument)?;
-        let twice = self.add_scalar(tanh, 1.0)?;
-        let product = self.mul(x, twice)?;
-        self.scale(product, 0.5)
+        let cubic = self.add_scalar(cubic, 1.0)?;
+        let inner = self.mul(bounded, cubic)?;
+        let argument = self.scale(inner, -2.0 * (2.0 / std::f64::consts::PI).sqrt())?;
+        let sigmoid = self.sigmoid(argument)?;
+        self.mul(factor, sigmoid)
     }
 
-    /// `x/(1 + e⁻ˣ)`: the sigmoid linear unit, or swish.
+    /// `x/(1 + e⁻ˣ)`: the sigmoid linear unit, or swish, within 2e-6 relative. At ∞ it is ∞ and its derivative NaN, at -∞ both
+    /// are 0; NaN of NaN.
     ///
     /// # Errors
     /// As [`Graph::sigmoid`].
     pub fn silu(&mut self, x: Var) -> Result<Var> {
-        let sigmoid = self.sigmoid(x)?;
-        self.mul(x, sigmoid)
+        let factor = self.bounded_below(x, SILU_BOUND)?;
+        let sigmoid = self.sigmoid(factor)?;
+        self.mul(factor, sigmoid)
     }
 
-    /// `eˣ/Σeˣ` along `axis`, of x less its maximum, so that nothing overflows.
+    /// x, and `-bound` where x is less.
+    fn bounded_below(&mut self, x: Var, bound: f64) -> Result<Var> {
+        let bound = self.constant(-bound, &[])?;
+        self.maximum(x, bound)
+    }
+
+    /// `eˣ/Σeˣ` along `axis`, of x less its maximum, so that nothing overflows: 0 where x is -∞ or far below the maximum. NaN
+    /// all along the axis if x is NaN or ∞ somewhere, or -∞ everywhere. Derivatives are as finite.
     ///
     /// # Errors
     /// [`Error::Operation`](crate::Error::Operation) if there is no such axis or x is of indices,
@@ -74,7 +93,8 @@ impl Graph {
         self.mul(e, inverse)
     }
 
-    /// The logarithm of [`Graph::softmax`], right also where that vanishes.
+    /// The logarithm of [`Graph::softmax`], right also where that vanishes: -∞ where x is, or where `x - max x` is below
+    /// all f32. NaN where [`Graph::softmax`] is.
     ///
     /// # Errors
     /// As [`Graph::softmax`].
@@ -99,7 +119,7 @@ impl Graph {
     }
 }
 
-/// `x Wᵀ + b` for x `[.., in]`: `[.., out]`. Parameters `weight` `[out, in]` and `bias` `[out]`, both uniform
+/// `x Wᵀ + b` for x `[.., in]`: `[.., out]`, as [`Graph::matmul`]. Parameters `weight` `[out, in]` and `bias` `[out]`, both uniform
 /// within ±1/√in.
 ///
 /// # Errors
@@ -152,6 +172,10 @@ pub fn convolution(graph: &mut Graph, name: &str, x: Var, out: usize, kernel: &[
 /// `(x - mean)/√(variance + eps) · weight + bias` over the last axis (Ba, Kiros and Hinton 2016). Parameters
 /// `weight`, ones, and `bias`, zeros, of the size of that axis. PyTorch's `eps` is [`EPS`].
 ///
+/// Deviations do not suffer from a large mean: those of a constant row are 0, exactly, and the result is `bias`. They may be
+/// as large as 1e27, and with an `eps` of 1e-28 or less 1e16; a row of larger ones counts as constant. A row with a NaN or an
+/// infinity is NaN, and so is a constant one if `eps` is 0.
+///
 /// # Errors
 /// [`Error::Operation`](crate::Error::Operation) if x has no axis, [`Error::Option`](crate::Error::Option) for an
 /// `eps` that is no finite f32.
@@ -166,7 +190,8 @@ pub fn layer_norm(graph: &mut Graph, name: &str, x: Var, eps: f64) -> Result<Var
 }
 
 /// [`layer_norm`] over each of `groups` groups of the channels of `[batch, channels, spatial..]`, with all that is
-/// spatial (Wu and He 2018). Parameters `weight`, ones, and `bias`, zeros, one a channel.
+/// spatial (Wu and He 2018); with as many groups as channels, instance normalisation. Parameters `weight`, ones, and `bias`,
+/// zeros, one a channel. What is said of rows there is true of groups.
 ///
 /// # Errors
 /// [`Error::Operation`](crate::Error::Operation) if x has less than two axes or the channels do not divide into
@@ -191,7 +216,8 @@ pub fn group_norm(graph: &mut Graph, name: &str, x: Var, groups: usize, eps: f64
 
 /// `(x - running_mean)/√(running_var + eps) · weight + bias` by channel of `[batch, channels, spatial..]`, as in
 /// evaluation (Ioffe and Szegedy 2015). Parameters `weight`, ones, and `bias`, zeros; inputs
-/// `running_mean` and `running_var`; all have one element a channel.
+/// `running_mean` and `running_var`; all have one element a channel. NaN where the variance is below `-eps`; infinite or NaN
+/// where it is `-eps`.
 ///
 /// # Errors
 /// [`Error::Operation`](crate::Error::Operation) if x has less than two axes, [`Error::Option`](crate::Error::Option)
@@ -233,7 +259,8 @@ pub fn residual(graph: &mut Graph, x: Var, branch: impl FnOnce(&mut Graph, Var) 
 }
 
 /// Attention of x `[batch, tokens, width]` to itself with `heads` heads, each of `width/heads` features:
-/// `softmax(Q Kᵀ/√features) V`, projected (Vaswani et al. 2017). If `causal`, a token sees none after it.
+/// `softmax(Q Kᵀ/√features) V`, projected (Vaswani et al. 2017). If `causal`, a token sees none after it, however large its
+/// score; but a value of it that is infinite or NaN makes NaN, as 0 times it is.
 /// Parameters as in PyTorch's `MultiheadAttention`: `in_proj_weight` `[3 width, width]` for Q, K and V, uniform
 /// within ±√(6/(4 width)); `in_proj_bias`, zeros; `out_proj.weight` `[width, width]`, uniform within ±1/√width;
 /// `out_proj.bias`, zeros.
@@ -264,8 +291,12 @@ pub fn self_attention(graph: &mut Graph, name: &str, x: Var, heads: usize, causa
         if causal {
             let (query, key) = (graph.iota(0, &[tokens, tokens])?, graph.iota(1, &[tokens, tokens])?);
             let later = graph.greater(key, query)?;
-            let mask = graph.scale(later, MASKED)?;
-            scores = graph.add(scores, mask)?;
+            let one = graph.constant(1.0, &[])?;
+            let seen = graph.sub(one, later)?;
+            let masked = graph.scale(later, MASKED)?;
+            // whatever is there, however large
+            let visible = graph.mask(scores, seen)?;
+            scores = graph.add(visible, masked)?;
         }
         let weights = graph.softmax(scores, 3)?;
         let seen = graph.matmul(weights, v)?;
@@ -305,12 +336,27 @@ fn normalized(graph: &mut Graph, operation: &'static str, x: Var, eps: f64) -> R
     let Some(last) = graph.dims(id).len().checked_sub(1) else {
         return graph.refuse(operation, &[id], "there is no axis of features".into());
     };
-    let mean = mean_kept(graph, x, last)?;
-    let centered = graph.sub(x, mean)?;
-    let squares = graph.mul(centered, centered)?;
+    // The result does not change with what is taken from a row, which is therefore a constant to derivatives: the first element,
+    // so that what is left of a constant row is 0, and what rounding has left of the mean.
+    let shape = graph.dims(id).to_vec();
+    let mut first: Vec<std::ops::Range<usize>> = shape.iter().map(|&size| 0..size).collect();
+    first[last] = 0..1;
+    let first = graph.slice(x, &first)?;
+    let first = graph.detach(first)?;
+    let shifted = graph.sub(x, first)?;
+    let mean = mean_kept(graph, shifted, last)?;
+    let centered = graph.sub(shifted, mean)?;
+    let rest = mean_kept(graph, centered, last)?;
+    let rest = graph.detach(rest)?;
+    let centered = graph.sub(centered, rest)?;
+    // Deviations times a power of two, so that squares of large ones fit into f32; those that vanish do so beside eps.
+    finite("eps", eps)?;
+    let factor = if eps > 0.0 { (1e-28 / eps).min(1.0).log2().div_euclid(2.0).exp2() } else { 1.0 };
+    let scaled = graph.scale(centered, factor)?;
+    let squares = graph.mul(scaled, scaled)?;
     let variance = mean_kept(graph, squares, last)?;
-    let inverse = inverse_deviation(graph, variance, eps)?;
-    graph.mul(centered, inverse)
+    let inverse = inverse_deviation(graph, variance, eps * factor * factor)?;
+    graph.mul(scaled, inverse)
 }
 
 /// `1/√(variance + eps)`

@@ -163,7 +163,8 @@ impl fmt::Debug for LinearMap {
 
 /// Products with matrices of the caller's.
 impl Graph {
-    /// `y[.., i] = Σ_j A[i, j] x[.., j]`: the product with each vector along the last axis, one after another.
+    /// `y[.., i] = Σ_j A[i, j] x[.., j]`: the product with each vector along the last axis, one after another. What becomes of
+    /// infinities and NaN is up to the matrix.
     ///
     /// # Errors
     /// [`Error::Operation`] if the last axis of `x` is not as long as the map has columns, or the result would be too

@@ -4,7 +4,8 @@
 use super::build::{Graph, Var};
 use crate::Result;
 
-/// The mean of `(prediction - target)²` over all elements; the shapes are equal.
+/// The mean of `(prediction - target)²` over all elements; the shapes are equal. Squares are summed in f32: it is infinite where
+/// they do not fit, from differences of 1.8e19 on, and NaN if one is NaN.
 ///
 /// # Errors
 /// [`Error::Operation`](crate::Error::Operation) if the shapes differ or a value is of indices,
@@ -19,6 +20,9 @@ pub fn mean_squared_error(graph: &mut Graph, prediction: Var, target: Var) -> Re
 /// The mean over samples of `log Σ_c e^logits[c] - logits[class]`: logits `[batch, classes, ..]`, and for each
 /// sample `[batch, ..]` the number of its class. It is NaN if a number is no class. Large logits are exact: the
 /// maximum is subtracted first.
+///
+/// Logits may be -∞, which excludes a class: its probability and its derivatives are 0, and the loss is ∞ if it is the sample's
+/// class. It is NaN for a sample with a logit that is NaN or ∞, or of which all are -∞.
 ///
 /// # Errors
 /// [`Error::Operation`](crate::Error::Operation) if the shapes do not fit or the classes are not indices,
@@ -39,22 +43,33 @@ pub fn cross_entropy(graph: &mut Graph, logits: Var, classes: Var) -> Result<Var
     // apart, so that the derivative by the logarithm is a constant
     let log = graph.log(sum)?;
     let normalizers = graph.sum(log, &[])?;
-    let picked = graph.mul(one_hot, z)?;
+    // not a product: z may be infinite elsewhere
+    let picked = graph.mask(z, one_hot)?;
     let picked = graph.sum(picked, &[])?;
     let total = graph.sub(normalizers, picked)?;
     graph.scale(total, 1.0 / samples.iter().product::<usize>() as f64)
 }
 
-/// The mean over all elements of `log(1 + e^logits) - logits · target`, for targets from 0 to 1 of the shape of the
-/// logits: the cross entropy of the logits' sigmoid, finite for all finite logits.
+/// The mean over all elements of `target · log(1 + e^-logits) + (1 - target) · log(1 + e^logits)`, for targets from 0 to 1 of
+/// the shape of the logits: the cross entropy of the logits' sigmoid. No terms cancel, so that it and its derivatives have
+/// relative accuracy, 2e-6, however sure and right the logits are. Logits of ±∞ are right too: a target of 0 or 1 makes
+/// the loss 0 or ∞, any other ∞. NaN if a logit or a target is NaN.
 ///
 /// # Errors
 /// As [`mean_squared_error`].
 pub fn binary_cross_entropy_with_logits(graph: &mut Graph, logits: Var, target: Var) -> Result<Var> {
     alike(graph, "binary_cross_entropy_with_logits", logits, target)?;
-    let normalizer = graph.softplus(logits)?;
-    let picked = graph.mul(logits, target)?;
-    let each = graph.sub(normalizer, picked)?;
+    let one = graph.constant(1.0, &[])?;
+    let rest = graph.sub(one, target)?;
+    let opposite = graph.scale(logits, -1.0)?;
+    // a share of 0 has no part, not even of what is infinite
+    let part = |graph: &mut Graph, share: Var, logits: Var| {
+        let each = graph.softplus(logits)?;
+        let each = graph.mul(share, each)?;
+        graph.mask(each, share)
+    };
+    let (positive, negative) = (part(graph, target, opposite)?, part(graph, rest, logits)?);
+    let each = graph.add(positive, negative)?;
     graph.mean(each, &[])
 }
 

@@ -64,7 +64,7 @@ pub enum Op {
     /// A function of two elements.
     Binary(Binary),
 
-    /// The maximum over axes, which keep the size 1; its derivative counts as zero.
+    /// The maximum over axes, which keep the size 1; NaN if one is NaN. Its derivative counts as zero.
     Max(Vec<usize>),
     /// Where in each window the maximum is: row-major position in its plane, u32. The first of equals.
     MaxPoolIndices(Window),
@@ -123,13 +123,13 @@ pub enum Unary {
     Sigmoid,
     /// max(x, 0); NaN of NaN.
     Relu,
-    /// 1 where x > 0, else 0.
+    /// 1 where x > 0, else 0, also of NaN.
     Step,
     /// log(1 + eˣ)
     Softplus,
     /// |x|
     Abs,
-    /// -1, 0 or 1.
+    /// -1, 0 or 1; 0 of NaN.
     Sign,
     /// The sine.
     Sin,
@@ -152,6 +152,8 @@ pub enum Binary {
     Maximum,
     /// 1 where a > b, else 0.
     Greater,
+    /// a where b is not 0, else 0, whatever a is there; NaN where b is NaN. Its derivative by b counts as zero.
+    Mask,
 }
 
 /// A finite f64 that can be a key.

@@ -128,7 +128,8 @@ impl Parameters {
     }
 
     /// Takes the values of a safetensors file with these names and shapes, f32, f64, f16 or bf16, which are rounded
-    /// to f32. It takes effect before the next submission.
+    /// to f32: f64 beyond its range become infinite or 0. NaN and infinities are taken as they are. It takes effect before the next
+    /// submission.
     ///
     /// # Errors
     /// [`Error::StateMismatch`] with every name that is missing or not expected and every other shape or type;

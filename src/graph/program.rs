@@ -435,7 +435,8 @@ impl Recorder<'_> {
             defines.push("GATED");
         }
         let kernel = gpu.generated_kernel(source, &defines, overrides, &generated)?;
-        let mut offsets = [0u32; 8];
+        // and zeros: see `Emitter`
+        let mut offsets = [0u32; 12];
         let mut bindings = Vec::new();
         for (b, tensor) in located.iter().enumerate() {
             let name = generated.bindings[b + 1].name;

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::graph::{Form, Graph, Op, Stencil, Var, Window};
+use crate::graph::{Binary, Form, Graph, Op, Stencil, Var, Window};
 use crate::{Error, Result};
 
 /// The values of `outputs`, row-major, given values of leaves, or of any others, which are then not
@@ -104,7 +104,7 @@ fn apply(op: &Op, inputs: &[(&[f64], &[usize])], shape: &[usize]) -> Result<Vec<
         Op::Sum(_) => walk(from, &strides_of_kept(shape), 0, |i, at| y[at] += x[i]),
         Op::Max(_) => {
             y.fill(f64::NEG_INFINITY);
-            walk(from, &strides_of_kept(shape), 0, |i, at| y[at] = y[at].max(x[i]));
+            walk(from, &strides_of_kept(shape), 0, |i, at| y[at] = Binary::Maximum.apply(y[at], x[i]));
         }
         Op::Pad(before) => {
             let strides = strides(shape);
