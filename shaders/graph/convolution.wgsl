@@ -324,7 +324,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
                 }
 #endif
             }
-            add_block(&sums, array(c00, c01, c10, c11, c20, c21, c30, c31));
+            add_block(&sums, Tile(c00, c01, c10, c11, c20, c21, c30, c31));
         }
         finish_sums(&sums);
         // one copy of what `store` does, however many elements there are

@@ -303,7 +303,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
                     }
                 }
             }
-            add_block(&sums, array(c0, c1, c2, c3, c4, c5, c6, c7));
+            add_block(&sums, Tile(c0, c1, c2, c3, c4, c5, c6, c7));
         }
         finish_sums(&sums);
         // one copy of what `store` does, however many elements there are

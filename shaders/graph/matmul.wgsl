@@ -244,7 +244,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
                 c30 += y0 * x3;
                 c31 += y1 * x3;
             }
-            add_block(&sums, array(c00, c01, c10, c11, c20, c21, c30, c31));
+            add_block(&sums, Tile(c00, c01, c10, c11, c20, c21, c30, c31));
         }
 #ifdef TWO
         for (var start = begin; start < end; start += 4u * ROUNDS) {
@@ -281,7 +281,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
                 c30 += y0 * x3;
                 c31 += y1 * x3;
             }
-            add_block(&sums, array(c00, c01, c10, c11, c20, c21, c30, c31));
+            add_block(&sums, Tile(c00, c01, c10, c11, c20, c21, c30, c31));
         }
 #endif
         finish_sums(&sums);

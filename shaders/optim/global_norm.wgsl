@@ -116,15 +116,17 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         let chunk = chunks[index];
         let length = select(0u, chunk.length, control[chunk.tensor].enabled != 0u);
         let span = run_of(lane, LANES, length);
-        var sum = vec4(0.0);
-        for (var i = span.first; i < span.end; i += span.stride) {
-            let g = load(chunk.grad + i, min(length - i, 4u));
-            // by bits: a comparison with itself is compiled to one that is false for NaN
-            exponents = max(exponents, bitcast<vec4<u32>>(g) & vec4(0x7f800000u));
-            let h = scale * g;
-            sum += h * h;
+        for (var first = span.first; first < span.end; first += TERMS * span.stride) {
+            var sum = vec4(0.0);
+            for (var i = first; i < min(first + TERMS * span.stride, span.end); i += span.stride) {
+                let g = load(chunk.grad + i, min(length - i, 4u));
+                // by bits: a comparison with itself is compiled to one that is false for NaN
+                exponents = max(exponents, bitcast<vec4<u32>>(g) & vec4(0x7f800000u));
+                let h = scale * g;
+                sum += h * h;
+            }
+            sums = carried(sums, sum);
         }
-        sums = carried(sums, sum);
     }
     let sum = total_carried(sums);
     let worst = max(max(exponents.x, exponents.y), max(exponents.z, exponents.w));

@@ -1,6 +1,6 @@
 // x_i = x_i - mean of the component of i, for components that are lists of cells: all but the one that
-// shaders/poisson/project.wgsl takes. SUMS: an invocation adds up a segment of a component, in order. TAKE: it adds up the
-// sums of its component's segments, in order, divides, and subtracts. Workgroups of 64. Deterministic.
+// shaders/poisson/project.wgsl takes. SUMS: an invocation adds up a segment of a component, in blocks (shared/carry.wgsl).
+// TAKE: it adds up the sums of its component's segments alike, divides, and subtracts. Workgroups of 64. Deterministic.
 // Bytes an element of the lists: SUMS 8, TAKE 12.
 
 #import shared/gate
@@ -35,6 +35,29 @@ struct Segment {
 @group(0) @binding(4) var<storage, read> sums: array<f32>;
 #endif
 
+alias Sum = f32;
+#import shared/carry
+
+fn term(i: u32) -> f32 {
+#ifdef SUMS
+    return x[cells[i]];
+#else
+    return sums[i];
+#endif
+}
+
+fn sum_of(begin: u32, end: u32) -> f32 {
+    var all = Carry();
+    for (var first = begin; first < end; first += TERMS) {
+        var sum = 0.0;
+        for (var i = first; i < min(first + TERMS, end); i++) {
+            sum += term(i);
+        }
+        all = carried(all, sum);
+    }
+    return total_carried(all);
+}
+
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
     if is_over() {
@@ -42,17 +65,10 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
     }
     for (var k = id.x; k < constants.count; k += groups.x * 64u) {
         let segment = segments[k];
-        var sum = 0.0;
 #ifdef SUMS
-        for (var i = segment.start; i < segment.end; i++) {
-            sum += x[cells[i]];
-        }
-        sums[k] = sum;
+        sums[k] = sum_of(segment.start, segment.end);
 #else
-        for (var i = segment.first; i < segment.last; i++) {
-            sum += sums[i];
-        }
-        let mean = sum / segment.size;
+        let mean = sum_of(segment.first, segment.last) / segment.size;
         for (var i = segment.start; i < segment.end; i++) {
             x[cells[i]] -= mean;
         }

@@ -159,7 +159,8 @@ impl Recording {
     /// wrong answer, if `work` is more than a dispatch can do.
     pub(crate) fn dispatch(&mut self, gpu: &Gpu, kernel: &Kernel, work: Work, bindings: &[Bind]) -> Result<()> {
         let failed = |reason: String| Error::Pipeline { kernel: kernel.label().to_owned(), reason };
-        let counts = [("rounds of an invocation's loops", work.rounds, MAX_ROUNDS), ("workgroups", work.workgroups.into(), MAX_WORKGROUPS.into())];
+        let counts =
+            [("rounds of an invocation's loops", work.rounds, MAX_ROUNDS), ("workgroups", work.workgroups.into(), MAX_WORKGROUPS.into())];
         if let Some((what, found, most)) = counts.into_iter().find(|(_, found, most)| found > most) {
             return Err(failed(format!("{found} {what}, and {most} is the most: the tensors are too large for this kernel")));
         }
@@ -186,7 +187,14 @@ impl Recording {
             Some(error) => Err(failed(error.to_string())),
             None => {
                 let (label, pipeline) = (Label::Kernel(kernel.clone()), kernel.pipeline().clone());
-                self.dispatches.push(Dispatch { label, pipeline, bind_group, workgroups: [work.workgroups, 1, 1], rounds: work.rounds, bindings: infos });
+                self.dispatches.push(Dispatch {
+                    label,
+                    pipeline,
+                    bind_group,
+                    workgroups: [work.workgroups, 1, 1],
+                    rounds: work.rounds,
+                    bindings: infos,
+                });
                 Ok(())
             }
         }

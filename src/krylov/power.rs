@@ -1,6 +1,6 @@
 //! Power iteration.
 
-use super::blocks::{self, Blocks};
+use super::blocks::{self, Blocks, total};
 use super::operator::{LinearOperator, expect_vector};
 use crate::gpu::{Bind, Recording, read_all};
 use crate::shaders::layout::{PowerConstants, PowerState};
@@ -87,7 +87,7 @@ pub async fn power_iteration(operator: &dyn LinearOperator, start: Option<&Tenso
         let (partials, count) = over.partials();
         let constants = PowerConstants { partials: count, tolerance: options.tolerance as f32 };
         let bindings = vec![partials, Bind::whole("value", value.buffer()), Bind::whole("state", state.buffer())];
-        recording.dispatch_with(gpu, &kernel, 1, &constants, bindings)?;
+        recording.dispatch_with(gpu, &kernel, total(count), &constants, bindings)?;
         advance(recording)
     };
     scalars(&mut begin, &["START"])?;
