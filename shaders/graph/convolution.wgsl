@@ -14,10 +14,11 @@
 //
 // A workgroup of 8 takes tiles of 16 rows, uniform among the invocations, and 64 columns; an invocation 16 by 8 of
 // one, in registers. A_K: a is loaded as vectors along k. With several parts each tile sums a part of the depth, and
-// the parts are summed by another kernel. Deterministic: terms are taken in order. Bytes: a is read once for 64
-// columns, b once for 16 rows and each k, the result written once.
+// the parts are summed by another kernel. Deterministic: terms are added in blocks (shared/tile_sums.wgsl), in an order that
+// depends on the sizes alone. Bytes: a is read once for 64 columns, b once for 16 rows and each k, the result written once.
 
 #import shared/optional_gate
+#import shared/tile_sums
 #ifdef PAIRS
 #import shared/pairs
 #endif
@@ -267,61 +268,66 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         let end = min((part + 1u) * part_size, DEPTH);
         let s0 = columns_at(column);
         let s1 = columns_at(column + 32u);
-        var c00 = mat4x4<f32>();
-        var c01 = mat4x4<f32>();
-        var c10 = mat4x4<f32>();
-        var c11 = mat4x4<f32>();
-        var c20 = mat4x4<f32>();
-        var c21 = mat4x4<f32>();
-        var c30 = mat4x4<f32>();
-        var c31 = mat4x4<f32>();
-        for (var k = part * part_size; k < end; k += 4u) {
-            let p = depth_at(k);
-            let e00 = elements(s0, p.z.x, p.y.x, p.x.x, p.at.x, k + 0u);
-            let e01 = elements(s0, p.z.y, p.y.y, p.x.y, p.at.y, k + 1u);
-            let e02 = elements(s0, p.z.z, p.y.z, p.x.z, p.at.z, k + 2u);
-            let e03 = elements(s0, p.z.w, p.y.w, p.x.w, p.at.w, k + 3u);
-            let e10 = elements(s1, p.z.x, p.y.x, p.x.x, p.at.x, k + 0u);
-            let e11 = elements(s1, p.z.y, p.y.y, p.x.y, p.at.y, k + 1u);
-            let e12 = elements(s1, p.z.z, p.y.z, p.x.z, p.at.z, k + 2u);
-            let e13 = elements(s1, p.z.w, p.y.w, p.x.w, p.at.w, k + 3u);
-            {
-                let y0 = mat4x4(load_b0(e00, k + 0u), load_b0(e01, k + 1u), load_b0(e02, k + 2u), load_b0(e03, k + 3u));
-                let y1 = mat4x4(load_b0(e10, k + 0u), load_b0(e11, k + 1u), load_b0(e12, k + 2u), load_b0(e13, k + 3u));
-                let x0 = load_a0(row, k);
-                c00 += y0 * x0;
-                c01 += y1 * x0;
-                let x1 = load_a0(row + 4u, k);
-                c10 += y0 * x1;
-                c11 += y1 * x1;
-                let x2 = load_a0(row + 8u, k);
-                c20 += y0 * x2;
-                c21 += y1 * x2;
-                let x3 = load_a0(row + 12u, k);
-                c30 += y0 * x3;
-                c31 += y1 * x3;
-            }
+        var sums = TileSums();
+        for (var start = part * part_size; start < end; start += 4u * ROUNDS) {
+            let stop = min(start + 4u * ROUNDS, end);
+            var c00 = mat4x4<f32>();
+            var c01 = mat4x4<f32>();
+            var c10 = mat4x4<f32>();
+            var c11 = mat4x4<f32>();
+            var c20 = mat4x4<f32>();
+            var c21 = mat4x4<f32>();
+            var c30 = mat4x4<f32>();
+            var c31 = mat4x4<f32>();
+            for (var k = start; k < stop; k += 4u) {
+                let p = depth_at(k);
+                let e00 = elements(s0, p.z.x, p.y.x, p.x.x, p.at.x, k + 0u);
+                let e01 = elements(s0, p.z.y, p.y.y, p.x.y, p.at.y, k + 1u);
+                let e02 = elements(s0, p.z.z, p.y.z, p.x.z, p.at.z, k + 2u);
+                let e03 = elements(s0, p.z.w, p.y.w, p.x.w, p.at.w, k + 3u);
+                let e10 = elements(s1, p.z.x, p.y.x, p.x.x, p.at.x, k + 0u);
+                let e11 = elements(s1, p.z.y, p.y.y, p.x.y, p.at.y, k + 1u);
+                let e12 = elements(s1, p.z.z, p.y.z, p.x.z, p.at.z, k + 2u);
+                let e13 = elements(s1, p.z.w, p.y.w, p.x.w, p.at.w, k + 3u);
+                {
+                    let y0 = mat4x4(load_b0(e00, k + 0u), load_b0(e01, k + 1u), load_b0(e02, k + 2u), load_b0(e03, k + 3u));
+                    let y1 = mat4x4(load_b0(e10, k + 0u), load_b0(e11, k + 1u), load_b0(e12, k + 2u), load_b0(e13, k + 3u));
+                    let x0 = load_a0(row, k);
+                    c00 += y0 * x0;
+                    c01 += y1 * x0;
+                    let x1 = load_a0(row + 4u, k);
+                    c10 += y0 * x1;
+                    c11 += y1 * x1;
+                    let x2 = load_a0(row + 8u, k);
+                    c20 += y0 * x2;
+                    c21 += y1 * x2;
+                    let x3 = load_a0(row + 12u, k);
+                    c30 += y0 * x3;
+                    c31 += y1 * x3;
+                }
 #ifdef TWO
-            {
-                let y0 = mat4x4(load_b1(e00), load_b1(e01), load_b1(e02), load_b1(e03));
-                let y1 = mat4x4(load_b1(e10), load_b1(e11), load_b1(e12), load_b1(e13));
-                let x0 = load_a1(row, k);
-                c00 += y0 * x0;
-                c01 += y1 * x0;
-                let x1 = load_a1(row + 4u, k);
-                c10 += y0 * x1;
-                c11 += y1 * x1;
-                let x2 = load_a1(row + 8u, k);
-                c20 += y0 * x2;
-                c21 += y1 * x2;
-                let x3 = load_a1(row + 12u, k);
-                c30 += y0 * x3;
-                c31 += y1 * x3;
-            }
+                {
+                    let y0 = mat4x4(load_b1(e00), load_b1(e01), load_b1(e02), load_b1(e03));
+                    let y1 = mat4x4(load_b1(e10), load_b1(e11), load_b1(e12), load_b1(e13));
+                    let x0 = load_a1(row, k);
+                    c00 += y0 * x0;
+                    c01 += y1 * x0;
+                    let x1 = load_a1(row + 4u, k);
+                    c10 += y0 * x1;
+                    c11 += y1 * x1;
+                    let x2 = load_a1(row + 8u, k);
+                    c20 += y0 * x2;
+                    c21 += y1 * x2;
+                    let x3 = load_a1(row + 12u, k);
+                    c30 += y0 * x3;
+                    c31 += y1 * x3;
+                }
 #endif
+            }
+            add_block(&sums, Tile(c00, c01, c10, c11, c20, c21, c30, c31));
         }
+        finish_sums(&sums);
         // one copy of what `store` does, however many elements there are
-        var blocks = array(c00, c01, c10, c11, c20, c21, c30, c31);
         let high_here = min(ROWS - row, 16u);
         let wide_here = (min(max(COLUMNS, column) - column, 64u) + 7u) / 8u;
 #ifdef PAIRS
@@ -330,7 +336,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
                 let c = column + 8u * j;
                 let i = (row + r) / 2u * R_ROW + c / (C_X * C_Y * C_Z) * R_OUTER + c % (C_X * C_Y * C_Z);
                 let k = r / 4u * 2u + j / 4u;
-                store_pair(i, vec2(blocks[k][r % 4u][j % 4u], blocks[k][r % 4u + 1u][j % 4u]));
+                store_pair(i, vec2(sums.all[k][r % 4u][j % 4u], sums.all[k][r % 4u + 1u][j % 4u]));
             }
         }
 #else
@@ -338,7 +344,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
             for (var j = 0u; j < wide_here; j++) {
                 let c = column + 8u * j;
                 let i = (row + r) * R_ROW + c / (C_X * C_Y * C_Z) * R_OUTER + c % (C_X * C_Y * C_Z);
-                store(part * constants.elements + i, blocks[r / 4u * 2u + j / 4u][r % 4u][j % 4u]);
+                store(part * constants.elements + i, sums.all[r / 4u * 2u + j / 4u][r % 4u][j % 4u]);
             }
         }
 #endif

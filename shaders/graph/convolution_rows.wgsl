@@ -18,6 +18,7 @@
 // workgroup, b up to 10/8 · 3 times for 8 rows, mostly from the cache, the result is written once.
 
 #import shared/optional_gate
+#import shared/tile_sums
 #ifdef PAIRS
 #import shared/pairs
 #endif
@@ -222,84 +223,90 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         let z = cell / (across * down) % C_Z;
         let n = cell / (across * down * C_Z);
         let s = span(x + START_X);
-        var c0 = Patch();
-        var c1 = Patch();
-        var c2 = Patch();
-        var c3 = Patch();
-        var c4 = Patch();
-        var c5 = Patch();
-        var c6 = Patch();
-        var c7 = Patch();
-        for (var outer = 0u; outer < OUTER; outer += CHANNELS) {
-            for (var kz = 0u; kz < K_Z; kz++) {
-                let zb = z * C_STEP_Z + START_Z + kz * K_STEP_Z;
-                let z_there = zb < B_Z;
-                for (var ky = 0u; ky < K_Y; ky++) {
-                    let yu = y * C_STEP_Y + START_Y + ky * K_STEP_Y;
-                    let yv = yu + C_STEP_Y;
-                    let u_there = z_there & (yu < B_Y);
-                    let v_there = z_there & (yv < B_Y);
-                    let plane = n * B_C_OUTER + outer / CHANNELS * B_K_OUTER;
-                    // lines that are not there are read as the first one
-                    let u_at = plane + select(0u, (zb * B_Y + yu) * B_X, u_there);
-                    let v_at = plane + select(0u, (zb * B_Y + yv) * B_X, v_there);
-                    let k = outer * A_OUTER + (kz * K_Y + ky) * 3u;
+        // about 12 rounds a block, with three terms each
+        let together = CHANNELS * max(1u, 12u / (K_Z * K_Y));
+        var sums = TileSums();
+        for (var first = 0u; first < OUTER; first += together) {
+            var c0 = Patch();
+            var c1 = Patch();
+            var c2 = Patch();
+            var c3 = Patch();
+            var c4 = Patch();
+            var c5 = Patch();
+            var c6 = Patch();
+            var c7 = Patch();
+            for (var outer = first; outer < min(first + together, OUTER); outer += CHANNELS) {
+                for (var kz = 0u; kz < K_Z; kz++) {
+                    let zb = z * C_STEP_Z + START_Z + kz * K_STEP_Z;
+                    let z_there = zb < B_Z;
+                    for (var ky = 0u; ky < K_Y; ky++) {
+                        let yu = y * C_STEP_Y + START_Y + ky * K_STEP_Y;
+                        let yv = yu + C_STEP_Y;
+                        let u_there = z_there & (yu < B_Y);
+                        let v_there = z_there & (yv < B_Y);
+                        let plane = n * B_C_OUTER + outer / CHANNELS * B_K_OUTER;
+                        // lines that are not there are read as the first one
+                        let u_at = plane + select(0u, (zb * B_Y + yu) * B_X, u_there);
+                        let v_at = plane + select(0u, (zb * B_Y + yv) * B_X, v_there);
+                        let k = outer * A_OUTER + (kz * K_Y + ky) * 3u;
 #ifdef HALVES
-                    {
-                        let u = lines0(constants.offset_b0 + u_at, s, u_there);
-                        let v = lines0(constants.offset_b0 + v_at, s, v_there);
-                        c0 = product(c0, taps0(row, k), u.even, v.even);
-                        c1 = product(c1, taps0(row + 1u, k), u.even, v.even);
-                        c2 = product(c2, taps0(row + 2u, k), u.even, v.even);
-                        c3 = product(c3, taps0(row + 3u, k), u.even, v.even);
-                        c4 = product(c4, taps0(row + 4u, k), u.even, v.even);
-                        c5 = product(c5, taps0(row + 5u, k), u.even, v.even);
-                        c6 = product(c6, taps0(row + 6u, k), u.even, v.even);
-                        c7 = product(c7, taps0(row + 7u, k), u.even, v.even);
-                        // a channel that is not there is 0
-                        let next = k + min(OUTER - 1u - outer, 1u) * A_OUTER;
-                        c0 = product(c0, taps0(row, next), u.odd, v.odd);
-                        c1 = product(c1, taps0(row + 1u, next), u.odd, v.odd);
-                        c2 = product(c2, taps0(row + 2u, next), u.odd, v.odd);
-                        c3 = product(c3, taps0(row + 3u, next), u.odd, v.odd);
-                        c4 = product(c4, taps0(row + 4u, next), u.odd, v.odd);
-                        c5 = product(c5, taps0(row + 5u, next), u.odd, v.odd);
-                        c6 = product(c6, taps0(row + 6u, next), u.odd, v.odd);
-                        c7 = product(c7, taps0(row + 7u, next), u.odd, v.odd);
-                    }
+                        {
+                            let u = lines0(constants.offset_b0 + u_at, s, u_there);
+                            let v = lines0(constants.offset_b0 + v_at, s, v_there);
+                            c0 = product(c0, taps0(row, k), u.even, v.even);
+                            c1 = product(c1, taps0(row + 1u, k), u.even, v.even);
+                            c2 = product(c2, taps0(row + 2u, k), u.even, v.even);
+                            c3 = product(c3, taps0(row + 3u, k), u.even, v.even);
+                            c4 = product(c4, taps0(row + 4u, k), u.even, v.even);
+                            c5 = product(c5, taps0(row + 5u, k), u.even, v.even);
+                            c6 = product(c6, taps0(row + 6u, k), u.even, v.even);
+                            c7 = product(c7, taps0(row + 7u, k), u.even, v.even);
+                            // a channel that is not there is 0
+                            let next = k + min(OUTER - 1u - outer, 1u) * A_OUTER;
+                            c0 = product(c0, taps0(row, next), u.odd, v.odd);
+                            c1 = product(c1, taps0(row + 1u, next), u.odd, v.odd);
+                            c2 = product(c2, taps0(row + 2u, next), u.odd, v.odd);
+                            c3 = product(c3, taps0(row + 3u, next), u.odd, v.odd);
+                            c4 = product(c4, taps0(row + 4u, next), u.odd, v.odd);
+                            c5 = product(c5, taps0(row + 5u, next), u.odd, v.odd);
+                            c6 = product(c6, taps0(row + 6u, next), u.odd, v.odd);
+                            c7 = product(c7, taps0(row + 7u, next), u.odd, v.odd);
+                        }
 #else
-                    {
-                        let u = line0(constants.offset_b0 + u_at, s, u_there);
-                        let v = line0(constants.offset_b0 + v_at, s, v_there);
-                        c0 = product(c0, taps0(row, k), u, v);
-                        c1 = product(c1, taps0(row + 1u, k), u, v);
-                        c2 = product(c2, taps0(row + 2u, k), u, v);
-                        c3 = product(c3, taps0(row + 3u, k), u, v);
-                        c4 = product(c4, taps0(row + 4u, k), u, v);
-                        c5 = product(c5, taps0(row + 5u, k), u, v);
-                        c6 = product(c6, taps0(row + 6u, k), u, v);
-                        c7 = product(c7, taps0(row + 7u, k), u, v);
-                    }
+                        {
+                            let u = line0(constants.offset_b0 + u_at, s, u_there);
+                            let v = line0(constants.offset_b0 + v_at, s, v_there);
+                            c0 = product(c0, taps0(row, k), u, v);
+                            c1 = product(c1, taps0(row + 1u, k), u, v);
+                            c2 = product(c2, taps0(row + 2u, k), u, v);
+                            c3 = product(c3, taps0(row + 3u, k), u, v);
+                            c4 = product(c4, taps0(row + 4u, k), u, v);
+                            c5 = product(c5, taps0(row + 5u, k), u, v);
+                            c6 = product(c6, taps0(row + 6u, k), u, v);
+                            c7 = product(c7, taps0(row + 7u, k), u, v);
+                        }
 #endif
 #ifdef TWO
-                    {
-                        let u = line1(constants.offset_b1 + u_at, s, u_there);
-                        let v = line1(constants.offset_b1 + v_at, s, v_there);
-                        c0 = product(c0, taps1(row, k), u, v);
-                        c1 = product(c1, taps1(row + 1u, k), u, v);
-                        c2 = product(c2, taps1(row + 2u, k), u, v);
-                        c3 = product(c3, taps1(row + 3u, k), u, v);
-                        c4 = product(c4, taps1(row + 4u, k), u, v);
-                        c5 = product(c5, taps1(row + 5u, k), u, v);
-                        c6 = product(c6, taps1(row + 6u, k), u, v);
-                        c7 = product(c7, taps1(row + 7u, k), u, v);
-                    }
+                        {
+                            let u = line1(constants.offset_b1 + u_at, s, u_there);
+                            let v = line1(constants.offset_b1 + v_at, s, v_there);
+                            c0 = product(c0, taps1(row, k), u, v);
+                            c1 = product(c1, taps1(row + 1u, k), u, v);
+                            c2 = product(c2, taps1(row + 2u, k), u, v);
+                            c3 = product(c3, taps1(row + 3u, k), u, v);
+                            c4 = product(c4, taps1(row + 4u, k), u, v);
+                            c5 = product(c5, taps1(row + 5u, k), u, v);
+                            c6 = product(c6, taps1(row + 6u, k), u, v);
+                            c7 = product(c7, taps1(row + 7u, k), u, v);
+                        }
 #endif
+                    }
                 }
             }
+            add_block(&sums, Tile(c0, c1, c2, c3, c4, c5, c6, c7));
         }
+        finish_sums(&sums);
         // one copy of what `store` does, however many elements there are
-        var rows = array(c0, c1, c2, c3, c4, c5, c6, c7);
         if own < patches {
             let high_here = min(ROWS - row, 8u);
             let wide_here = min(C_X - x, 8u);
@@ -310,7 +317,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
                     let first = (row + r) / 2u * R_ROW + n * R_OUTER + (z * C_Y + y + line) * C_X + x;
                     for (var j = 0u; j < wide_here; j++) {
                         let k = 2u * line + j / 4u;
-                        store_pair(first + j, vec2(rows[r][k][j % 4u], rows[r + 1u][k][j % 4u]));
+                        store_pair(first + j, vec2(sums.all[r][k][j % 4u], sums.all[r + 1u][k][j % 4u]));
                     }
                 }
             }
@@ -319,7 +326,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
                 for (var line = 0u; line < lines_here; line++) {
                     let first = (row + r) * R_ROW + n * R_OUTER + (z * C_Y + y + line) * C_X + x;
                     for (var j = 0u; j < wide_here; j++) {
-                        store(first + j, rows[r][2u * line + j / 4u][j % 4u]);
+                        store(first + j, sums.all[r][2u * line + j / 4u][j % 4u]);
                     }
                 }
             }

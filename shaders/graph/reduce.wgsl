@@ -2,7 +2,8 @@
 //
 // An invocation takes the terms of one result, or of one of constants.parts equal parts of each: partial result p
 // of o is at p * outputs + o, and they are reduced by another dispatch. With VECTOR four terms are one call.
-// Deterministic: terms are taken in order. Bytes: those of what `term` reads.
+// Deterministic: terms are added in blocks (shared/carry.wgsl), in an order that depends on their number alone. Bytes: those
+// of what `term` reads.
 
 #import shared/optional_gate
 
@@ -56,9 +57,8 @@ fn combine(a: Terms, b: Terms) -> Terms {
 #endif
 }
 #else
-fn combine(a: Terms, b: Terms) -> Terms {
-    return a + b;
-}
+alias Sum = Terms;
+#import shared/carry
 #endif
 
 fn total(a: Terms) -> f32 {
@@ -84,10 +84,22 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
         let o = i % outputs;
         let first = i / outputs * constants.part;
         let end = min(first + constants.part, constants.length);
-        var sum = term(o, first);
+#ifdef MAX
+        var greatest = term(o, first);
         for (var r = first + STEP; r < end; r += STEP) {
-            sum = combine(sum, term(o, r));
+            greatest = combine(greatest, term(o, r));
         }
-        store(i, total(sum));
+        store(i, total(greatest));
+#else
+        var sums = Carry();
+        for (var block = first; block < end; block += TERMS * STEP) {
+            var sum = Terms();
+            for (var r = block; r < min(block + TERMS * STEP, end); r += STEP) {
+                sum += term(o, r);
+            }
+            sums = carried(sums, sum);
+        }
+        store(i, total(total_carried(sums)));
+#endif
     }
 }

@@ -1,6 +1,6 @@
 // y = A x for a sparse matrix in compressed rows. A segment is a part of a row of up to 256 entries; an
-// invocation adds up one, in order. Where all rows have one segment these are y. Else GATHER adds up
-// the segments of each row, in order. SHARED: x and y are in one buffer. Deterministic.
+// invocation adds up one, in blocks (shared/carry.wgsl). Where all rows have one segment these are y. Else GATHER adds up
+// the segments of each row alike. SHARED: x and y are in one buffer. Deterministic.
 // Bytes an entry: 8, and x as the cache has it.
 
 #permute - | GATHER
@@ -12,6 +12,9 @@ struct CsrConstants {
     // segments, with GATHER rows
     count: u32,
 }
+
+alias Sum = f32;
+#import shared/carry
 
 @group(0) @binding(0) var<uniform> constants: CsrConstants;
 // where each segment begins among the entries, with GATHER each row among the segments, and the end
@@ -41,11 +44,15 @@ fn term(i: u32) -> f32 {
 fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
     let c = constants;
     for (var segment = id.x; segment < c.count; segment += groups.x * 64u) {
-        var sum = 0.0;
+        var sums = Carry();
         let end = offsets[segment + 1u];
-        for (var i = offsets[segment]; i < end; i++) {
-            sum += term(i);
+        for (var first = offsets[segment]; first < end; first += TERMS) {
+            var sum = 0.0;
+            for (var i = first; i < min(first + TERMS, end); i++) {
+                sum += term(i);
+            }
+            sums = carried(sums, sum);
         }
-        y[c.y + segment] = sum;
+        y[c.y + segment] = total_carried(sums);
     }
 }

@@ -19,6 +19,9 @@
 #import shared/control
 #import shared/tree
 
+alias Sum = vec4<f32>;
+#import shared/carry
+
 struct GradientPartial {
     sum: f32,
     // how many invocations met a value that is not finite
@@ -107,20 +110,25 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let scale = 1.0 / status.loss_scale;
     let lane = invocation % LANES;
     let share = 256u / LANES;
-    var sum = vec4(0.0);
+    var sums = Carry();
     var exponents = vec4(0u);
     for (var index = group.x * share + invocation / LANES; index < arrayLength(&chunks); index += groups.x * share) {
         let chunk = chunks[index];
         let length = select(0u, chunk.length, control[chunk.tensor].enabled != 0u);
         let span = run_of(lane, LANES, length);
-        for (var i = span.first; i < span.end; i += span.stride) {
-            let g = load(chunk.grad + i, min(length - i, 4u));
-            // by bits: a comparison with itself is compiled to one that is false for NaN
-            exponents = max(exponents, bitcast<vec4<u32>>(g) & vec4(0x7f800000u));
-            let h = scale * g;
-            sum += h * h;
+        for (var first = span.first; first < span.end; first += TERMS * span.stride) {
+            var sum = vec4(0.0);
+            for (var i = first; i < min(first + TERMS * span.stride, span.end); i += span.stride) {
+                let g = load(chunk.grad + i, min(length - i, 4u));
+                // by bits: a comparison with itself is compiled to one that is false for NaN
+                exponents = max(exponents, bitcast<vec4<u32>>(g) & vec4(0x7f800000u));
+                let h = scale * g;
+                sum += h * h;
+            }
+            sums = carried(sums, sum);
         }
     }
+    let sum = total_carried(sums);
     let worst = max(max(exponents.x, exponents.y), max(exponents.z, exponents.w));
     let flag = select(0.0, 1.0, worst == 0x7f800000u);
     let total = sum_runs(invocation, 256u, vec4((sum.x + sum.y) + (sum.z + sum.w), flag, 0.0, 0.0));
@@ -131,13 +139,18 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
 #else
 @compute @workgroup_size(256)
 fn main(@builtin(local_invocation_index) invocation: u32) {
-    var sum = 0.0;
+    var sums = Carry();
     var non_finite = 0u;
-    for (var i = invocation; i < arrayLength(&partials); i += 256u) {
-        sum += partials[i].sum;
-        non_finite += partials[i].non_finite;
+    let count = arrayLength(&partials);
+    for (var first = invocation; first < count; first += 256u * TERMS) {
+        var sum = vec4(0.0);
+        for (var i = first; i < min(first + 256u * TERMS, count); i += 256u) {
+            sum.x += partials[i].sum;
+            non_finite += partials[i].non_finite;
+        }
+        sums = carried(sums, sum);
     }
-    let total = sum_runs(invocation, 256u, vec4(sum, select(0.0, 1.0, non_finite > 0u), 0.0, 0.0));
+    let total = sum_runs(invocation, 256u, vec4(total_carried(sums).x, select(0.0, 1.0, non_finite > 0u), 0.0, 0.0));
     if invocation != 0u {
         return;
     }

@@ -14,6 +14,9 @@
 #import shared/scalars
 #import shared/tree
 
+alias Sum = vec4<f32>;
+#import shared/carry
+
 struct ProjectionConstants {
     delta: f32,
     eps: f32,
@@ -69,6 +72,20 @@ fn coefficient(sum: vec4<f32>) -> f32 {
     return sum.w / norm / norm;
 }
 
+// The segments of a row from number `begin` on, `step` apart.
+fn sum_of_row(task: ProjectionTask, row: u32, begin: u32, step: u32) -> vec4<f32> {
+    let at = task.sums + row * task.segments;
+    var all = Carry();
+    for (var first = begin; first < task.segments; first += TERMS * step) {
+        var sum = vec4(0.0);
+        for (var segment = first; segment < min(first + TERMS * step, task.segments); segment += step) {
+            sum += sums[at + segment];
+        }
+        all = carried(all, sum);
+    }
+    return total_carried(all);
+}
+
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) invocation: u32) {
     for (var index = group.x; index < arrayLength(&tasks); index += groups.x) {
@@ -76,33 +93,26 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         if invocation == 0u {
             atomicStore(&shared_maximum, 0u);
         }
-        var total = vec4(0.0);
+        var totals = Carry();
         var maximum = 0u;
         if task.rows >= LANES || task.segments <= 4u {
             for (var row = invocation; row < task.rows; row += LANES) {
-                var sum = vec4(0.0);
-                for (var segment = 0u; segment < task.segments; segment++) {
-                    sum += sums[task.sums + row * task.segments + segment];
-                }
-                total += sum;
+                let sum = sum_of_row(task, row, 0u, 1u);
+                totals = carried(totals, sum);
                 maximum = max(maximum, cosine(sum));
                 coefficients[task.coefficients + row] = coefficient(sum);
             }
         } else {
             for (var row = 0u; row < task.rows; row++) {
-                var part = vec4(0.0);
-                for (var segment = invocation; segment < task.segments; segment += LANES) {
-                    part += sums[task.sums + row * task.segments + segment];
-                }
-                let sum = sum_runs(invocation, LANES, part);
+                let sum = sum_runs(invocation, LANES, sum_of_row(task, row, invocation, LANES));
                 if invocation == 0u {
-                    total += sum;
+                    totals = carried(totals, sum);
                     maximum = max(maximum, cosine(sum));
                     coefficients[task.coefficients + row] = coefficient(sum);
                 }
             }
         }
-        total = sum_runs(invocation, LANES, total);
+        var total = sum_runs(invocation, LANES, total_carried(totals));
         if invocation == 0u {
             shared_total = total;
         }

@@ -1,6 +1,6 @@
 // x_i = x_i - mean of the component of i, for components that are lists of cells: all but the one that
-// shaders/poisson/project.wgsl takes. SUMS: an invocation adds up a segment of a component, in order, and counts the
-// cells that differ from the component's first. TAKE: it adds up the sums of its component's segments, in order, divides, and
+// shaders/poisson/project.wgsl takes. SUMS: an invocation adds up a segment of a component, in blocks (shared/carry.wgsl), and
+// counts the cells that differ from the component's first. TAKE: it adds up the sums of its component's segments alike, divides, and
 // subtracts; where no cell differs the mean is the value of all, so that they become 0 and not the rounding of their sum.
 // Workgroups of 64. Deterministic. Bytes an element of the lists: SUMS 8, TAKE 12.
 
@@ -37,6 +37,31 @@ struct Segment {
 @group(0) @binding(4) var<storage, read> sums: array<vec4<f32>>;
 #endif
 
+// the sum, and the cells that differ
+alias Sum = vec2<f32>;
+#import shared/carry
+
+fn term(i: u32, value: f32) -> Sum {
+#ifdef SUMS
+    let here = x[cells[i]];
+    return vec2(here, select(0.0, 1.0, bitcast<u32>(here) != bitcast<u32>(value)));
+#else
+    return sums[i].xy;
+#endif
+}
+
+fn sum_of(begin: u32, end: u32, value: f32) -> Sum {
+    var all = Carry();
+    for (var first = begin; first < end; first += TERMS) {
+        var sum = vec2(0.0);
+        for (var i = first; i < min(first + TERMS, end); i++) {
+            sum += term(i, value);
+        }
+        all = carried(all, sum);
+    }
+    return total_carried(all);
+}
+
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
     if is_over() {
@@ -46,19 +71,9 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
         let segment = segments[k];
 #ifdef SUMS
         let value = x[cells[segments[segment.first].start]];
-        var sum = 0.0;
-        var differing = 0.0;
-        for (var i = segment.start; i < segment.end; i++) {
-            let here = x[cells[i]];
-            sum += here;
-            differing += select(0.0, 1.0, bitcast<u32>(here) != bitcast<u32>(value));
-        }
-        sums[k] = vec4(sum, differing, value, 0.0);
+        sums[k] = vec4(sum_of(segment.start, segment.end, value), value, 0.0);
 #else
-        var sum = vec2(0.0);
-        for (var i = segment.first; i < segment.last; i++) {
-            sum += sums[i].xy;
-        }
+        let sum = sum_of(segment.first, segment.last, 0.0);
         let mean = select(sum.x / segment.size, sums[segment.first].z, sum.y == 0.0);
         for (var i = segment.start; i < segment.end; i++) {
             x[cells[i]] -= mean;

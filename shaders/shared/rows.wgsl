@@ -17,6 +17,9 @@
 #import shared/runs
 #import shared/tree
 
+alias Sum = vec4<f32>;
+#import shared/carry
+
 // PARTIAL_SUMS: each invocation of a row leaves a sum of its own, for the projection to add: no barrier,
 // of which a software driver makes 256 switches of context. LANES is 4 or 8 then.
 #permute - | STRADDLE
@@ -118,16 +121,22 @@ fn main(
 #endif
             let end = select(start, stop, row < rows);
             let span = run_of(lane, LANES, end - start);
-            for (var at = start + span.first; at < start + span.end; at += span.stride) {
-                let found = visit(c, k, cell_of(task, at, min(end - at, 4u)));
+            var all = Carry();
+            for (var first = start + span.first; first < start + span.end; first += TERMS * span.stride) {
+                var block = vec4(0.0);
+                for (var at = first; at < min(first + TERMS * span.stride, start + span.end); at += span.stride) {
+                    let found = visit(c, k, cell_of(task, at, min(end - at, 4u)));
 #ifdef SCALAR
-                // the last element, again and again, counts once
-                let inside = vec4(at) + vec4(0u, 1u, 2u, 3u) < vec4(end);
-                sum += products(found.p, found.g, found.u, inside);
+                    // the last element, again and again, counts once
+                    let inside = vec4(at) + vec4(0u, 1u, 2u, 3u) < vec4(end);
+                    block += products(found.p, found.g, found.u, inside);
 #else
-                sum += vec4(dot(found.p, found.p), dot(found.g, found.g), dot(found.p, found.g), dot(found.p, found.u));
+                    block += vec4(dot(found.p, found.p), dot(found.g, found.g), dot(found.p, found.g), dot(found.p, found.u));
 #endif
+                }
+                all = carried(all, block);
             }
+            sum += total_carried(all);
 #ifdef PARTIAL_SUMS
             if row < rows {
                 sums[task.sums + row * LANES + lane] = sum;

@@ -1,5 +1,5 @@
-// Sums over a workgroup as a tree of fixed shape: runs of 8, then the partial results one after
-// another. Two or three barriers where a binary tree takes eight, which is what costs on a software driver.
+// Sums over a workgroup as a tree of fixed shape: runs of 8 in pairs, then the partial results, in eights, in pairs again.
+// Two or three barriers where a binary tree takes eight, which is what costs on a software driver.
 
 var<workgroup> shared_sums: array<vec4<f32>, 256>;
 var<workgroup> shared_partials: array<vec4<f32>, 32>;
@@ -13,9 +13,9 @@ fn sum_runs(invocation: u32, lanes: u32, value: vec4<f32>) -> vec4<f32> {
     workgroupBarrier();
     var sum = vec4(0.0);
     if invocation % 8u == 0u {
-        for (var i = 0u; i < 8u; i++) {
-            sum += shared_sums[invocation + i];
-        }
+        let i = invocation;
+        sum = ((shared_sums[i] + shared_sums[i + 1u]) + (shared_sums[i + 2u] + shared_sums[i + 3u]))
+            + ((shared_sums[i + 4u] + shared_sums[i + 5u]) + (shared_sums[i + 6u] + shared_sums[i + 7u]));
     }
     if lanes == 8u {
         return sum;
@@ -26,8 +26,10 @@ fn sum_runs(invocation: u32, lanes: u32, value: vec4<f32>) -> vec4<f32> {
     workgroupBarrier();
     sum = vec4(0.0);
     if invocation % lanes == 0u {
-        for (var i = 0u; i < lanes / 8u; i++) {
-            sum += shared_partials[invocation / 8u + i];
+        let first = invocation / 8u;
+        for (var i = first; i < first + lanes / 8u; i += 8u) {
+            sum += ((shared_partials[i] + shared_partials[i + 1u]) + (shared_partials[i + 2u] + shared_partials[i + 3u]))
+                + ((shared_partials[i + 4u] + shared_partials[i + 5u]) + (shared_partials[i + 6u] + shared_partials[i + 7u]));
         }
     }
     return sum;

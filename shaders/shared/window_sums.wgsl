@@ -9,7 +9,8 @@
 //
 // HALVES: operand and result are of 16-bit floats, two channels a word (shared/pairs.wgsl), and elements are words.
 //
-// Deterministic: the terms of an element, or of a part, are added in row-major order.
+// Deterministic: the terms of an element, or of a part, are added in blocks of a row (shared/carry.wgsl), in an order that
+// depends on the sizes alone.
 
 #import shared/optional_gate
 #import shared/windows
@@ -24,6 +25,8 @@ alias Sum = vec2<f32>;
 alias Sum = f32;
 #endif
 
+#import shared/carry
+
 #ifdef PARTS
 fn sum_part(i: u32, part: u32) -> f32 {
     let here = place(i);
@@ -33,13 +36,17 @@ fn sum_part(i: u32, part: u32) -> f32 {
     let axes = constants.operand;
     let first = position(vec3(here.plane * axes.x, 0u, 0u) + range.begin, axes);
     let count = extent.x * extent.y * extent.z;
-    var sum = 0.0;
-    for (var k = part; k < count; k += constants.parts) {
-        let row = k / extent.z;
-        let layer = row / extent.y;
-        sum += term(first + position(vec3(layer, row - layer * extent.y, k - row * extent.z), axes), own);
+    var all = Carry();
+    for (var begin = part; begin < count; begin += TERMS * constants.parts) {
+        var sum = Sum();
+        for (var k = begin; k < min(begin + TERMS * constants.parts, count); k += constants.parts) {
+            let row = k / extent.z;
+            let layer = row / extent.y;
+            sum += term(first + position(vec3(layer, row - layer * extent.y, k - row * extent.z), axes), own);
+        }
+        all = carried(all, sum);
     }
-    return sum;
+    return total_carried(all);
 }
 #else
 fn sum(here: Place) -> Sum {
@@ -50,16 +57,20 @@ fn sum(here: Place) -> Sum {
     let at = position(vec3(here.plane * axes.x, 0u, 0u) + min(range.begin, axes - vec3(1u)), axes);
     return select(Sum(), term(at, own), all(range.begin < range.end));
 #else
-    var sum = Sum();
+    var all = Carry();
     for (var x = range.begin.x; x < range.end.x; x++) {
         for (var y = range.begin.y; y < range.end.y; y++) {
             let row = ((here.plane * axes.x + x) * axes.y + y) * axes.z;
-            for (var z = range.begin.z; z < range.end.z; z++) {
-                sum += term(row + z, own);
+            for (var first = range.begin.z; first < range.end.z; first += TERMS) {
+                var sum = Sum();
+                for (var z = first; z < min(first + TERMS, range.end.z); z++) {
+                    sum += term(row + z, own);
+                }
+                all = carried(all, sum);
             }
         }
     }
-    return sum;
+    return total_carried(all);
 #endif
 }
 #endif

@@ -39,6 +39,11 @@ fn total(v: vec4<f32>) -> f32 {
     return (v.x + v.y) + (v.z + v.w);
 }
 
+#ifndef PARTIAL
+alias Sum = f32;
+#import shared/carry
+#endif
+
 #ifdef PARTIAL
 @group(0) @binding(3) var<storage, read_write> partials: array<f32>;
 
@@ -63,10 +68,15 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
 
 @compute @workgroup_size(256)
 fn main(@builtin(local_invocation_index) invocation: u32) {
-    var sum = vec4(0.0);
-    for (var i = invocation; i < constants.partials; i += 256u) {
-        sum.x += partials[i];
+    var sums = Carry();
+    for (var first = invocation; first < constants.partials; first += 256u * TERMS) {
+        var sum = 0.0;
+        for (var i = first; i < min(first + 256u * TERMS, constants.partials); i += 256u) {
+            sum += partials[i];
+        }
+        sums = carried(sums, sum);
     }
+    var sum = vec4(total_carried(sums), 0.0, 0.0, 0.0);
     if invocation < constants.count {
         let a = load_x(invocation);
         let b = load_y(invocation);

@@ -12,6 +12,9 @@
 
 #import shared/tree
 
+alias Sum = vec4<f32>;
+#import shared/carry
+
 #permute PARTIAL | PARTIAL SCALAR | PARTIAL PARTIAL_SUMS | PARTIAL SCALAR PARTIAL_SUMS | FINISH | FINISH SEQUENTIAL
 #permute - | ACTIVE
 
@@ -96,19 +99,23 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
             // a tile that is not full reads its last row again, and nobody asks for the sum
             let row = 4u * tile + min(vec4(0u, 1u, 2u, 3u), vec4(rows - 1u - 4u * tile));
             let at = vec4(c.a) + row * c.stride;
-            var s0 = Cell(0.0);
-            var s1 = Cell(0.0);
-            var s2 = Cell(0.0);
-            var s3 = Cell(0.0);
             let end = min((block + 1u) * c.block, c.cells);
-            for (var i = block * c.block + lane; i < end; i += LANES) {
-                let v = x[c.x + i];
-                s0 += a[at.x + i] * v;
-                s1 += a[at.y + i] * v;
-                s2 += a[at.z + i] * v;
-                s3 += a[at.w + i] * v;
+            var all = Carry();
+            for (var start = block * c.block + lane; start < end; start += TERMS * LANES) {
+                var s0 = Cell(0.0);
+                var s1 = Cell(0.0);
+                var s2 = Cell(0.0);
+                var s3 = Cell(0.0);
+                for (var i = start; i < min(start + TERMS * LANES, end); i += LANES) {
+                    let v = x[c.x + i];
+                    s0 += a[at.x + i] * v;
+                    s1 += a[at.y + i] * v;
+                    s2 += a[at.z + i] * v;
+                    s3 += a[at.w + i] * v;
+                }
+                all = carried(all, vec4(total(s0), total(s1), total(s2), total(s3)));
             }
-            sums = vec4(total(s0), total(s1), total(s2), total(s3));
+            sums = total_carried(all);
         }
         let place = (c.first / c.height + tile) * c.partials + c.before;
 #ifdef PARTIAL_SUMS
@@ -147,19 +154,27 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let tiles = (rows + c.height - 1u) / c.height;
 #ifdef SEQUENTIAL
     for (var tile = group.x * 256u + invocation; tile < tiles; tile += groups.x * 256u) {
-        var sums = vec4(0.0);
-        for (var i = 0u; i < c.partials; i++) {
-            sums += partials[tile * c.partials + i];
+        var sums = Carry();
+        for (var first = 0u; first < c.partials; first += TERMS) {
+            var sum = vec4(0.0);
+            for (var i = first; i < min(first + TERMS, c.partials); i++) {
+                sum += partials[tile * c.partials + i];
+            }
+            sums = carried(sums, sum);
         }
-        store(c, tile, rows, sums);
+        store(c, tile, rows, total_carried(sums));
     }
 #else
     for (var tile = group.x; tile < tiles; tile += groups.x) {
-        var sums = vec4(0.0);
-        for (var i = invocation; i < c.partials; i += 256u) {
-            sums += partials[tile * c.partials + i];
+        var all = Carry();
+        for (var first = invocation; first < c.partials; first += 256u * TERMS) {
+            var sum = vec4(0.0);
+            for (var i = first; i < min(first + 256u * TERMS, c.partials); i += 256u) {
+                sum += partials[tile * c.partials + i];
+            }
+            all = carried(all, sum);
         }
-        sums = sum_runs(invocation, 256u, sums);
+        let sums = sum_runs(invocation, 256u, total_carried(all));
         if invocation == 0u {
             store(c, tile, rows, sums);
         }

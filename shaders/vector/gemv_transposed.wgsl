@@ -1,16 +1,17 @@
-// y = alpha Aᵀx + beta y for a row-major matrix A; y is not read where beta is 0. An invocation has a
-// cell of y to itself and adds up the rows, four at a time. With SEQUENTIAL, for software drivers, runs of
-// eight go through a part of y for every four rows instead, so that rows are read in order, and y from the
-// cache (see shared/runs.wgsl).
+// y = alpha Aᵀx + beta y for a row-major matrix A; y is not read where beta is 0. The rows are cut into parts of up to
+// constants.height; of several parts, each leaves a row of a matrix, which another dispatch adds up: ONES, x is 1.
+// An invocation has a cell of y and a part to itself and adds up the rows, four at a time. With SEQUENTIAL, for software
+// drivers, runs of eight go through constants.part cells of y for every 16 rows instead, so that rows are read in order,
+// and y from the cache (see shared/runs.wgsl).
 //
 // Cells are four f32, or one with SCALAR. SHARED: y is in the buffer of A or x. ACTIVE: as in gemv.wgsl.
 //
-// Deterministic: rows are added in order. Bytes an element of A: 4; of y: 8, or 4 where beta is 0.
+// Deterministic: rows are added in blocks, in an order that depends on the sizes alone; no sum is of more than 32
+// numbers up to 16,384 rows. Bytes an element of A: 4; of y: 8, or 4 where beta is 0.
 
 #permute - | SCALAR
 #permute - | SEQUENTIAL
-#permute - | SHARED
-#permute - | ACTIVE
+#permute - | SHARED | ACTIVE | SHARED ACTIVE | ONES
 
 struct GemvTransposedConstants {
     // where A and y begin in their bindings, in cells, and x, in elements
@@ -25,6 +26,11 @@ struct GemvTransposedConstants {
     stride: u32,
     // SEQUENTIAL: the cells of an invocation
     part: u32,
+    // the rows of a part, a multiple of 16, and how many parts of this dispatch
+    height: u32,
+    parts: u32,
+    // in cells, from part to part in y
+    jump: u32,
     alpha: f32,
     beta: f32,
 }
@@ -41,7 +47,9 @@ alias Cell = vec4<f32>;
 @group(0) @binding(2) var<storage, read_write> x: array<f32>;
 #else
 @group(0) @binding(1) var<storage, read> a: array<Cell>;
+#ifndef ONES
 @group(0) @binding(2) var<storage, read> x: array<f32>;
+#endif
 #endif
 @group(0) @binding(3) var<storage, read_write> y: array<Cell>;
 #ifdef ACTIVE
@@ -63,47 +71,73 @@ fn before(c: GemvTransposedConstants, i: u32) -> Cell {
     if c.beta == 0.0 {
         return Cell(0.0);
     }
-    return c.beta * y[c.y + i];
+    return c.beta * y[i];
+}
+
+// Four rows from `row` on at cell i; those that are not before `end` are the last one again, with the factor 0.
+fn product(c: GemvTransposedConstants, row: u32, end: u32, i: u32) -> Cell {
+    let each = vec4(row) + vec4(0u, 1u, 2u, 3u);
+    let r = min(each, vec4(end - 1u));
+#ifdef ONES
+    let v = vec4(1.0);
+#else
+    let v = vec4(x[c.x + r.x], x[c.x + r.y], x[c.x + r.z], x[c.x + r.w]);
+#endif
+    let factor = select(vec4(0.0), v, each < vec4(end));
+    let at = vec4(c.a + i) + r * c.stride;
+    return (factor.x * a[at.x] + factor.y * a[at.y]) + (factor.z * a[at.z] + factor.w * a[at.w]);
 }
 
 @compute @workgroup_size(256)
 fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
     let c = constants;
     let rows = count(c);
-    if rows == 0u {
+    if rows == 0u && c.parts == 1u {
         return;
     }
-    // rows that are left over are the last one again, with the factor 0
-    let last = rows - 1u;
 #ifdef SEQUENTIAL
-    for (var span = id.x / 8u * 8u * c.part; span < c.cells; span += groups.x * 256u * c.part) {
-        let end = min(span + 8u * c.part, c.cells);
-        for (var row = 0u; row < rows; row += 4u) {
-            let r = min(vec4(row) + vec4(0u, 1u, 2u, 3u), vec4(last));
-            let there = vec4(row) + vec4(0u, 1u, 2u, 3u) <= vec4(last);
-            let factor = c.alpha * select(vec4(0.0), vec4(x[c.x + r.x], x[c.x + r.y], x[c.x + r.z], x[c.x + r.w]), there);
-            let at = vec4(c.a) + r * c.stride;
-            for (var i = span + id.x % 8u; i < end; i += 8u) {
-                let sum = (factor.x * a[at.x + i] + factor.y * a[at.y + i]) + (factor.z * a[at.z + i] + factor.w * a[at.w + i]);
-                if row == 0u {
-                    y[c.y + i] = before(c, i) + sum;
+    let spans = (c.cells + 8u * c.part - 1u) / (8u * c.part);
+    for (var job = id.x / 8u; job < spans * c.parts; job += groups.x * 32u) {
+        let span = job % spans * 8u * c.part;
+        let to = c.y + job / spans * c.jump;
+        let stop = min(span + 8u * c.part, c.cells);
+        let begin = job / spans * c.height;
+        let end = min(begin + c.height, rows);
+        if begin >= rows {
+            for (var i = span + id.x % 8u; i < stop; i += 8u) {
+                y[to + i] = Cell(0.0);
+            }
+        }
+        for (var first = begin; first < end; first += 16u) {
+            for (var i = span + id.x % 8u; i < stop; i += 8u) {
+                var sum = Cell(0.0);
+                for (var row = first; row < min(first + 16u, end); row += 4u) {
+                    sum += product(c, row, end, i);
+                }
+                sum *= c.alpha;
+                if first == begin {
+                    y[to + i] = before(c, to + i) + sum;
                 } else {
-                    y[c.y + i] += sum;
+                    y[to + i] += sum;
                 }
             }
         }
     }
 #else
-    for (var i = id.x; i < c.cells; i += groups.x * 256u) {
+    for (var job = id.x; job < c.cells * c.parts; job += groups.x * 256u) {
+        let i = job % c.cells;
+        let to = c.y + job / c.cells * c.jump + i;
+        let begin = job / c.cells * c.height;
+        let end = min(begin + c.height, rows);
         var sum = Cell(0.0);
-        for (var row = 0u; row < rows; row += 4u) {
-            let r = min(vec4(row) + vec4(0u, 1u, 2u, 3u), vec4(last));
-            let there = vec4(row) + vec4(0u, 1u, 2u, 3u) <= vec4(last);
-            let factor = select(vec4(0.0), vec4(x[c.x + r.x], x[c.x + r.y], x[c.x + r.z], x[c.x + r.w]), there);
-            let at = vec4(c.a + i) + r * c.stride;
-            sum += (factor.x * a[at.x] + factor.y * a[at.y]) + (factor.z * a[at.z] + factor.w * a[at.w]);
+        for (var first = begin; first < end; first += 64u) {
+            var block = Cell(0.0);
+            for (var row = first; row < min(first + 64u, end); row += 4u) {
+                block += product(c, row, end, i);
+            }
+            sum += block;
         }
-        y[c.y + i] = before(c, i) + c.alpha * sum;
+        y[to] = before(c, to) + c.alpha * sum;
     }
 #endif
 }

@@ -2,7 +2,7 @@
 
 use super::Estimate;
 use super::sampler::{Results, Sampler, expect_count, vector as zeros};
-use crate::gpu::{Bind, DType, Gpu, Recording, Tensor};
+use crate::gpu::{Bind, DType, Gpu, Recording, Tensor, Work};
 use crate::krylov::LinearOperator;
 use crate::krylov::scaling::Scaling;
 use crate::shaders::layout::NormalizationConstants;
@@ -122,7 +122,7 @@ fn record_orthonormalize(gpu: &Gpu, recording: &mut Recording, q: &Tensor, coeff
     let kernel = gpu.kernel(&shaders::curvature::NORMALIZATION, &[], &[])?;
     let bindings =
         vec![Bind::tensor(gpu, "before", &before).0, Bind::tensor(gpu, "after", &after).0, Bind::tensor(gpu, "factor", &factor).0];
-    recording.dispatch_with(gpu, &kernel, 1, &NormalizationConstants { threshold: THRESHOLD }, bindings)?;
+    recording.dispatch_with(gpu, &kernel, Work::alone(0), &NormalizationConstants { threshold: THRESHOLD }, bindings)?;
     vector::copy(gpu, recording, w, out)?;
     vector::scale(gpu, recording, &factor, out)
 }

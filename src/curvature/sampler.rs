@@ -1,6 +1,7 @@
 //! Random vectors, their products, and the number of samples taken, all on the device.
 
-use crate::gpu::{Bind, DType, Gpu, Kernel, MAX_WORKGROUPS, Recording, Tensor, binding_alignment};
+use crate::gpu::work::looped;
+use crate::gpu::{Bind, DType, Gpu, Kernel, Recording, Tensor, Work, binding_alignment};
 use crate::krylov::LinearOperator;
 use crate::krylov::operator::expect_rows;
 use crate::shaders::layout::{AdvanceConstants, SampleConstants};
@@ -55,8 +56,9 @@ impl<'a> Sampler<'a> {
             let mut bindings: Vec<Bind> =
                 vectors.iter().map(|(name, tensor)| Bind::range(gpu, name, tensor.buffer(), part(tensor)).0).collect();
             bindings.push(Bind::tensor(gpu, "taken", &self.taken).0);
-            let workgroups = count.div_ceil(block).min(u64::from(MAX_WORKGROUPS)) as u32;
-            recording.dispatch_with(gpu, kernel, workgroups, &constants, bindings)?;
+            // of random signs, ten rounds a cell
+            let work = Work::strided(count.div_ceil(block), looped(block.div_ceil(256), looped(10, 0)));
+            recording.dispatch_with(gpu, kernel, work, &constants, bindings)?;
         }
         Ok(())
     }
@@ -65,7 +67,7 @@ impl<'a> Sampler<'a> {
     pub fn record_advance(&self, recording: &mut Recording) -> Result<()> {
         let gpu = self.gpu();
         let kernel = gpu.kernel(&shaders::curvature::ADVANCE, &[], &[])?;
-        recording.dispatch(gpu, &kernel, 1, &[Bind::tensor(gpu, "taken", &self.taken).0])
+        recording.dispatch(gpu, &kernel, Work::alone(0), &[Bind::tensor(gpu, "taken", &self.taken).0])
     }
 
     /// Appends the end of a sample, whose results become a row of `samples` [samples, count].
@@ -78,7 +80,8 @@ impl<'a> Sampler<'a> {
             Bind::tensor(gpu, "results", &results.all).0,
             Bind::tensor(gpu, "samples", samples).0,
         ];
-        recording.dispatch_with(gpu, &kernel, 1, &constants, bindings)
+        let work = Work::alone(looped((results.count as u64).div_ceil(64), 0));
+        recording.dispatch_with(gpu, &kernel, work, &constants, bindings)
     }
 
     /// Runs what must run before the first product.

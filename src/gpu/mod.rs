@@ -11,6 +11,7 @@ mod preprocess;
 mod readback;
 mod recording;
 mod tensor;
+pub(crate) mod work;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -25,6 +26,7 @@ pub(crate) use readback::{Reader, read as read_all};
 pub use recording::{Access, BindingInfo, DispatchInfo, Recording};
 pub(crate) use recording::{Bind, binding_alignment};
 pub use tensor::Tensor;
+pub(crate) use work::{MAX_WORKGROUPS, Work};
 
 use crate::{Error, Result};
 
@@ -80,10 +82,6 @@ pub enum Checks {
     /// wgpu's bounds, loop and division checks: slower, for bisecting a fault.
     Checked,
 }
-
-/// The most workgroups that a dispatch may have, by WebGPU's defaults. Kernels stride, so that there is
-/// no limit to the work.
-pub(crate) const MAX_WORKGROUPS: u32 = 65_535;
 
 /// What kind of processor the kernels are shaped for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

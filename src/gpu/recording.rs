@@ -3,6 +3,7 @@ use std::fmt;
 use wgpu::BufferUsages;
 
 pub use super::kernel::Access;
+use super::work::{MAX_ROUNDS, MAX_WORKGROUPS, Work};
 use super::{Gpu, Kernel, Tensor};
 use crate::{Error, Result};
 
@@ -25,6 +26,7 @@ struct Dispatch {
     pipeline: wgpu::ComputePipeline,
     bind_group: wgpu::BindGroup,
     workgroups: [u32; 3],
+    rounds: u64,
     bindings: Vec<BindingInfo>,
 }
 
@@ -51,6 +53,9 @@ pub struct DispatchInfo<'a> {
     pub kernel: &'a str,
     /// The number of workgroups in x, y and z.
     pub workgroups: [u32; 3],
+    /// The most rounds that the loops of one invocation take, all of them together: 65,535 at most, beyond which a software
+    /// driver ends them without a word. 0 for a kernel of a caller's, of which nothing is known.
+    pub rounds: u64,
     /// What the kernel reads and writes; empty for one of a caller's.
     pub bindings: &'a [BindingInfo],
 }
@@ -150,9 +155,15 @@ impl Recording {
         self.dispatches.extend(other.dispatches);
     }
 
-    /// Appends a dispatch; `bindings` may come in any order and must name each buffer of the kernel.
-    pub(crate) fn dispatch(&mut self, gpu: &Gpu, kernel: &Kernel, workgroups: u32, bindings: &[Bind]) -> Result<()> {
+    /// Appends a dispatch; `bindings` may come in any order and must name each buffer of the kernel. An error, and never a
+    /// wrong answer, if `work` is more than a dispatch can do.
+    pub(crate) fn dispatch(&mut self, gpu: &Gpu, kernel: &Kernel, work: Work, bindings: &[Bind]) -> Result<()> {
         let failed = |reason: String| Error::Pipeline { kernel: kernel.label().to_owned(), reason };
+        let counts =
+            [("rounds of an invocation's loops", work.rounds, MAX_ROUNDS), ("workgroups", work.workgroups.into(), MAX_WORKGROUPS.into())];
+        if let Some((what, found, most)) = counts.into_iter().find(|(_, found, most)| found > most) {
+            return Err(failed(format!("{found} {what}, and {most} is the most: the tensors are too large for this kernel")));
+        }
         let mut entries = Vec::with_capacity(bindings.len());
         let mut infos = Vec::with_capacity(bindings.len());
         let gate = self.gate.as_ref().map_or_else(|| gpu.open_gate(), |gate| Ok(gate.clone()))?;
@@ -176,7 +187,14 @@ impl Recording {
             Some(error) => Err(failed(error.to_string())),
             None => {
                 let (label, pipeline) = (Label::Kernel(kernel.clone()), kernel.pipeline().clone());
-                self.dispatches.push(Dispatch { label, pipeline, bind_group, workgroups: [workgroups, 1, 1], bindings: infos });
+                self.dispatches.push(Dispatch {
+                    label,
+                    pipeline,
+                    bind_group,
+                    workgroups: [work.workgroups, 1, 1],
+                    rounds: work.rounds,
+                    bindings: infos,
+                });
                 Ok(())
             }
         }
@@ -187,14 +205,14 @@ impl Recording {
         &mut self,
         gpu: &Gpu,
         kernel: &Kernel,
-        workgroups: u32,
+        work: Work,
         uniform: &T,
         bindings: Vec<Bind>,
     ) -> Result<()> {
         let buffer = gpu.buffer_with(kernel.label(), bytemuck::bytes_of(uniform), BufferUsages::UNIFORM)?;
         let mut bindings: Vec<Bind> = bindings;
         bindings.push(Bind::whole("constants", &buffer));
-        self.dispatch(gpu, kernel, workgroups, &bindings)
+        self.dispatch(gpu, kernel, work, &bindings)
     }
 
     /// Appends a dispatch of the caller's own pipeline, with one bind group, at index 0. The recording
@@ -211,6 +229,7 @@ impl Recording {
             pipeline: pipeline.clone(),
             bind_group: bind_group.clone(),
             workgroups,
+            rounds: 0,
             bindings: Vec::new(),
         });
     }
@@ -248,6 +267,7 @@ impl Recording {
         self.dispatches.iter().map(|dispatch| DispatchInfo {
             kernel: dispatch.label.as_str(),
             workgroups: dispatch.workgroups,
+            rounds: dispatch.rounds,
             bindings: &dispatch.bindings,
         })
     }

@@ -2,7 +2,9 @@
 
 use super::op::Form;
 use super::template::{Operand, Template};
-use crate::gpu::MAX_WORKGROUPS;
+use super::tiles;
+use crate::gpu::Work;
+use crate::gpu::work::{MAX_ROUNDS, looped};
 use crate::shaders;
 use crate::shaders::layout::{ConvolutionConstants, ConvolutionRowsConstants};
 
@@ -78,12 +80,8 @@ pub(crate) fn convolution(form: Form, g: &Geometry, terms: &[[Operand; 2]], halv
     let vectors = terms.iter().all(|term| term[a].vec4 && term[a].offset.is_multiple_of(4))
         && [a_row, a_outer, deep].iter().all(|n| n.is_multiple_of(4))
         && (inner.is_multiple_of(4) || a_outer == inner);
-    // long sums of few elements are cut, so that there is work for a device, and so that loops end
     let tiles = u64::from(rows.div_ceil(16)) * u64::from(wide.div_ceil(64));
-    let parts = (256 / tiles).min(u64::from(deep / 512)).max(u64::from(deep).div_ceil(1 << 17)).max(1);
-    let part = u64::from(deep).div_ceil(parts).next_multiple_of(4) as u32;
-    let parts = deep.div_ceil(part);
-    let all = tiles * u64::from(parts);
+    let cut = tiles::cut(tiles, deep, 1);
 
     let mut overrides = vec![
         ("ROWS", rows),
@@ -115,8 +113,8 @@ pub(crate) fn convolution(form: Form, g: &Geometry, terms: &[[Operand; 2]], halv
         offset_b0: terms[0][b].offset,
         offset_a1: last[a].offset,
         offset_b1: last[b].offset,
-        tiles: all as u32,
-        part,
+        tiles: cut.tiles as u32,
+        part: cut.part,
         elements: rows * wide,
     };
     Template {
@@ -125,8 +123,8 @@ pub(crate) fn convolution(form: Form, g: &Geometry, terms: &[[Operand; 2]], halv
         overrides,
         operands: if gather_first { &["b0", "a0", "b1", "a1"] } else { &["a0", "b0", "a1", "b1"] },
         uniform: bytemuck::bytes_of(&constants).to_vec(),
-        workgroups: all.min(MAX_WORKGROUPS.into()) as u32,
-        parts,
+        work: Work::strided(cut.tiles, cut.rounds),
+        parts: cut.parts,
     }
 }
 
@@ -154,10 +152,16 @@ impl Rows<'_> {
     /// Whether patches are mostly full, there is work for a device, and an invocation's loops end in time.
     fn pays(&self) -> bool {
         let [_, y, x] = self.columns.volume;
-        let [kz, ky, _] = self.depth.volume;
         let full = 10 * x * y >= 7 * x.next_multiple_of(8) * y.next_multiple_of(2);
-        let rounds = u64::from(self.depth.outer) * u64::from(kz) * u64::from(ky) + 8 * 2 * 8 + 25;
-        full && self.tiles() >= 16 && self.tiles().div_ceil(MAX_WORKGROUPS.into()) * rounds < 65_000
+        full && self.tiles() >= 16 && self.work().rounds <= MAX_ROUNDS
+    }
+
+    /// A block of the sum is one index of `outer` or more.
+    fn work(&self) -> Work {
+        let [kz, ky, _] = self.depth.volume.map(u64::from);
+        let outer = u64::from(self.depth.outer);
+        let sum = outer * (looped(kz, looped(ky, 0)) + 1) + looped(outer, 1) + (outer / 16 + 2) * looped(8, 0);
+        Work::strided(self.tiles(), sum + looped(8, looped(2, looped(8, 0))))
     }
 
     fn template(&self, terms: &[[Operand; 2]], halves: bool) -> Template {
@@ -198,7 +202,7 @@ impl Rows<'_> {
             overrides,
             operands: &["b0", "a0", "b1", "a1"],
             uniform: bytemuck::bytes_of(&constants).to_vec(),
-            workgroups: self.tiles().min(MAX_WORKGROUPS.into()) as u32,
+            work: self.work(),
             parts: 1,
         }
     }

@@ -2,7 +2,8 @@
 
 use super::quotient::Divisor;
 use super::template::{Operand, Template};
-use crate::gpu::MAX_WORKGROUPS;
+use crate::gpu::work::{MAX_ROUNDS, looped};
+use crate::gpu::{MAX_WORKGROUPS, Work};
 use crate::shaders;
 use crate::shaders::layout::{GatherConstants, ScatterConstants};
 
@@ -35,7 +36,7 @@ pub(crate) fn gather(_cpu: bool, r: &Rows, table: &Operand, indices: &Operand) -
         overrides: Vec::new(),
         operands: &["a", "indices"],
         uniform: bytemuck::bytes_of(&constants).to_vec(),
-        workgroups: elements.div_ceil(512).min(MAX_WORKGROUPS),
+        work: Work::strided(elements.div_ceil(512).into(), 0),
         parts: 1,
     }
 }
@@ -69,7 +70,7 @@ pub(crate) fn scatter_add(cpu: bool, r: &Rows, y: &Operand, indices: &Operand) -
     let wanted = if cpu { 64 } else { 1024 } / blocks;
     let cheap = r.count / r.rows / 4;
     let mut parts = wanted.min(cheap).clamp(1, chunks);
-    while sharing.rounds(r, chunks.div_ceil(parts), parts) > 60_000 && parts < chunks {
+    while sharing.work(r, chunks.div_ceil(parts), parts).rounds > MAX_ROUNDS && parts < chunks {
         parts = (2 * parts).min(chunks);
     }
     // in whole chunks, and no part is empty
@@ -84,6 +85,7 @@ pub(crate) fn scatter_add(cpu: bool, r: &Rows, y: &Operand, indices: &Operand) -
         span: span * CHUNK,
         a: y.offset,
         indices: indices.offset,
+        zero: 0,
     };
     Template {
         source: &shaders::graph::SCATTER_ADD,
@@ -91,7 +93,7 @@ pub(crate) fn scatter_add(cpu: bool, r: &Rows, y: &Operand, indices: &Operand) -
         overrides: Vec::new(),
         operands: &["a", "indices"],
         uniform: bytemuck::bytes_of(&constants).to_vec(),
-        workgroups: sharing.workgroups(blocks, parts).min(MAX_WORKGROUPS.into()) as u32,
+        work: sharing.work(r, span, parts),
         parts,
     }
 }
@@ -100,9 +102,9 @@ impl Sharing {
     fn new(cpu: bool, r: &Rows) -> Self {
         let chunk = u64::from(CHUNK);
         match cpu {
-            true => Self { rows: 128, columns: 4, at_once: 8, block: 300, looking: chunk / 4, adding: 0 },
+            true => Self { rows: 64, columns: 4, at_once: 8, block: 2 * looped(64, 0) + 2, looking: chunk / 4, adding: 0 },
             false => {
-                Self { rows: 32, columns: r.width.min(64).next_power_of_two(), at_once: 1, block: 200, looking: 100, adding: chunk + 64 }
+                Self { rows: 31, columns: r.width.min(64).next_power_of_two(), at_once: 1, block: 200, looking: 100, adding: chunk + 64 }
             }
         }
     }
@@ -117,10 +119,12 @@ impl Sharing {
 
     /// A bound on the rounds that an invocation takes over all its loops, with `chunks` chunks a part. Of the blocks
     /// of one part, only those of the same rows add the same indices.
-    fn rounds(&self, r: &Rows, chunks: u32, parts: u32) -> u64 {
-        let blocks = self.workgroups(self.blocks(r), parts).div_ceil(MAX_WORKGROUPS.into());
+    fn work(&self, r: &Rows, chunks: u32, parts: u32) -> Work {
+        let workgroups = self.workgroups(self.blocks(r), parts).min(MAX_WORKGROUPS.into()).max(1);
+        let blocks = self.workgroups(self.blocks(r), parts).div_ceil(workgroups);
         let adding = blocks.min(u64::from(parts) * u64::from(r.width.div_ceil(self.columns)));
-        blocks * (self.block + self.looking * u64::from(chunks)) + adding * self.adding * u64::from(chunks)
+        let rounds = looped(blocks, self.block + self.looking * u64::from(chunks)) + adding * self.adding * u64::from(chunks);
+        Work { workgroups: workgroups as u32, rounds }
     }
 }
 
@@ -201,7 +205,7 @@ mod tests {
                 let found = run(gpu(checks), &template, &inputs, expected.len());
                 assert_eq!(summed(&found, expected.len()), expected, "{r:?} cpu {cpu} {checks:?} {} parts", template.parts);
                 // one workgroup goes through all blocks and parts
-                let alone = run(gpu(checks), &Template { workgroups: 1, ..template }, &inputs, expected.len());
+                let alone = run(gpu(checks), &Template { work: Work::alone(0), ..template }, &inputs, expected.len());
                 assert_eq!(found, alone, "{r:?} cpu {cpu} {checks:?}");
             }
         }
@@ -253,7 +257,7 @@ mod tests {
                 let (parts, span) = (template.parts, constants.span);
                 assert_eq!((constants.parts, span % CHUNK), (parts, 0));
                 assert!(u64::from(parts) * u64::from(span) >= count.into() && u64::from(parts - 1) * u64::from(span) < count.into());
-                let rounds = Sharing::new(cpu, &r).rounds(&r, span / CHUNK, parts);
+                let rounds = Sharing::new(cpu, &r).work(&r, span / CHUNK, parts).rounds;
                 // more work than invocations can do is cut into more parts than fit into memory
                 let impossible = u64::from(rows) * u64::from(count) > 1 << 42;
                 let bytes = 4 * u64::from(parts) * u64::from(rows) * u64::from(width);

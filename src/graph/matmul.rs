@@ -1,7 +1,8 @@
 //! Products of matrices in batches.
 
 use super::template::{Operand, Template};
-use crate::gpu::MAX_WORKGROUPS;
+use super::tiles;
+use crate::gpu::Work;
 use crate::shaders;
 use crate::shaders::layout::MatmulConstants;
 
@@ -50,13 +51,16 @@ pub(crate) fn matmul(size: &Matmul, terms: &[[Operand; 2]]) -> Template {
     }
     let [a0, b0] = pairs[0];
     let [a1, b1] = pairs[pairs.len() - 1];
-    let all = tiles(rows, columns) * u64::from(size.batch[0]) * u64::from(size.batch[1]);
+    let batches = size.batch[0] * size.batch[1];
+    let cut = tiles::cut(tiles(rows, columns) * u64::from(batches), size.k, terms.len());
     let constants = MatmulConstants {
         rows,
         columns,
         depth: size.k,
         inner: size.batch[1],
-        tiles: all as u32,
+        tiles: cut.tiles as u32,
+        part: cut.part,
+        elements: batches * rows * columns,
         row_stride: strides[0],
         column_stride: strides[1],
         offset_a0: a0.offset,
@@ -75,8 +79,8 @@ pub(crate) fn matmul(size: &Matmul, terms: &[[Operand; 2]]) -> Template {
         overrides: Vec::new(),
         operands: if swapped { &["b0", "a0", "b1", "a1"] } else { &["a0", "b0", "a1", "b1"] },
         uniform: bytemuck::bytes_of(&constants).to_vec(),
-        workgroups: all.min(MAX_WORKGROUPS.into()) as u32,
-        parts: 1,
+        work: Work::strided(cut.tiles, cut.rounds),
+        parts: cut.parts,
     }
 }
 

@@ -25,6 +25,7 @@ mod quotient;
 pub(crate) mod template;
 #[cfg(test)]
 mod testing;
+mod tiles;
 mod view;
 
 pub use build::{Graph, Var};

@@ -7,7 +7,8 @@
 use super::op::Window;
 use super::quotient::Divisor;
 use super::template::{Operand, Template};
-use crate::gpu::{KernelSource, MAX_WORKGROUPS};
+use crate::gpu::work::{MAX_ROUNDS, looped, summed};
+use crate::gpu::{KernelSource, Work};
 use crate::shaders;
 use crate::shaders::layout::{SelectConstants, WindowConstants};
 
@@ -30,9 +31,6 @@ impl Planes {
         if operand.halves { self.planes.div_ceil(2) } else { self.planes }
     }
 }
-
-/// How many rounds of loops an invocation may take, with a margin for those that this file does not count.
-const MAX_ROUNDS: u64 = 60_000;
 
 /// Of the invocations of a workgroup.
 const LANES: u32 = 128;
@@ -57,17 +55,19 @@ pub(crate) fn unpool(_cpu: bool, p: &Planes, y: &Operand) -> Template {
 /// The positions of the maxima, u32, from x, operand `a`. Not a template: the kernel writes `out`, `array<u32>` at
 /// binding 2, from its first word on, and is dispatched without a generated part. Numbers this small are
 /// denormals as f32, and would not survive it on every device.
-///
-/// Windows of more than 2^25 elements inside a plane take more rounds than a software driver executes.
 pub(crate) fn max_pool_indices(cpu: bool, p: &Planes, x: &Operand) -> Template {
     let axes = Axes::new(p);
     let elements = p.planes * volume(axes.output);
     let visited = std::array::from_fn(|i| axes.size[i].min(axes.input[i]));
-    let alone = rounds(visited) * u64::from(elements.div_ceil(LANES).div_ceil(MAX_WORKGROUPS));
-    let shared = product(visited) >= if cpu { 4096 } else { 1024 } || alone > MAX_ROUNDS;
+    let alone = Work::strided(elements.div_ceil(LANES).into(), visited.iter().rev().fold(0, |inner, &n| looped(n.into(), inner)));
+    let shared = Work::strided(elements.into(), looped(product(visited).div_ceil(1024), 0) + 2 * looped(16, 0));
+    let large = product(visited) >= if cpu { 4096 } else { 1024 };
+    let (defines, work) = match (large && shared.rounds <= MAX_ROUNDS) || alone.rounds > MAX_ROUNDS {
+        true => (vec!["SHARED"], shared),
+        false => (Vec::new(), alone),
+    };
     let constants = axes.constants(elements, axes.output, axes.input, x, None);
-    let (defines, jobs) = if shared { (vec!["SHARED"], elements) } else { (Vec::new(), elements.div_ceil(LANES)) };
-    template(&shaders::graph::MAX_POOL_INDICES, defines, bytemuck::bytes_of(&constants), jobs.into(), 1)
+    template(&shaders::graph::MAX_POOL_INDICES, defines, bytemuck::bytes_of(&constants), work, 1)
 }
 
 /// The elements of x, operand `a`, at the places of [`max_pool_indices`], operand `indices`.
@@ -78,8 +78,8 @@ pub(crate) fn pool_select(_cpu: bool, p: &Planes, x: &Operand, places: &Operand)
     let elements = p.planes * own;
     let plane = volume(axes.input);
     let constants = SelectConstants { elements, plane, multiplier, shift, a: x.offset, indices: places.offset };
-    let jobs = elements.div_ceil(4 * LANES);
-    template(&shaders::graph::POOL_SELECT, Vec::new(), bytemuck::bytes_of(&constants), jobs.into(), 1)
+    let work = Work::strided(elements.div_ceil(4 * LANES).into(), 0);
+    template(&shaders::graph::POOL_SELECT, Vec::new(), bytemuck::bytes_of(&constants), work, 1)
 }
 
 /// The adjoint of [`pool_select`]: x from y, operand `a`, and the places, operand `indices`.
@@ -105,37 +105,35 @@ fn covering(source: &'static KernelSource, p: &Planes, y: &Operand, places: Opti
 /// more as it takes.
 fn sums(source: &'static KernelSource, constants: WindowConstants, defines: &[&'static str], terms: [u32; 3], parts: u64) -> Template {
     let elements = u64::from(constants.elements);
-    let passes = |jobs: u64| jobs.div_ceil(u64::from(LANES)).div_ceil(MAX_WORKGROUPS.into());
-    let cells = elements.div_ceil(4);
+    let over = |jobs: u64, rounds: u64| Work::strided(jobs.div_ceil(LANES.into()), rounds);
     let mut defines = defines.to_vec();
-    if parts == 1 && passes(cells) * 4 * rounds(terms) <= MAX_ROUNDS {
+    // the loop over four of HALVES among them
+    let whole = over(elements.div_ceil(4), 4 * (rounds(terms) + 1));
+    if parts == 1 && whole.rounds <= MAX_ROUNDS {
         if defines.contains(&"BACKWARD") && constants.result[2].is_multiple_of(4) {
             defines.push("CELLS");
         }
-        let jobs = cells.div_ceil(LANES.into());
-        return template(source, defines, bytemuck::bytes_of(&constants), jobs, 1);
+        return template(source, defines, bytemuck::bytes_of(&constants), whole, 1);
     }
     // each part of an element is a job
-    let fits = |parts: u64| passes(elements * parts) * (product(terms).div_ceil(parts) + 2) <= MAX_ROUNDS;
+    let work = |parts: u64| over(elements * parts, summed(product(terms).div_ceil(parts)));
     let mut parts = parts.max(2);
-    while !fits(parts) && parts < product(terms) {
+    while work(parts).rounds > MAX_ROUNDS && parts < product(terms) {
         parts *= 2;
     }
     let parts = parts.min(product(terms)) as u32;
     defines.push("PARTS");
     let constants = WindowConstants { parts, ..constants };
-    let jobs = (elements * u64::from(parts)).div_ceil(LANES.into());
-    template(source, defines, bytemuck::bytes_of(&constants), jobs, parts)
+    template(source, defines, bytemuck::bytes_of(&constants), work(parts.into()), parts)
 }
 
-fn template(source: &'static KernelSource, defines: Vec<&'static str>, uniform: &[u8], workgroups: u64, parts: u32) -> Template {
-    let workgroups = workgroups.min(MAX_WORKGROUPS.into()) as u32;
-    Template { source, defines, overrides: Vec::new(), operands: &["a", "indices"], uniform: uniform.to_vec(), workgroups, parts }
+fn template(source: &'static KernelSource, defines: Vec<&'static str>, uniform: &[u8], work: Work, parts: u32) -> Template {
+    Template { source, defines, overrides: Vec::new(), operands: &["a", "indices"], uniform: uniform.to_vec(), work, parts }
 }
 
-/// The rounds of three nested loops, their last tests included.
-fn rounds(terms: [u32; 3]) -> u64 {
-    terms.iter().rev().fold(0, |inner, &n| u64::from(n) * (inner + 1) + 1)
+/// The rounds of a sum over three axes.
+fn rounds([x, y, z]: [u32; 3]) -> u64 {
+    looped(x.into(), looped(y.into(), summed(z.into())))
 }
 
 fn product(terms: [u32; 3]) -> u64 {
@@ -292,7 +290,7 @@ mod tests {
     fn expect(checks: Checks, template: Template, inputs: &[Input], expected: &[f64], case: Case) {
         let found = run(gpu(checks), &template, inputs, expected.len());
         assert_eq!(summed(&found, expected.len()), expected, "{template:?} {case:?}");
-        let alone = Template { workgroups: 1, ..template };
+        let alone = Template { work: Work::alone(0), ..template };
         assert_eq!(run(gpu(checks), &alone, inputs, expected.len()), found, "{alone:?} {case:?}");
     }
 
@@ -346,7 +344,7 @@ mod tests {
                     shared += usize::from(template.defines.contains(&"SHARED"));
                     let input = [Input { name: "a", words: &words(&x), offset }];
                     assert_eq!(run(gpu(checks), &template, &input, expected.len()), expected, "{case:?} {fill} cpu {cpu} {checks:?}");
-                    let alone = Template { workgroups: 1, ..template };
+                    let alone = Template { work: Work::alone(0), ..template };
                     assert_eq!(run(gpu(checks), &alone, &input, expected.len()), expected, "{case:?} {fill} cpu {cpu} {checks:?}");
                 }
             }
@@ -443,11 +441,12 @@ mod tests {
                     let terms: u64 = (0..sizes.input.len()).map(|i| axis(i) as u64).product();
                     // what a long axis of short ones adds is not counted
                     let jobs = u64::from(constants.elements) * u64::from(template.parts);
-                    let invocations = u64::from(template.workgroups) * 128;
+                    let invocations = u64::from(template.work.workgroups) * 128;
                     let each = if template.parts > 1 { 1 } else { 4 };
                     let rounds = jobs.div_ceil(each * invocations) * each * terms.div_ceil(template.parts.into());
                     assert_eq!(constants.parts, template.parts);
-                    assert!(rounds < 65_535, "{case:?} cpu {cpu} {template:?}: {rounds}");
+                    assert!(template.work.rounds >= rounds, "{case:?} cpu {cpu} {template:?}: {rounds}");
+                    assert!(template.work.rounds <= 65_535, "{case:?} cpu {cpu} {template:?}");
                 }
                 let template = max_pool_indices(cpu, &p, &operand(0));
                 let visited: u64 = sizes.window.size.iter().map(|&n| n as u64).product();

@@ -9,7 +9,8 @@ use super::emit::{Buffer, Emitter, NotVector};
 use super::kernels::{self, Place as OperandPlace};
 use super::op::Op;
 use super::plan::{Kernel, Kind, MAX_BUFFERS, Output, Place, Plan, Stage};
-use crate::gpu::{Bind, DType, Generated, Gpu, KernelSource, MAX_WORKGROUPS, Recording, Tensor};
+use crate::gpu::work::{run_of_block, summed};
+use crate::gpu::{Bind, DType, Generated, Gpu, KernelSource, Recording, Tensor, Work};
 use crate::shaders::layout::{PointwiseConstants, ReduceAxesConstants};
 use crate::{Error, Result, shaders, vector};
 
@@ -244,8 +245,8 @@ impl Recorder<'_> {
                 let cells = (elements / width) as u64;
                 let block = gpu.block(cells);
                 let constants = PointwiseConstants { count: cells as u32, block: block as u32 };
-                let workgroups = cells.div_ceil(block).min(MAX_WORKGROUPS.into()) as u32;
-                self.dispatch(recording, &shaders::graph::POINTWISE, &[], bytemuck::bytes_of(&constants), workgroups, code, &[])
+                let work = Work::strided(cells.div_ceil(block), run_of_block(block));
+                self.dispatch(recording, &shaders::graph::POINTWISE, &[], bytemuck::bytes_of(&constants), work, code, &[])
             }
             Kind::Reduce => {
                 let (Op::Sum(axes) | Op::Max(axes)) = &plan.graph.node(main).op else { return Err(ungenerated()) };
@@ -303,7 +304,7 @@ impl Recorder<'_> {
                     &defines,
                     &template.overrides,
                     &template.uniform,
-                    template.workgroups,
+                    template.work,
                     code,
                     &bindings,
                 )?;
@@ -369,8 +370,9 @@ impl Recorder<'_> {
             defines.push("MAX");
         }
         let invocations = u64::from(constants.outputs) * u64::from(constants.parts);
-        let workgroups = invocations.div_ceil(64).min(MAX_WORKGROUPS.into()) as u32;
-        self.dispatch(recording, &shaders::graph::REDUCE, &defines, bytemuck::bytes_of(constants), workgroups, code, &[])
+        let terms = u64::from(constants.part) / if vector { 4 } else { 1 };
+        let work = Work::strided(invocations.div_ceil(64), summed(terms));
+        self.dispatch(recording, &shaders::graph::REDUCE, &defines, bytemuck::bytes_of(constants), work, code, &[])
     }
 
     /// The one kernel whose result is not of floats.
@@ -384,7 +386,7 @@ impl Recorder<'_> {
         let out = self.located(Buffer::Storage(storage))?.tensor;
         let mut bindings = vec![Bind::whole("constants", &constants), Bind::tensor(gpu, "out", &out).0];
         bindings.extend(operands.iter().map(|(name, tensor)| Bind::tensor(gpu, name, tensor).0));
-        recording.dispatch(gpu, &kernel, template.workgroups, &bindings)
+        recording.dispatch(gpu, &kernel, template.work, &bindings)
     }
 
     #[allow(clippy::too_many_arguments, reason = "the parts of a dispatch, each once")]
@@ -394,11 +396,11 @@ impl Recorder<'_> {
         source: &'static KernelSource,
         defines: &[&'static str],
         constants: &[u8],
-        workgroups: u32,
+        work: Work,
         code: (Generated, Vec<Buffer>),
         operands: &[(&'static str, Tensor)],
     ) -> Result<()> {
-        self.dispatch_template(recording, source, defines, &[], constants, workgroups, code, operands)
+        self.dispatch_template(recording, source, defines, &[], constants, work, code, operands)
     }
 
     #[allow(clippy::too_many_arguments, reason = "the parts of a dispatch, each once")]
@@ -409,7 +411,7 @@ impl Recorder<'_> {
         defines: &[&'static str],
         overrides: &[(&'static str, u32)],
         constants: &[u8],
-        workgroups: u32,
+        work: Work,
         (generated, buffers): (Generated, Vec<Buffer>),
         operands: &[(&'static str, Tensor)],
     ) -> Result<()> {
@@ -449,7 +451,7 @@ impl Recorder<'_> {
         let offsets = gpu.buffer_with(kernel.label(), bytemuck::bytes_of(&offsets), BufferUsages::UNIFORM)?;
         bindings.push(Bind::whole("constants", &constants));
         bindings.push(Bind::whole("offsets", &offsets));
-        recording.dispatch(gpu, &kernel, workgroups, &bindings)?;
+        recording.dispatch(gpu, &kernel, work, &bindings)?;
         for (aside, tensor) in copies {
             vector::copy(gpu, recording, &aside, &tensor)?;
         }

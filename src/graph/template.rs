@@ -1,7 +1,7 @@
 //! The interface between the kernels of `shaders/graph/`, each of which computes one primitive, and the
 //! code generator, which decides what becomes of their values.
 
-use crate::gpu::KernelSource;
+use crate::gpu::{KernelSource, Work};
 
 /// A kernel of `shaders/graph/` for given shapes, still without its output. It calls
 ///
@@ -29,8 +29,8 @@ pub(crate) struct Template {
     pub uniform: Vec<u8>,
     /// The names under which the operands are bound, in the order of the primitive's.
     pub operands: &'static [&'static str],
-    /// In x; the kernel strides if it needs more than a dispatch may have.
-    pub workgroups: u32,
+    /// The kernel strides if it needs more workgroups than a dispatch may have.
+    pub work: Work,
     /// How many partial results there are of each element. If more than one, the kernel stores those of
     /// part p at `p * elements + i`, and they are summed by another.
     pub parts: u32,

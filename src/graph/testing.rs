@@ -59,7 +59,7 @@ pub fn run(gpu: &Gpu, template: &Template, inputs: &[Input], elements: usize) ->
     let mut bindings = vec![Bind::whole("constants", &constants), Bind::whole(result, output.buffer())];
     bindings.extend(inputs.iter().zip(&operands).map(|(input, operand)| Bind::whole(input.name, operand.buffer())));
     let mut recording = Recording::new();
-    recording.dispatch(gpu, &kernel, template.workgroups, &bindings).expect("a dispatch");
+    recording.dispatch(gpu, &kernel, template.work, &bindings).expect("a dispatch");
     gpu.submit([&recording]);
     let mut all = pollster::block_on(output.read::<u32>(gpu)).expect("a result");
     assert!(all.split_off(stored).iter().all(|&word| word == GARBAGE), "{template:?} stores past its end");

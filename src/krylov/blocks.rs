@@ -4,7 +4,8 @@ use std::ops::Range;
 
 use wgpu::BufferUsages;
 
-use crate::gpu::{Bind, Gpu, KernelSource, Recording, Tensor};
+use crate::gpu::work::{SUM_RUNS, run_of_block, summed};
+use crate::gpu::{Bind, Gpu, KernelSource, Recording, Tensor, Work};
 use crate::shaders::layout::BlockConstants;
 use crate::{DType, Result};
 
@@ -19,10 +20,19 @@ pub(crate) fn scalar(gpu: &Gpu) -> Result<Tensor> {
     Tensor::zeros(gpu, &[1], DType::F32)
 }
 
+/// What a kernel of one workgroup does that adds up so many partial sums (`shaders/shared/total.wgsl`), with a few short loops
+/// beside it.
+pub(crate) fn total(partials: u32) -> Work {
+    Work::alone(summed(u64::from(partials).div_ceil(256)) + SUM_RUNS + 256)
+}
+
 /// How vectors of a length are cut: into ranges that a binding can hold, of whole blocks, one a workgroup.
 pub(crate) struct Blocks {
     gpu: Gpu,
     block: u64,
+    /// Whether each invocation leaves a sum: barriers are dear on a software driver, but sums must not be too many for one
+    /// workgroup.
+    leaves_many: bool,
     ranges: Vec<Range<u64>>,
     /// What blocks leave of a sum.
     partials: wgpu::Buffer,
@@ -35,9 +45,10 @@ impl Blocks {
         // the least that a binding holds, 64 KiB, is the greatest block; blocks begin where bindings may
         let limit = (gpu.binding_limit() / 16 / block).max(1) * block;
         let ranges = (0..cells).step_by(limit as usize).map(|start| start..(start + limit).min(cells)).collect();
-        let sums = cells.div_ceil(block) * if gpu.is_cpu() { 256 } else { 1 };
+        let leaves_many = gpu.is_cpu() && cells <= 1 << 27;
+        let sums = cells.div_ceil(block) * if leaves_many { 256 } else { 1 };
         let partials = gpu.buffer("gradus.krylov.partials", 16 * sums.max(1), BufferUsages::STORAGE)?;
-        Ok(Self { gpu: gpu.clone(), block, ranges, partials })
+        Ok(Self { gpu: gpu.clone(), block, leaves_many, ranges, partials })
     }
 
     /// What [`Blocks::record_sums`] leaves, and how many.
@@ -80,7 +91,9 @@ impl Blocks {
             let others = others.iter().map(|&(name, buffer)| Bind::whole(name, buffer));
             let count = range.end - range.start;
             let constants = BlockConstants { count: count as u32, block: self.block as u32, first: (range.start / self.block) as u32 };
-            recording.dispatch_with(gpu, &kernel, count.div_ceil(self.block) as u32, &constants, vectors.chain(others).collect())?;
+            // two loops over a block, and a sum
+            let work = Work::strided(count.div_ceil(self.block), 2 * run_of_block(self.block) + SUM_RUNS);
+            recording.dispatch_with(gpu, &kernel, work, &constants, vectors.chain(others).collect())?;
         }
         Ok(())
     }
@@ -108,7 +121,7 @@ impl Blocks {
         others: &[(&'static str, &wgpu::Buffer)],
     ) -> Result<()> {
         let mut defines = defines.to_vec();
-        defines.extend(self.gpu.is_cpu().then_some("PARTIAL_SUMS"));
+        defines.extend(self.leaves_many.then_some("PARTIAL_SUMS"));
         let others: Vec<_> = others.iter().copied().chain([("partials", &self.partials)]).collect();
         self.record_with(recording, source, &defines, overrides, vectors, &others)
     }

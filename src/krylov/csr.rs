@@ -1,7 +1,8 @@
 use wgpu::BufferUsages;
 
 use super::operator::{LinearOperator, expect_vectors};
-use crate::gpu::{Bind, Gpu, MAX_WORKGROUPS, Recording, Tensor};
+use crate::gpu::work::summed;
+use crate::gpu::{Bind, Gpu, Recording, Tensor, Work};
 use crate::shaders::layout::CsrConstants;
 use crate::{Error, Result, shaders};
 
@@ -18,8 +19,9 @@ pub struct Csr {
     values: wgpu::Buffer,
     /// Where each segment begins.
     segments: wgpu::Buffer,
-    /// Where the segments of each row begin, and their sums, if a row has more or fewer than one.
-    rows: Option<(wgpu::Buffer, Tensor)>,
+    /// Where the segments of each row begin, and their sums, and how many the longest row has, if a row has more or
+    /// fewer than one.
+    rows: Option<(wgpu::Buffer, Tensor, u32)>,
 }
 
 impl Csr {
@@ -66,7 +68,8 @@ impl Csr {
             true => None,
             false => {
                 let sums = Tensor::zeros(gpu, &[segments.len()], crate::DType::F32)?;
-                Some((upload("gradus.csr.rows", bytemuck::cast_slice(&rows))?, sums))
+                let longest = rows.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or_default();
+                Some((upload("gradus.csr.rows", bytemuck::cast_slice(&rows))?, sums, longest))
             }
         };
         Ok(Self {
@@ -91,9 +94,9 @@ impl LinearOperator for Csr {
 
     fn record(&self, recording: &mut Recording, x: &Tensor, y: &Tensor) -> Result<()> {
         expect_vectors(x, y, self.dim)?;
-        let workgroups = |count: usize| count.div_ceil(64).clamp(1, MAX_WORKGROUPS as usize) as u32;
+        let work = |count: usize, longest: u32| Work::strided(count.div_ceil(64).max(1) as u64, summed(longest.into()));
         let count = (self.segments.size() / 4) as usize - 1;
-        let target = self.rows.as_ref().map_or(y, |(_, sums)| sums);
+        let target = self.rows.as_ref().map_or(y, |(_, sums, _)| sums);
         let (bind_x, before_x) = Bind::tensor(&self.gpu, "x", x);
         let (bind_y, before_y) = Bind::tensor(&self.gpu, "y", target);
         let shared: &[&'static str] = if x.shares_buffer(target) { &["SHARED"] } else { &[] };
@@ -106,12 +109,12 @@ impl LinearOperator for Csr {
             Bind::whole("columns", &self.columns),
             Bind::whole("values", &self.values),
         ];
-        recording.dispatch_with(&self.gpu, &kernel, workgroups(count), &constants, bindings)?;
-        let Some((rows, sums)) = &self.rows else { return Ok(()) };
+        recording.dispatch_with(&self.gpu, &kernel, work(count, SEGMENT), &constants, bindings)?;
+        let Some((rows, sums, longest)) = &self.rows else { return Ok(()) };
         let (bind_y, before_y) = Bind::tensor(&self.gpu, "y", y);
         let kernel = self.gpu.kernel(&shaders::krylov::CSR, &["GATHER"], &[])?;
         let constants = CsrConstants { x: 0, y: (before_y / 4) as u32, count: self.dim as u32 };
         let bindings = vec![bind_y, Bind::whole("offsets", rows), Bind::tensor(&self.gpu, "sums", sums).0];
-        recording.dispatch_with(&self.gpu, &kernel, workgroups(self.dim), &constants, bindings)
+        recording.dispatch_with(&self.gpu, &kernel, work(self.dim, *longest), &constants, bindings)
     }
 }

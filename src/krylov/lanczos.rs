@@ -4,7 +4,7 @@ use super::blocks;
 use super::operator::{LinearOperator, expect_rows, expect_vector};
 use super::scaling::Scaling;
 use super::tridiagonal::{Ritz, eigen};
-use crate::gpu::{Bind, Gpu, MAX_WORKGROUPS, Recording, Tensor, binding_alignment, read_all};
+use crate::gpu::{Bind, Gpu, Recording, Tensor, Work, binding_alignment, read_all};
 use crate::shaders::layout::{LanczosConstants, LanczosState, NormalizeConstants};
 use crate::vector::{self, Rows, tiles};
 use crate::{DType, Error, Result, shaders};
@@ -252,7 +252,7 @@ impl Iteration {
                 Bind::whole("second_pass", second.buffer()),
                 Bind::whole("unit", scaling.unit.buffer()),
             ];
-            recording.dispatch_with(gpu, &kernel, 1, &LanczosConstants { capacity: capacity as u32 }, bindings)
+            recording.dispatch_with(gpu, &kernel, Work::alone(0), &LanczosConstants { capacity: capacity as u32 }, bindings)
         };
         let (mut prepare, mut begin) = (Recording::new(), Recording::new());
         operator.record_prepare(&mut prepare)?;
@@ -369,14 +369,8 @@ fn normalize(gpu: &Gpu, recording: &mut Recording, basis: &Basis, state: &Tensor
             basis: (before / 16) as u32,
             stride: cells as u32,
         };
-        let workgroups = count.div_ceil(256).min(u64::from(MAX_WORKGROUPS)) as u32;
-        recording.dispatch_with(
-            gpu,
-            &kernel,
-            workgroups,
-            &constants,
-            vec![bind_basis, bind_w, bind_q, Bind::whole("state", state.buffer())],
-        )?;
+        let work = Work::strided(count.div_ceil(256), 0);
+        recording.dispatch_with(gpu, &kernel, work, &constants, vec![bind_basis, bind_w, bind_q, Bind::whole("state", state.buffer())])?;
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Operators made of tensors, of closures, and of each other.
 
 use super::operator::{LinearOperator, expect_vector, expect_vectors};
-use crate::gpu::{Bind, Gpu, MAX_WORKGROUPS, Recording, Tensor, binding_alignment};
+use crate::gpu::{Bind, Gpu, Recording, Tensor, Work, binding_alignment};
 use crate::shaders::layout::DiagonalConstants;
 use crate::vector::{self, Scalar};
 use crate::{DType, Error, Result, shaders};
@@ -101,8 +101,8 @@ impl LinearOperator for Diagonal {
             };
             let ((bind_d, d), (bind_x, x), (bind_y, y)) = (bind("d", &self.diagonal), bind("x", x), bind("y", y));
             let constants = DiagonalConstants { d, x, y, count: (end - start) as u32 };
-            let workgroups = (end - start).div_ceil(256).min(u64::from(MAX_WORKGROUPS)) as u32;
-            recording.dispatch_with(&self.gpu, &kernel, workgroups, &constants, vec![bind_d, bind_x, bind_y])?;
+            let work = Work::strided((end - start).div_ceil(256), 0);
+            recording.dispatch_with(&self.gpu, &kernel, work, &constants, vec![bind_d, bind_x, bind_y])?;
         }
         Ok(())
     }

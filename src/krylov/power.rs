@@ -1,6 +1,6 @@
 //! Power iteration.
 
-use super::blocks::{self, Blocks};
+use super::blocks::{self, Blocks, total};
 use super::operator::{LinearOperator, expect_rows, expect_vector};
 use super::scaling::Scaling;
 use crate::gpu::{Bind, Recording, read_all};
@@ -100,7 +100,7 @@ pub async fn power_iteration(operator: &dyn LinearOperator, start: Option<&Tenso
             Bind::whole("state", state.buffer()),
             Bind::whole("unit", scaling.unit.buffer()),
         ];
-        recording.dispatch_with(gpu, &kernel, 1, &constants, bindings)?;
+        recording.dispatch_with(gpu, &kernel, total(count), &constants, bindings)?;
         advance(recording)
     };
     scalars(&mut begin, &["START"])?;

@@ -1,6 +1,6 @@
 //! Norms of vectors of any scale.
 
-use crate::gpu::{Bind, Gpu, Recording, Tensor};
+use crate::gpu::{Bind, Gpu, Recording, Tensor, Work};
 use crate::{Result, shaders, vector};
 
 use super::blocks;
@@ -23,7 +23,7 @@ impl Scaling {
         vector::max_magnitude(gpu, recording, x, &self.maximum)?;
         let kernel = gpu.kernel(&shaders::krylov::SCALING, &[], &[])?;
         let bindings = [("maximum", &self.maximum), ("factor", &self.factor), ("unit", &self.unit)];
-        recording.dispatch(gpu, &kernel, 1, &bindings.map(|(name, tensor)| Bind::tensor(gpu, name, tensor).0))?;
+        recording.dispatch(gpu, &kernel, Work::alone(0), &bindings.map(|(name, tensor)| Bind::tensor(gpu, name, tensor).0))?;
         vector::scale(gpu, recording, &self.factor, x)
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::blocks::{self, Blocks};
+use super::blocks::{self, Blocks, total};
 use super::operator::{LinearOperator, expect_vector};
 use super::preconditioner::Preconditioner;
 use crate::gpu::{Bind, Gpu, Reader, Recording, read_all};
@@ -313,7 +313,7 @@ impl<'a> System<'a> {
             ("curvature", &self.quadratic),
         ];
         let all = own.iter().chain(more).map(|&(name, tensor)| Bind::whole(name, tensor.buffer()));
-        recording.dispatch_with(gpu, &kernel, 1, constants, all.chain([self.over.partials().0]).collect())
+        recording.dispatch_with(gpu, &kernel, total(self.partials()), constants, all.chain([self.over.partials().0]).collect())
     }
 
     /// The number of the sums.

@@ -5,8 +5,11 @@ use wgpu::BufferUsages;
 use super::algorithm::Lowered;
 use super::options::{LossScale, Options, Rounding};
 use super::plan::{Batch, CellRows, Class, Coefficients, Rows};
-use crate::gpu::{Bind, DType, Gpu, MAX_WORKGROUPS, Recording, Tensor};
-use crate::shaders::layout::{BiasCorrectionConstants, GlobalNormConstants, GlobalNormFinishConstants, ProjectionConstants};
+use crate::gpu::work::{SUM_RUNS, looped, summed};
+use crate::gpu::{Bind, DType, Gpu, Recording, Tensor, Work};
+use crate::shaders::layout::{
+    BiasCorrectionConstants, GlobalNormConstants, GlobalNormFinishConstants, ProjectionConstants, ProjectionTask, RowTask,
+};
 use crate::{Result, shaders};
 
 /// Tensors of up to this many sums by row are projected by a small workgroup.
@@ -62,13 +65,14 @@ impl Recorder<'_> {
         let mut end = 0;
         for batch in batches {
             for (class, chunks) in batch.gradient_chunks(self.gpu) {
-                let workgroups = workgroups(chunks.len(), class);
-                parts.push((batch, class, chunks, workgroups, end));
-                end += workgroups;
+                let longest = chunks.iter().map(|chunk| chunk.length).max().unwrap_or_default();
+                let work = work(chunks.len(), class, summed(cells(longest, class)));
+                parts.push((batch, class, chunks, Work { rounds: work.rounds + SUM_RUNS, ..work }, end));
+                end += work.workgroups;
             }
         }
         let partials = self.gpu.buffer("gradus.optim.partials", u64::from(end.max(1)) * 8, BufferUsages::STORAGE)?;
-        for (batch, class, chunks, workgroups, partial) in parts {
+        for (batch, class, chunks, work, partial) in parts {
             let mut defines = vec!["PARTIAL", grad_define(batch.grad_dtype)];
             defines.extend(class.scalar.then_some("SCALAR"));
             let kernel = self.gpu.kernel(source, &defines, &[("LANES", class.lanes)])?;
@@ -81,7 +85,7 @@ impl Recorder<'_> {
                 Bind::whole("status", &self.tables.status),
                 Bind::whole("partials", &partials),
             ];
-            self.recording.dispatch_with(self.gpu, &kernel, workgroups, &GlobalNormConstants { partial }, bindings)?;
+            self.recording.dispatch_with(self.gpu, &kernel, work, &GlobalNormConstants { partial }, bindings)?;
         }
         let (dynamic, growth_factor, backoff_factor, growth_interval) = match self.options.loss_scale {
             LossScale::Fixed(_) => (0, 1.0, 1.0, 1),
@@ -98,7 +102,8 @@ impl Recorder<'_> {
         };
         let kernel = self.gpu.kernel(source, &["FINISH"], &[])?;
         let bindings = vec![Bind::whole("status", &self.tables.status), Bind::whole("partials", &partials)];
-        self.recording.dispatch_with(self.gpu, &kernel, 1, &constants, bindings)
+        let work = Work::alone(summed(u64::from(end).div_ceil(256)) + SUM_RUNS);
+        self.recording.dispatch_with(self.gpu, &kernel, work, &constants, bindings)
     }
 
     fn bias_correction(&mut self, tensors: usize) -> Result<()> {
@@ -118,8 +123,9 @@ impl Recorder<'_> {
             Bind::whole("steps", &self.tables.steps),
             Bind::whole("status", &self.tables.status),
         ];
-        let workgroups = (tensors.div_ceil(64) as u32).min(MAX_WORKGROUPS);
-        self.recording.dispatch_with(self.gpu, &kernel, workgroups, &constants, bindings)
+        // two powers of 32 bits a tensor, with a margin
+        let work = Work::strided(tensors.div_ceil(64) as u64, 8 * looped(32, 0));
+        self.recording.dispatch_with(self.gpu, &kernel, work, &constants, bindings)
     }
 
     /// The two passes of AdamP and SGDP, with the projection between them.
@@ -151,7 +157,15 @@ impl Recorder<'_> {
                 continue;
             }
             let kernel = self.gpu.kernel(&shaders::optim::PROJECTION, &[lanes], &[])?;
-            let workgroups = (tasks.len() as u32).min(MAX_WORKGROUPS);
+            let own = if lanes == "LANES_256" {
+                256
+            } else if lanes == "LANES_64" {
+                64
+            } else {
+                8
+            };
+            let rounds = tasks.iter().map(|task| projected(task, own)).max().unwrap_or_default();
+            let work = Work::strided(tasks.len() as u64, rounds);
             let tasks = self.table(&tasks)?;
             let bindings = vec![
                 Bind::whole("tasks", &tasks),
@@ -159,7 +173,7 @@ impl Recorder<'_> {
                 Bind::whole("sums", &sums),
                 Bind::whole("coefficients", &coefficients),
             ];
-            self.recording.dispatch_with(self.gpu, &kernel, workgroups, &block, bindings)?;
+            self.recording.dispatch_with(self.gpu, &kernel, work, &block, bindings)?;
         }
 
         let mut defines = vec!["APPLY", "PROJECTION"];
@@ -193,11 +207,12 @@ impl Recorder<'_> {
             let kernel = self.gpu.kernel(self.lowered.kernel.0, &defines, &[("LANES", class.lanes)])?;
             let elements = tasks.iter().map(|task| u64::from(task.rows) * u64::from(task.columns)).sum();
             let visited = tasks.iter().map(|task| u64::from(task.rows) * 16).sum();
-            let workgroups = workgroups(tasks.len(), class);
+            let row = |task: &RowTask| looped(task.rows.into(), summed(cells(task.columns, class) + 1) + SUM_RUNS);
+            let work = work(tasks.len(), class, tasks.iter().map(row).max().unwrap_or_default());
             let tasks = self.table(&tasks)?;
             let mut bindings = Self::bindings(self.tables, batch, store, constants, elements);
             bindings.extend([Bind::whole("tasks", &tasks), Bind { visited, ..Bind::whole("sums", sums) }]);
-            self.recording.dispatch(self.gpu, &kernel, workgroups, &bindings)?;
+            self.recording.dispatch(self.gpu, &kernel, work, &bindings)?;
         }
         Ok(())
     }
@@ -223,12 +238,14 @@ impl Recorder<'_> {
             }
             let kernel = self.gpu.kernel(self.lowered.kernel.0, &defines, &[("LANES", class.lanes)])?;
             let elements = chunks.iter().map(|chunk| u64::from(chunk.length)).sum();
-            let workgroups = workgroups(chunks.len(), class);
+            // of stochastic rounding, ten rounds for each of two words of random bits
+            let longest = chunks.iter().map(|chunk| chunk.length).max().unwrap_or_default();
+            let work = work(chunks.len(), class, looped(cells(longest, class), 2 * looped(10, 0)));
             let chunks = self.table(&chunks)?;
             let mut bindings = Self::bindings(self.tables, batch, store, constants, elements);
             bindings.push(Bind::whole("chunks", &chunks));
             bindings.extend(projection.map(|(coefficients, _)| Bind::whole("coefficients", coefficients)));
-            self.recording.dispatch(self.gpu, &kernel, workgroups, &bindings)?;
+            self.recording.dispatch(self.gpu, &kernel, work, &bindings)?;
         }
         Ok(())
     }
@@ -292,8 +309,23 @@ fn grad_define(dtype: DType) -> &'static str {
     }
 }
 
-fn workgroups(ranges: usize, class: Class) -> u32 {
-    (ranges.div_ceil(256 / class.lanes as usize) as u32).min(MAX_WORKGROUPS)
+fn work(ranges: usize, class: Class, rounds: u64) -> Work {
+    Work::strided(ranges.div_ceil(256 / class.lanes as usize) as u64, rounds)
+}
+
+/// The cells of an invocation in a range of so many elements.
+fn cells(length: u32, class: Class) -> u64 {
+    u64::from(length.div_ceil(4).div_ceil(class.lanes))
+}
+
+/// The rounds that `projection.wgsl` takes for a tensor with so many invocations.
+fn projected(task: &ProjectionTask, lanes: u64) -> u64 {
+    let (rows, segments) = (u64::from(task.rows), u64::from(task.segments));
+    let sums = match rows >= lanes || segments <= 4 {
+        true => looped(rows.div_ceil(lanes), summed(segments)),
+        false => looped(rows, summed(segments.div_ceil(lanes)) + SUM_RUNS),
+    };
+    sums + SUM_RUNS + looped(rows.div_ceil(lanes), 0)
 }
 
 /// A number below 1 in units of 2^-64, as (low word, high word).

@@ -4,7 +4,8 @@ use super::grid::Grid;
 use super::hierarchy;
 use super::laplacian::upload_codes;
 use super::vectors::Vectors;
-use crate::gpu::{Bind, Gpu, KernelSource, Recording, Tensor};
+use crate::gpu::work::looped;
+use crate::gpu::{Bind, Gpu, KernelSource, Recording, Tensor, Work};
 use crate::krylov::LinearOperator;
 use crate::krylov::blocks;
 use crate::krylov::operator::{expect_dot, expect_vectors};
@@ -259,9 +260,9 @@ impl<'a> Cycle<'a> {
         };
         let tiles = u64::from(over.nx.div_ceil(8 * wide)) * u64::from(over.ny.div_ceil(8)) * u64::from(over.nz);
         // few that go on for long on a software driver, where what one costs to begin is to be spread
-        let groups = tiles.min(if gpu.is_cpu() { 64 } else { 4096 }) as u32;
+        let work = Work::shared(tiles, if gpu.is_cpu() { 64 } else { 4096 }, 0);
         let kernel = gpu.kernel(source, defines, &[])?;
-        self.recording.dispatch_with(gpu, &kernel, groups, constants, bindings)
+        self.recording.dispatch_with(gpu, &kernel, work, constants, bindings)
     }
 
     fn start(&mut self, k: usize) -> Result<()> {
@@ -333,7 +334,11 @@ impl<'a> Cycle<'a> {
         let others = [("codes", &m.codes), ("weights", &m.weights), ("levels", &m.tail_levels)];
         let bindings = others.into_iter().map(|(name, buffer)| Bind::whole(name, buffer)).chain([rhs, solution]).collect();
         let constants = TailConstants { levels: m.tail.len() as u32, at: m.tail_at };
-        self.recording.dispatch_with(gpu, &kernel, 1, &constants, bindings)
+        // at most a dozen levels, whose sweeps take three rounds each
+        let sweeps: u64 = m.tail.iter().map(|level| 2 * u64::from(level.sweeps) + 2).sum();
+        let each = looped((TAIL as u64).div_ceil(256), 0);
+        let work = Work::alone((2 * sweeps + 4 * m.tail.len() as u64 + 4) * (each + 2));
+        self.recording.dispatch_with(gpu, &kernel, work, &constants, bindings)
     }
 }
 

@@ -4,7 +4,9 @@ use wgpu::BufferUsages;
 
 use super::grid::{Cell, Grid};
 use super::vectors::Vectors;
-use crate::gpu::{Bind, Gpu, MAX_WORKGROUPS, Recording, Tensor};
+use crate::gpu::work::{looped, summed};
+use crate::gpu::{Bind, Gpu, Recording, Tensor, Work};
+use crate::krylov::blocks::total;
 use crate::shaders::layout::{ComponentConstants, MeanConstants, Segment};
 use crate::{DType, Result, shaders};
 
@@ -30,6 +32,8 @@ struct Others {
     cells: wgpu::Buffer,
     segments: wgpu::Buffer,
     sums: Tensor,
+    /// The most cells of a segment, or segments of a component.
+    longest: u64,
 }
 
 impl NullSpace {
@@ -40,11 +44,12 @@ impl NullSpace {
         labels.resize(grid.len().next_multiple_of(4), 0);
         let largest = components.first().map_or(0, Vec::len);
         components.first().into_iter().flatten().for_each(|&cell| labels[cell as usize] = 2);
-        let (mut cells, mut segments) = (Vec::<u32>::new(), Vec::new());
+        let (mut cells, mut segments, mut longest) = (Vec::<u32>::new(), Vec::new(), 0);
         for component in components.iter().skip(1) {
             let (start, first) = (cells.len(), segments.len() as u32);
             let length = component.len().isqrt().max(SMALL_SEGMENT);
             let last = first + component.len().div_ceil(length) as u32;
+            longest = longest.max(length as u64).max(u64::from(last - first));
             cells.extend(component);
             segments.extend((start..cells.len()).step_by(length).map(|at| {
                 let end = (at + length).min(cells.len()) as u32;
@@ -58,6 +63,7 @@ impl NullSpace {
                 cells: upload("gradus.null_space.cells", bytemuck::cast_slice(&cells))?,
                 segments: upload("gradus.null_space.segments", bytemuck::cast_slice(&segments))?,
                 sums: Tensor::zeros(gpu, &[segments.len(), 4], DType::F32)?,
+                longest,
             }),
         };
         let labels = upload("gradus.null_space.labels", &labels)?;
@@ -90,7 +96,7 @@ impl NullSpace {
             recording.dispatch_with(
                 gpu,
                 &kernel,
-                1,
+                total(count),
                 &MeanConstants { partials: count, size: self.largest as f32, ..Default::default() },
                 bindings,
             )?;
@@ -106,8 +112,8 @@ impl NullSpace {
                 Bind::tensor(gpu, "x", x).0,
                 Bind::whole("sums", others.sums.buffer()),
             ];
-            let workgroups = count.div_ceil(64).min(MAX_WORKGROUPS as usize) as u32;
-            recording.dispatch_with(gpu, &kernel, workgroups, &ComponentConstants { count: count as u32 }, bindings)?;
+            let work = Work::strided(count.div_ceil(64) as u64, summed(others.longest) + looped(others.longest, 0));
+            recording.dispatch_with(gpu, &kernel, work, &ComponentConstants { count: count as u32 }, bindings)?;
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use super::grid::Grid;
 use crate::gpu::{Bind, Gpu, Recording, Tensor};
-use crate::krylov::blocks::{self, Blocks};
+use crate::krylov::blocks::{self, Blocks, total};
 use crate::shaders::layout::SumConstants;
 use crate::{Error, Result, shaders, vector};
 
@@ -93,6 +93,6 @@ impl Vectors {
         let kernel = self.gpu.kernel(&shaders::poisson::SUM, &[], &[])?;
         let (result, before) = Bind::tensor(&self.gpu, "result", result);
         let constants = SumConstants { partials: count, factor, at: (before / 4) as u32 };
-        recording.dispatch_with(&self.gpu, &kernel, 1, &constants, vec![partials, result])
+        recording.dispatch_with(&self.gpu, &kernel, total(count), &constants, vec![partials, result])
     }
 }

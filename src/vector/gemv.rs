@@ -4,12 +4,13 @@ use std::ops::Range;
 
 use wgpu::BufferUsages;
 
-use crate::gpu::{Bind, DType, Gpu, MAX_WORKGROUPS, Recording, Tensor, binding_alignment};
+use crate::gpu::work::{SUM_RUNS, looped, summed};
+use crate::gpu::{Bind, DType, Gpu, Recording, Tensor, Work, binding_alignment};
 use crate::shaders::layout::{GemvConstants, GemvTransposedConstants};
 use crate::{Error, Result, shaders};
 
-/// The most rows of a dispatch of the transposed product, whose invocations loop over them.
-const MOST_ROWS: u64 = 8192;
+/// The rows of a part of the transposed product.
+const HEIGHT: u64 = 512;
 
 /// The cells of an invocation of the transposed product on a software driver.
 const PART: u32 = 16;
@@ -33,7 +34,7 @@ pub fn gemv(gpu: &Gpu, recording: &mut Recording, alpha: f64, a: &Tensor, x: &Te
 }
 
 /// `y = alpha·Aᵀx + beta·y` for `a` `[rows, columns]` of f32, row-major, `x` `[rows]` and `y` `[columns]`. Where
-/// `beta` is 0, `y` is not read. Rows are added in order, in f32.
+/// `beta` is 0, `y` is not read. Sums are in f32, in blocks whose sizes depend on the shape of `a` alone.
 ///
 /// It reads `a` once. Columns are what is done in parallel: a GPU is occupied by 100,000 or more.
 ///
@@ -204,10 +205,10 @@ impl<'a> Rows<'a> {
                 ..Default::default()
             };
             before += sums(tile);
-            let workgroups = (rows.div_ceil(4) * blocks).div_ceil(256 / lanes).min(u64::from(MAX_WORKGROUPS)) as u32;
+            let work = Work::strided((rows.div_ceil(4) * blocks).div_ceil(256 / lanes), summed(block.div_ceil(lanes)) + SUM_RUNS);
             let mut bindings = vec![bind_a, bind_x, Bind::whole("partials", &buffer)];
             bindings.extend(self.active.map(|active| Bind::whole("active_rows", active)));
-            recording.dispatch_with(gpu, &kernel, workgroups, &constants, bindings)?;
+            recording.dispatch_with(gpu, &kernel, work, &constants, bindings)?;
         }
 
         // few sums need no workgroup
@@ -227,28 +228,80 @@ impl<'a> Rows<'a> {
             ..Default::default()
         };
         let tiles = (self.rows as u64).div_ceil(height);
-        let workgroups = if alone { tiles.div_ceil(256) } else { tiles }.min(u64::from(MAX_WORKGROUPS)) as u32;
+        let store = looped(4, 0);
+        let work = match alone {
+            true => Work::strided(tiles.div_ceil(256), summed(partials) + store),
+            false => Work::strided(tiles, summed(partials.div_ceil(256)) + SUM_RUNS + store),
+        };
         let mut bindings = vec![bind_y, Bind::whole("partials", &buffer)];
         bindings.extend(self.active.map(|active| Bind::whole("active_rows", active)));
-        recording.dispatch_with(gpu, &kernel, workgroups, &constants, bindings)
+        recording.dispatch_with(gpu, &kernel, work, &constants, bindings)
     }
 
     /// `y = alpha·Aᵀx + beta·y`, of the first rows that are active; nothing if none is.
     pub fn combination(&self, gpu: &Gpu, recording: &mut Recording, alpha: f64, x: &Tensor, beta: f64, y: &Tensor) -> Result<()> {
-        let cells = self.cells(gpu, y);
-        let shared = y.shares_buffer(self.matrix) || y.shares_buffer(x);
+        self.combine(gpu, recording, alpha, Some(x), beta, y)
+    }
+
+    /// [`Rows::combination`]; without x, the sum of the rows. More than one part leaves the rows of a matrix, which are added
+    /// up in the same way.
+    fn combine(&self, gpu: &Gpu, recording: &mut Recording, alpha: f64, x: Option<&Tensor>, beta: f64, y: &Tensor) -> Result<()> {
+        let tiles_of = |cells: &Cells| tiles(self.rows as u64, cells.count, cells.stride, cells.limit, u64::MAX);
+        let parts_of = |tile: &Tile| (tile.rows.end - tile.rows.start).div_ceil(HEIGHT);
+        let parts = |tiles: &[Tile]| tiles.iter().filter(|tile| tile.cells.start == 0).map(parts_of).sum::<u64>();
+        let direct = self.cells(gpu, y);
+        if parts(&tiles_of(&direct)) == 1 {
+            return self.parts(gpu, recording, &direct, &tiles_of(&direct), alpha, x, beta, y, 0);
+        }
+        let padded = self.columns.next_multiple_of(4);
+        // the partial sums begin and end with cells, so that the cells are those of A
+        let some = |rows: u64| Tensor::zeros(gpu, &[rows as usize, padded], DType::F32);
+        let cells = self.cells(gpu, &some(1)?);
+        let tiles = tiles_of(&cells);
+        let all = parts(&tiles);
+        let sums = some(all)?;
+        self.parts(gpu, recording, &cells, &tiles, 1.0, x, 0.0, &sums, padded as u64)?;
+        let rows = Rows { matrix: &sums, rows: all as usize, columns: self.columns, stride: padded, active: None };
+        rows.combine(gpu, recording, alpha, None, beta, y)
+    }
+
+    /// The sums of parts of rows, which lie `jump` elements apart.
+    #[expect(clippy::too_many_arguments, reason = "a product, and how it is cut")]
+    fn parts(
+        &self,
+        gpu: &Gpu,
+        recording: &mut Recording,
+        cells: &Cells,
+        tiles: &[Tile],
+        alpha: f64,
+        x: Option<&Tensor>,
+        beta: f64,
+        y: &Tensor,
+        jump: u64,
+    ) -> Result<()> {
+        let shared = y.shares_buffer(self.matrix) || x.is_some_and(|x| y.shares_buffer(x));
         let mut defines = Vec::new();
         defines.extend((cells.size == 1).then_some("SCALAR"));
         defines.extend(gpu.is_cpu().then_some("SEQUENTIAL"));
+        defines.extend(x.is_none().then_some("ONES"));
         defines.extend(shared.then_some("SHARED"));
         defines.extend(self.active.map(|_| "ACTIVE"));
         let kernel = gpu.kernel(&shaders::vector::GEMV_TRANSPOSED, &defines, &[])?;
-        for tile in tiles(self.rows as u64, cells.count, cells.stride, cells.limit, MOST_ROWS) {
-            let span = tile.cells.start * cells.size * 4..tile.cells.end * cells.size * 4;
-            let (bind_a, before_a) = Bind::range(gpu, "a", self.matrix.buffer(), self.bytes(&cells, &tile));
-            let part = x.offset() + 4 * tile.rows.start..x.offset() + 4 * tile.rows.end;
-            let (bind_x, before_x) = Bind::range(gpu, "x", x.buffer(), part);
-            let (bind_y, before_y) = Bind::range(gpu, "y", y.buffer(), y.offset() + span.start..y.offset() + span.end);
+        let mut before = 0;
+        for tile in tiles {
+            let parts = (tile.rows.end - tile.rows.start).div_ceil(HEIGHT);
+            let first = before * jump * 4 + tile.cells.start * cells.size * 4;
+            let last = (before + parts - 1) * jump * 4 + tile.cells.end * cells.size * 4;
+            let (bind_a, before_a) = Bind::range(gpu, "a", self.matrix.buffer(), self.bytes(cells, tile));
+            let (bind_y, before_y) = Bind::range(gpu, "y", y.buffer(), y.offset() + first..y.offset() + last);
+            let mut bindings = vec![bind_a, bind_y];
+            let mut before_x = 0;
+            if let Some(x) = x {
+                let part = x.offset() + 4 * tile.rows.start..x.offset() + 4 * tile.rows.end;
+                let (bind_x, before) = Bind::range(gpu, "x", x.buffer(), part);
+                bindings.push(bind_x);
+                before_x = before;
+            }
             let count = tile.cells.end - tile.cells.start;
             let constants = GemvTransposedConstants {
                 a: (before_a / 4 / cells.size) as u32,
@@ -259,14 +312,27 @@ impl<'a> Rows<'a> {
                 cells: count as u32,
                 stride: cells.stride as u32,
                 part: PART,
+                height: HEIGHT as u32,
+                parts: parts as u32,
+                jump: (jump / cells.size) as u32,
                 alpha: alpha as f32,
-                beta: if tile.rows.start == 0 { beta as f32 } else { 1.0 },
+                beta: beta as f32,
+                ..Default::default()
             };
-            let own = if gpu.is_cpu() { u64::from(PART) } else { 1 };
-            let workgroups = count.div_ceil(256 * own).min(u64::from(MAX_WORKGROUPS)) as u32;
-            let mut bindings = vec![bind_a, bind_x, bind_y];
+            let height = HEIGHT.min(tile.rows.end - tile.rows.start);
+            let work = match gpu.is_cpu() {
+                true => {
+                    let part = u64::from(PART);
+                    let rounds = looped(height.div_ceil(16), looped(part, looped(4, 0))) + looped(part, 0);
+                    Work::strided((count.div_ceil(8 * part) * parts).div_ceil(32), rounds)
+                }
+                false => Work::strided((count * parts).div_ceil(256), looped(height.div_ceil(64), looped(16, 0))),
+            };
             bindings.extend(self.active.map(|active| Bind::whole("active_rows", active)));
-            recording.dispatch_with(gpu, &kernel, workgroups, &constants, bindings)?;
+            recording.dispatch_with(gpu, &kernel, work, &constants, bindings)?;
+            if tile.cells.end == cells.count {
+                before += parts;
+            }
         }
         Ok(())
     }

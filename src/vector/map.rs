@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use crate::gpu::{Bind, DType, Gpu, KernelSource, MAX_WORKGROUPS, Recording, Tensor, binding_alignment};
+use crate::gpu::work::looped;
+use crate::gpu::{Bind, DType, Gpu, KernelSource, Recording, Tensor, Work, binding_alignment};
 use crate::shaders::layout::{CastConstants, VectorConstants};
 use crate::{Error, Result, shaders};
 
@@ -106,8 +107,8 @@ pub fn cast(gpu: &Gpu, recording: &mut Recording, x: &Tensor, y: &Tensor) -> Res
             y: (before_y / y.dtype().size()) as u32,
             count: (part.end - part.start) as u32,
         };
-        let workgroups = (part.end - part.start).div_ceil(256).min(1024) as u32;
-        recording.dispatch_with(gpu, &kernel, workgroups, &constants, vec![bind_x, bind_y])?;
+        let work = Work::shared((part.end - part.start).div_ceil(256), 1024, 0);
+        recording.dispatch_with(gpu, &kernel, work, &constants, vec![bind_x, bind_y])?;
     }
     Ok(())
 }
@@ -235,8 +236,9 @@ fn map(
             first: range.start as u32,
             ..*constants
         };
-        let workgroups = count.div_ceil(block).min(u64::from(MAX_WORKGROUPS)) as u32;
-        recording.dispatch_with(gpu, &kernel, workgroups, &constants, bindings)?;
+        // random numbers take ten rounds each time, up to eight times a cell
+        let work = Work::strided(count.div_ceil(block), looped(block.div_ceil(256), 8 * looped(10, 0)));
+        recording.dispatch_with(gpu, &kernel, work, &constants, bindings)?;
     }
     Ok(())
 }

@@ -3,7 +3,8 @@
 use wgpu::BufferUsages;
 
 use super::map::{float, matching};
-use crate::gpu::{Bind, DType, Gpu, KernelSource, MAX_WORKGROUPS, Recording, Tensor, binding_alignment};
+use crate::gpu::work::{SUM_RUNS, looped, summed};
+use crate::gpu::{Bind, DType, Gpu, KernelSource, Recording, Tensor, Work, binding_alignment};
 use crate::shaders::layout::ReduceConstants;
 use crate::{Result, shaders};
 
@@ -109,8 +110,8 @@ fn reduce(
             partials: (start / BLOCK) as u32,
             half: 0,
         };
-        let workgroups = (end - start).div_ceil(BLOCK).min(u64::from(MAX_WORKGROUPS)) as u32;
-        recording.dispatch_with(gpu, &kernel, workgroups, &constants, bindings)?;
+        let work = Work::strided((end - start).div_ceil(BLOCK), looped(BLOCK / 256, 0) + SUM_RUNS);
+        recording.dispatch_with(gpu, &kernel, work, &constants, bindings)?;
     }
 
     defines.push("FINISH");
@@ -130,7 +131,7 @@ fn reduce(
         partials: blocks as u32,
         half: u32::from(words > whole),
     };
-    recording.dispatch_with(gpu, &kernel, 1, &constants, bindings)?;
+    recording.dispatch_with(gpu, &kernel, Work::alone(summed(blocks.div_ceil(256)) + SUM_RUNS), &constants, bindings)?;
     match direct {
         true => Ok(()),
         false => super::copy(gpu, recording, &result.reshape(out.shape())?, out),

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::network::Architecture;
 use super::pieces::{Stretch, cut, least};
 use super::weights::Weights;
-use crate::gpu::{Bind, Gpu, MAX_WORKGROUPS, Recording, Tensor};
+use crate::gpu::{Bind, Gpu, Recording, Tensor, Work};
 use crate::graph::{Graph, Plan, Program, Stage, Var};
 use crate::krylov::Preconditioner;
 use crate::krylov::blocks;
@@ -217,7 +217,7 @@ impl DeepPreconditioner {
         let constants = PieceConstants { sizes: three(sizes, 1), count, x_steps, begin_x, y_steps, begin_y };
         let kernel = gpu.kernel(&shaders::poisson::PIECE, &[], &[])?;
         let bindings = vec![Bind::whole("x", from.0.buffer()), Bind::whole("y", to.0.buffer())];
-        recording.dispatch_with(gpu, &kernel, count.div_ceil(256).min(MAX_WORKGROUPS), &constants, bindings)
+        recording.dispatch_with(gpu, &kernel, Work::strided(count.div_ceil(256).into(), 0), &constants, bindings)
     }
 }
 

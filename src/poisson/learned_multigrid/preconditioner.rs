@@ -5,8 +5,10 @@ use wgpu::BufferUsages;
 use super::coefficients::Coefficients;
 use super::hierarchy::{classes, levels};
 use super::lattice::Lattices;
-use crate::gpu::{Bind, Gpu, Recording, Tensor};
+use crate::gpu::work::{SUM_RUNS, looped, run_of_block};
+use crate::gpu::{Bind, Gpu, Recording, Tensor, Work};
 use crate::krylov::LinearOperator;
+use crate::krylov::blocks::total;
 use crate::krylov::operator::{expect_dot, expect_vectors};
 use crate::poisson::grid::Grid;
 use crate::poisson::vectors::Vectors;
@@ -118,12 +120,12 @@ impl LearnedMultigrid {
         }
         let mut bindings = self.of(level, &[("u", &self.rhs), ("v", &self.solutions), ("w", &self.residuals), ("codes", &self.codes)]);
         bindings.push(Bind::whole("partials", &self.partials));
-        let kernel = gpu.kernel(&shaders::LEARNED_GROWTH, &self.sums(), &[])?;
-        recording.dispatch_with(gpu, &kernel, workgroups(&lattice), &GrowthConstants { lattice }, bindings)?;
+        let kernel = gpu.kernel(&shaders::LEARNED_GROWTH, &self.sums(level), &[])?;
+        recording.dispatch_with(gpu, &kernel, work(&lattice, 0), &GrowthConstants { lattice }, bindings)?;
         let kernel = gpu.kernel(&shaders::LEARNED_DAMPING, &[], &[])?;
         let constants = DampingConstants { partials: partials_of(gpu, &lattice), level: level as u32, most: MOST };
         let bindings = vec![Bind::whole("partials", &self.partials), Bind::whole("damping", &self.damping)];
-        recording.dispatch_with(gpu, &kernel, 1, &constants, bindings)
+        recording.dispatch_with(gpu, &kernel, total(constants.partials), &constants, bindings)
     }
 
     /// Appends the cycle, with partial sums of ⟨r, z⟩ where `dot` is set.
@@ -152,7 +154,7 @@ impl LearnedMultigrid {
         let kernel = gpu.kernel(&shaders::LEARNED_LOAD, &defines, &[])?;
         let mut bindings = self.of(0, &[("u", &self.rhs), ("codes", &self.codes)]);
         bindings.push(Bind::tensor(gpu, "r", r).0);
-        recording.dispatch_with(gpu, &kernel, workgroups(&lattice), &LoadConstants { lattice }, bindings)
+        recording.dispatch_with(gpu, &kernel, work(&lattice, 0), &LoadConstants { lattice }, bindings)
     }
 
     /// The second smoothing of a level, or the only one of the coarsest; to z if it is the finest.
@@ -170,7 +172,7 @@ impl LearnedMultigrid {
         defines.extend(aligned(&self.lattices.levels[0]).into_iter().chain(["FINEST"]));
         bindings.push(Bind::tensor(gpu, "z", z).0);
         if dot {
-            defines.extend(self.sums().into_iter().chain(["DOT"]));
+            defines.extend(self.sums(level).into_iter().chain(["DOT"]));
             bindings.extend([Bind::tensor(gpu, "r", r).0, Bind::whole("partials", &self.partials)]);
         }
         self.smooth(recording, level, &defines, bindings)
@@ -186,7 +188,7 @@ impl LearnedMultigrid {
         let kernel = gpu.kernel(&shaders::LEARNED_SMOOTH, defines, &[("RADIUS", coefficients.radius() as u32), self.axes()])?;
         bindings.extend(self.of(level, &[("codes", &self.codes)]));
         bindings.push(Bind::whole("damping", &self.damping));
-        recording.dispatch_with(gpu, &kernel, workgroups(&lattice), &constants, bindings)
+        recording.dispatch_with(gpu, &kernel, work(&lattice, 2 * coefficients.radius() as u64), &constants, bindings)
     }
 
     fn residual(
@@ -203,7 +205,7 @@ impl LearnedMultigrid {
         let kernel = gpu.kernel(&shaders::LEARNED_RESIDUAL, &[define], &[self.axes()])?;
         let mut bindings = self.of(level, vectors);
         bindings.extend(self.of(level, &[("codes", &self.codes)]));
-        recording.dispatch_with(gpu, &kernel, count.div_ceil(block), &constants, bindings)
+        recording.dispatch_with(gpu, &kernel, Work::strided(count.div_ceil(block).into(), run_of_block(block.into())), &constants, bindings)
     }
 
     /// To the next level.
@@ -212,7 +214,7 @@ impl LearnedMultigrid {
         let kernel = gpu.kernel(&shaders::LEARNED_RESTRICT, &[], &[self.axes()])?;
         let mut bindings = self.of(level, &[("t", &self.residuals)]);
         bindings.extend(self.of(level + 1, &[("transfers", &self.transfers), ("u", &self.rhs)]));
-        recording.dispatch_with(gpu, &kernel, workgroups(&constants.coarse), &constants, bindings)
+        recording.dispatch_with(gpu, &kernel, work(&constants.coarse, 0), &constants, bindings)
     }
 
     /// Back from the next level.
@@ -222,7 +224,7 @@ impl LearnedMultigrid {
         let bindings = self.of(level, &[("x", &self.solutions), ("codes", &self.codes)]);
         // its strips are in the planes of the finer level
         let over = Lattice { nz: constants.fine.nz, ..constants.coarse };
-        recording.dispatch_with(gpu, &kernel, workgroups(&over), &constants, bindings)
+        recording.dispatch_with(gpu, &kernel, work(&over, 0), &constants, bindings)
     }
 
     /// Between a level and the next.
@@ -249,8 +251,8 @@ impl LearnedMultigrid {
         ("AXES", self.coefficients.dim as u32)
     }
 
-    fn sums(&self) -> Vec<&'static str> {
-        self.vectors.gpu().is_cpu().then_some("PARTIAL_SUMS").into_iter().collect()
+    fn sums(&self, level: usize) -> Vec<&'static str> {
+        leaves_many(self.vectors.gpu(), &self.lattices.levels[level]).then_some("PARTIAL_SUMS").into_iter().collect()
     }
 }
 
@@ -269,9 +271,19 @@ fn workgroups(lattice: &Lattice) -> u32 {
     (lattice.nx.div_ceil(4) * lattice.ny.div_ceil(lattice.strip) * lattice.nz).div_ceil(256)
 }
 
+/// Of a kernel that goes down strips, and takes so many rows more.
+fn work(lattice: &Lattice, more: u64) -> Work {
+    Work { workgroups: workgroups(lattice), rounds: looped(u64::from(lattice.strip) + more, 0) + SUM_RUNS }
+}
+
+/// Whether each invocation leaves a sum: barriers are dear on a software driver, but sums must not be too many for one workgroup.
+fn leaves_many(gpu: &Gpu, lattice: &Lattice) -> bool {
+    gpu.is_cpu() && workgroups(lattice) <= 1 << 14
+}
+
 /// How many sums a level leaves.
 fn partials_of(gpu: &Gpu, lattice: &Lattice) -> u32 {
-    workgroups(lattice) * if gpu.is_cpu() { 256 } else { 1 }
+    workgroups(lattice) * if leaves_many(gpu, lattice) { 256 } else { 1 }
 }
 
 impl LinearOperator for LearnedMultigrid {

@@ -1,0 +1,52 @@
+//! How much a dispatch does: its workgroups, and the rounds of an invocation's loops.
+
+/// The most rounds that the loops of one invocation may take, all of them together: llvmpipe ends them there, without a
+/// word.
+pub(crate) const MAX_ROUNDS: u64 = 65_535;
+
+/// The most workgroups that a dispatch may have, by WebGPU's defaults.
+pub(crate) const MAX_WORKGROUPS: u32 = 65_535;
+
+/// What [`super::Recording::dispatch`] has to know of a dispatch besides its bindings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Work {
+    pub workgroups: u32,
+    /// No invocation's loops take more rounds, all of them together.
+    pub rounds: u64,
+}
+
+impl Work {
+    /// One workgroup, whose invocations take at most so many rounds.
+    pub fn alone(rounds: u64) -> Self {
+        Self { workgroups: 1, rounds }
+    }
+
+    /// A workgroup a job, as far as there may be so many; beyond that they stride over the jobs. A job takes `rounds`.
+    pub fn strided(jobs: u64, rounds: u64) -> Self {
+        Self::shared(jobs, MAX_WORKGROUPS, rounds)
+    }
+
+    /// `most` workgroups at most that stride over jobs of `rounds` each.
+    pub fn shared(jobs: u64, most: u32, rounds: u64) -> Self {
+        let workgroups = jobs.min(most.min(MAX_WORKGROUPS).into());
+        Self { workgroups: workgroups as u32, rounds: looped(jobs.div_ceil(workgroups.max(1)), rounds) }
+    }
+}
+
+/// The rounds of a loop of `times` rounds with `inner` rounds of other loops in each. The test that ends it is a round.
+pub(crate) fn looped(times: u64, inner: u64) -> u64 {
+    times.saturating_mul(inner.saturating_add(1)).saturating_add(1)
+}
+
+/// The rounds of a sum of `terms` terms by one invocation, in blocks of 16 (`shaders/shared/carry.wgsl`).
+pub(crate) fn summed(terms: u64) -> u64 {
+    looped(terms.div_ceil(16), 1).saturating_add(terms)
+}
+
+/// The rounds of `sum_runs` (`shaders/shared/tree.wgsl`).
+pub(crate) const SUM_RUNS: u64 = 5;
+
+/// Those of a cell's run in a block of so many cells that 256 invocations share (`shaders/shared/runs.wgsl`).
+pub(crate) fn run_of_block(block: u64) -> u64 {
+    looped(block.div_ceil(256), 0)
+}
