@@ -320,10 +320,10 @@ fn control(lowered: &Lowered, groups: &[Group], params: &[Known], without: &[usi
     let of = |(i, param): (usize, &Known)| {
         let Group { lr, weight_decay } = groups[param.group];
         let (coupled, decay, projected_decay) = match lowered.decay {
-            Decay::Coupled => (weight_decay, 1.0, 1.0),
+            Decay::Coupled => (weight_decay, 0.0, 0.0),
             Decay::Decoupled { scale, wd_ratio } => {
                 let decay = lr * weight_decay * scale;
-                (0.0, 1.0 - decay, 1.0 - decay * wd_ratio)
+                (0.0, decay, decay * wd_ratio)
             }
         };
         Control {

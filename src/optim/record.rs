@@ -67,7 +67,7 @@ impl Recorder<'_> {
                 end += workgroups;
             }
         }
-        let partials = self.gpu.buffer("gradus.optim.partials", u64::from(end.max(1)) * 8, BufferUsages::STORAGE)?;
+        let partials = self.gpu.buffer("gradus.optim.partials", u64::from(end.max(1)) * 16, BufferUsages::STORAGE)?;
         for (batch, class, chunks, workgroups, partial) in parts {
             let mut defines = vec!["PARTIAL", grad_define(batch.grad_dtype)];
             defines.extend(class.scalar.then_some("SCALAR"));
@@ -78,7 +78,6 @@ impl Recorder<'_> {
                 Bind::whole("chunks", &chunks),
                 Bind::whole("control", &self.tables.control),
                 grad(batch, elements),
-                Bind::whole("status", &self.tables.status),
                 Bind::whole("partials", &partials),
             ];
             self.recording.dispatch_with(self.gpu, &kernel, workgroups, &GlobalNormConstants { partial }, bindings)?;
@@ -90,11 +89,13 @@ impl Recorder<'_> {
             }
         };
         let constants = GlobalNormFinishConstants {
-            max_norm: self.options.max_norm.map_or(f32::INFINITY, |norm| norm as f32),
+            clips: u32::from(self.options.max_norm.is_some()),
+            max_norm: self.options.max_norm.unwrap_or(1.0) as f32,
             dynamic,
             growth_factor: growth_factor as f32,
             backoff_factor: backoff_factor as f32,
             growth_interval,
+            min_scale: self.options.loss_scale.least() as f32,
         };
         let kernel = self.gpu.kernel(source, &["FINISH"], &[])?;
         let bindings = vec![Bind::whole("status", &self.tables.status), Bind::whole("partials", &partials)];
