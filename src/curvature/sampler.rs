@@ -52,7 +52,7 @@ impl<'a> Sampler<'a> {
             };
             let part = |tensor: &Tensor| tensor.offset() + 16 * first..tensor.offset() + 16 * (first + count);
             let mut bindings: Vec<Bind> =
-                vectors.iter().map(|(name, tensor)| Bind::range(gpu, name, tensor.buffer(), part(tensor)).0).collect();
+                vectors.iter().map(|(name, tensor)| Bind::range(gpu, name, tensor, part(tensor)).0).collect();
             bindings.push(Bind::tensor(gpu, "taken", &self.taken).0);
             let workgroups = count.div_ceil(block).min(u64::from(MAX_WORKGROUPS)) as u32;
             recording.dispatch_with(gpu, kernel, workgroups, &constants, bindings)?;
@@ -105,14 +105,14 @@ impl Results {
 
     /// Where number `i` goes, one f32.
     pub fn get(&self, i: usize) -> Result<Tensor> {
-        Tensor::from_buffer(self.all.buffer(), (4 * i * self.stride) as u64, &[1], DType::F32)
+        self.all.within((4 * i * self.stride) as u64, &[1], DType::F32)
     }
 }
 
 /// A vector of zeros, at the start of a buffer that is padded to whole cells.
 pub(super) fn vector(gpu: &Gpu, n: usize) -> Result<Tensor> {
     let padded = Tensor::zeros(gpu, &[n.div_ceil(4), 4], DType::F32)?;
-    Tensor::from_buffer(padded.buffer(), 0, &[n], DType::F32)
+    padded.within(0, &[n], DType::F32)
 }
 
 /// Checks that there is something to estimate.

@@ -14,7 +14,7 @@ mod tensor;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 pub use dtype::{DType, Element};
 pub(crate) use kernel::{BindingLayout, Generated, Kernel, KernelSource};
@@ -122,6 +122,8 @@ struct Inner {
     options: GpuOptions,
     kernels: Mutex<HashMap<kernel::Key, Kernel>>,
     open_gate: OnceLock<wgpu::Buffer>,
+    /// Those that were found to wrap the same device.
+    same: Mutex<Vec<Weak<Inner>>>,
 }
 
 impl Gpu {
@@ -165,6 +167,7 @@ impl Gpu {
                     options,
                     kernels: Mutex::default(),
                     open_gate: OnceLock::new(),
+                    same: Mutex::default(),
                 }),
             }),
         }
@@ -245,6 +248,36 @@ impl Gpu {
         #[cfg(test)]
         readback::count(|counts| counts.submissions += 1);
         self.queue().submit([encoder.finish()])
+    }
+
+    /// Whether both wrap one device. Those of two wgpu instances may compare as equal: what tells them apart is whose error
+    /// scope catches an error.
+    pub(crate) fn is_same_device(&self, other: &Gpu) -> bool {
+        if Arc::ptr_eq(&self.inner, &other.inner) {
+            return true;
+        }
+        if self.device() != other.device() {
+            return false;
+        }
+        if cfg!(target_arch = "wasm32") {
+            return true;
+        }
+        let known = || self.inner.same.lock().unwrap_or_else(PoisonError::into_inner);
+        if known().iter().any(|same| std::ptr::eq(same.as_ptr(), Arc::as_ptr(&other.inner))) {
+            return true;
+        }
+        // a buffer without usages is an error; the outer scope catches it if the inner is another device's
+        let invalid =
+            wgpu::BufferDescriptor { label: Some("gradus.probe"), size: 4, usage: wgpu::BufferUsages::empty(), mapped_at_creation: false };
+        let probe = || other.device().create_buffer(&invalid);
+        let validation = [wgpu::ErrorFilter::Validation];
+        let ((_, here), elsewhere) = other.scoped(&validation, || self.scoped(&validation, probe));
+        let same = here.is_some() || elsewhere.is_none();
+        if same {
+            // an address in the list is not used again: a weak reference keeps it
+            known().push(Arc::downgrade(&other.inner));
+        }
+        same
     }
 
     /// The bytes of a buffer that a binding may hold: the device's limit, and no more than kernels can

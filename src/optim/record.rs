@@ -260,6 +260,7 @@ impl Recorder<'_> {
             offset: window.start,
             size: window.end - window.start,
             visited: elements * batch.param_dtype.size(),
+            foreign: false,
         };
         let mut bindings = vec![Bind::whole("constants", constants), Bind::whole("scalars", &tables.scalars), param, grad(batch, elements)];
         for (name, state) in ["state_0", "state_1", "state_2"].into_iter().zip(&store.states) {
@@ -282,6 +283,7 @@ fn grad(batch: &Batch, elements: u64) -> Bind<'_> {
         offset: window.start,
         size: window.end - window.start,
         visited: elements * batch.grad_dtype.size(),
+        foreign: false,
     }
 }
 

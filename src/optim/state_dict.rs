@@ -94,6 +94,9 @@ impl Optimizer {
                     differ(format!("groups[{i}].{name} is {value}"));
                 }
             }
+            if self.lowered.decay.check(group).is_err() {
+                differ(format!("groups[{i}].lr · weight_decay is not finite"));
+            }
         }
 
         let entries = self.entries()?;

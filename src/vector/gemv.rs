@@ -25,7 +25,7 @@ const PART: u32 = 16;
 /// f32, or `y` overlaps an operand.
 pub fn gemv(gpu: &Gpu, recording: &mut Recording, alpha: f64, a: &Tensor, x: &Tensor, beta: f64, y: &Tensor) -> Result<()> {
     let [rows, columns] = matrix(a)?;
-    operands(a, x, columns, y, rows)?;
+    operands(gpu, a, x, columns, y, rows)?;
     if a.is_empty() {
         return empty_sum(gpu, recording, beta, y);
     }
@@ -41,7 +41,7 @@ pub fn gemv(gpu: &Gpu, recording: &mut Recording, alpha: f64, a: &Tensor, x: &Te
 /// As [`gemv`].
 pub fn gemv_transposed(gpu: &Gpu, recording: &mut Recording, alpha: f64, a: &Tensor, x: &Tensor, beta: f64, y: &Tensor) -> Result<()> {
     let [rows, columns] = matrix(a)?;
-    operands(a, x, rows, y, columns)?;
+    operands(gpu, a, x, rows, y, columns)?;
     if a.is_empty() {
         return empty_sum(gpu, recording, beta, y);
     }
@@ -68,8 +68,10 @@ fn matrix(a: &Tensor) -> Result<[usize; 2]> {
     }
 }
 
-fn operands(a: &Tensor, x: &Tensor, x_len: usize, y: &Tensor, y_len: usize) -> Result<()> {
+fn operands(gpu: &Gpu, a: &Tensor, x: &Tensor, x_len: usize, y: &Tensor, y_len: usize) -> Result<()> {
+    a.expect_on("a", gpu)?;
     for (name, tensor, len) in [("x", x, x_len), ("y", y, y_len)] {
+        tensor.expect_on(name, gpu)?;
         tensor.expect_dtype(name, &[DType::F32])?;
         tensor.expect_shape(name, &[len])?;
     }
@@ -185,8 +187,8 @@ impl<'a> Rows<'a> {
                 before = 0;
             }
             let span = tile.cells.start * cells.size * 4..tile.cells.end * cells.size * 4;
-            let (bind_a, before_a) = Bind::range(gpu, "a", self.matrix.buffer(), self.bytes(&cells, tile));
-            let (bind_x, before_x) = Bind::range(gpu, "x", x.buffer(), x.offset() + span.start..x.offset() + span.end);
+            let (bind_a, before_a) = Bind::range(gpu, "a", self.matrix, self.bytes(&cells, tile));
+            let (bind_x, before_x) = Bind::range(gpu, "x", x, x.offset() + span.start..x.offset() + span.end);
             let rows = tile.rows.end - tile.rows.start;
             let blocks = (tile.cells.end - tile.cells.start).div_ceil(block);
             let constants = GemvConstants {
@@ -245,10 +247,10 @@ impl<'a> Rows<'a> {
         let kernel = gpu.kernel(&shaders::vector::GEMV_TRANSPOSED, &defines, &[])?;
         for tile in tiles(self.rows as u64, cells.count, cells.stride, cells.limit, MOST_ROWS) {
             let span = tile.cells.start * cells.size * 4..tile.cells.end * cells.size * 4;
-            let (bind_a, before_a) = Bind::range(gpu, "a", self.matrix.buffer(), self.bytes(&cells, &tile));
+            let (bind_a, before_a) = Bind::range(gpu, "a", self.matrix, self.bytes(&cells, &tile));
             let part = x.offset() + 4 * tile.rows.start..x.offset() + 4 * tile.rows.end;
-            let (bind_x, before_x) = Bind::range(gpu, "x", x.buffer(), part);
-            let (bind_y, before_y) = Bind::range(gpu, "y", y.buffer(), y.offset() + span.start..y.offset() + span.end);
+            let (bind_x, before_x) = Bind::range(gpu, "x", x, part);
+            let (bind_y, before_y) = Bind::range(gpu, "y", y, y.offset() + span.start..y.offset() + span.end);
             let count = tile.cells.end - tile.cells.start;
             let constants = GemvTransposedConstants {
                 a: (before_a / 4 / cells.size) as u32,

@@ -28,7 +28,7 @@ pub fn dot(gpu: &Gpu, recording: &mut Recording, x: &Tensor, y: &Tensor, out: &T
             x.expect_dtype("x", &[y.dtype()])?;
             x.expect_shape("x", y.shape())?;
         }
-        false => matching(x, y)?,
+        false => matching(gpu, x, y)?,
     }
     reduce(gpu, recording, &shaders::vector::DOT, &[], x, Some(y), out)
 }
@@ -63,6 +63,8 @@ fn reduce(
     y: Option<&Tensor>,
     out: &Tensor,
 ) -> Result<()> {
+    let all = [("x", Some(x)), ("y", y), ("out", Some(out))];
+    all.into_iter().try_for_each(|(name, tensor)| tensor.map_or(Ok(()), |tensor| tensor.expect_on(name, gpu)))?;
     x.expect_dtype("x", &DType::FLOATS)?;
     out.expect_dtype("out", &[DType::F32])?;
     if out.len() != 1 {
@@ -88,11 +90,11 @@ fn reduce(
     let partials = gpu.buffer("gradus.vector.partials", blocks.max(1) * 16, BufferUsages::STORAGE)?;
     let operands = |range: std::ops::Range<u64>| {
         let bytes = |tensor: &Tensor| tensor.offset() + range.start * 4..tensor.offset() + (range.end * 4).min(tensor.bytes());
-        let (bind_x, before_x) = Bind::range(gpu, "x", x.buffer(), bytes(x));
+        let (bind_x, before_x) = Bind::range(gpu, "x", x, bytes(x));
         let mut bindings = vec![bind_x];
         let mut before_y = 0;
         if let Some(y) = y {
-            let (bind_y, before) = Bind::range(gpu, "y", y.buffer(), bytes(y));
+            let (bind_y, before) = Bind::range(gpu, "y", y, bytes(y));
             bindings.push(bind_y);
             before_y = before;
         }
