@@ -45,8 +45,11 @@ fn main() {
     let statics: Vec<String> = names.iter().map(|name| format!("&{}", path_of(name))).collect();
     writeln!(out, "#[cfg(test)]\npub const ALL: &[&crate::gpu::KernelSource] = &[{}];", statics.join(", ")).unwrap();
     for (module, kernels) in &modules {
-        write!(out, "pub mod {module} {{\nuse crate::gpu::kernel::{{Access, BindingLayout, KernelSource, Needs, Permutation}};\n{kernels}}}\n")
-            .unwrap();
+        write!(
+            out,
+            "pub mod {module} {{\nuse crate::gpu::kernel::{{Access, BindingLayout, KernelSource, Needs, Permutation}};\n{kernels}}}\n"
+        )
+        .unwrap();
     }
     out.push_str("/// Structs shared with WGSL, laid out by reflection.\npub mod layout {\n");
     for text in structs.values() {

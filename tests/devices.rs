@@ -140,58 +140,53 @@ fn the_required_limits_suffice() {
     let (device, queue) = block_on(async {
         let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
         let adapter = instance.request_adapter(&Default::default()).await.unwrap();
-        let descriptor = wgpu::DeviceDescriptor {
-            required_limits: required_limits(),
-            required_features: required_features(),
-            ..Default::default()
-        };
+        let descriptor =
+            wgpu::DeviceDescriptor { required_limits: required_limits(), required_features: required_features(), ..Default::default() };
         adapter.request_device(&descriptor).await.unwrap()
     });
-    for checks in [Checks::Unchecked, Checks::Checked] {
-        for shape in [Shape::Gpu, Shape::Cpu] {
-            let gpu = Gpu::with_options(&device, &queue, GpuOptions { checks, shape, ..Default::default() }).unwrap();
+    for (checks, shape) in [(Checks::Unchecked, Shape::Gpu), (Checks::Checked, Shape::Cpu)] {
+        let gpu = Gpu::with_options(&device, &queue, GpuOptions { checks, shape, ..Default::default() }).unwrap();
 
-            let n = 60;
-            let x = Tensor::from_slice(&gpu, &[n, n], &noise(1, n * n)).unwrap();
-            let g = Tensor::from_slice(&gpu, &[n, n], &noise(2, n * n)).unwrap();
-            let out = f32s(&gpu, &[1]);
-            let mut recording = Recording::new();
-            vector::norm(&gpu, &mut recording, &x, &out).unwrap();
-            gpu.submit([&recording]);
-            let expected = read(&gpu, &x).iter().map(|x| x * x).sum::<f64>().sqrt();
-            assert!((read(&gpu, &out)[0] / expected - 1.0).abs() < 1e-6);
+        let n = 60;
+        let x = Tensor::from_slice(&gpu, &[n, n], &noise(1, n * n)).unwrap();
+        let g = Tensor::from_slice(&gpu, &[n, n], &noise(2, n * n)).unwrap();
+        let out = f32s(&gpu, &[1]);
+        let mut recording = Recording::new();
+        vector::norm(&gpu, &mut recording, &x, &out).unwrap();
+        gpu.submit([&recording]);
+        let expected = read(&gpu, &x).iter().map(|x| x * x).sum::<f64>().sqrt();
+        assert!((read(&gpu, &out)[0] / expected - 1.0).abs() < 1e-6);
 
-            let options = Options { max_norm: Some(1.0), ..Default::default() };
-            let adamp = Optimizer::with_options(&gpu, &AdamP::default(), &[Param::new("w", &x, &g)], options).unwrap();
-            step(&gpu, &adamp);
-            assert_eq!(block_on(adamp.steps()).unwrap(), [1]);
+        let options = Options { max_norm: Some(1.0), ..Default::default() };
+        let adamp = Optimizer::with_options(&gpu, &AdamP::default(), &[Param::new("w", &x, &g)], options).unwrap();
+        step(&gpu, &adamp);
+        assert_eq!(block_on(adamp.steps()).unwrap(), [1]);
 
-            let mut graph = Graph::new();
-            let a = graph.input("a", &[n, n]).unwrap();
-            let square = graph.matmul(a, a).unwrap();
-            let sum = graph.sum(square, &[0, 1]).unwrap();
-            let plan = Plan::new(&gpu, &graph, &[Stage::new(&[sum])]).unwrap();
-            let result = f32s(&gpu, &[]);
-            let program = plan.compile(&gpu, &[(a, &g), (sum, &result)]).unwrap();
-            gpu.submit([&program.recording(0).unwrap()]);
-            let g = read(&gpu, &g);
-            let columns = |k: usize| (0..n).map(|i| g[i * n + k]).sum::<f64>();
-            let expected: f64 = (0..n).map(|k| columns(k) * g[k * n..(k + 1) * n].iter().sum::<f64>()).sum();
-            assert!((read(&gpu, &result)[0] - expected).abs() < 1e-3, "{} for {expected}", read(&gpu, &result)[0]);
+        let mut graph = Graph::new();
+        let a = graph.input("a", &[n, n]).unwrap();
+        let square = graph.matmul(a, a).unwrap();
+        let sum = graph.sum(square, &[0, 1]).unwrap();
+        let plan = Plan::new(&gpu, &graph, &[Stage::new(&[sum])]).unwrap();
+        let result = f32s(&gpu, &[]);
+        let program = plan.compile(&gpu, &[(a, &g), (sum, &result)]).unwrap();
+        gpu.submit([&program.recording(0).unwrap()]);
+        let g = read(&gpu, &g);
+        let columns = |k: usize| (0..n).map(|i| g[i * n + k]).sum::<f64>();
+        let expected: f64 = (0..n).map(|k| columns(k) * g[k * n..(k + 1) * n].iter().sum::<f64>()).sum();
+        assert!((read(&gpu, &result)[0] - expected).abs() < 1e-3, "{} for {expected}", read(&gpu, &result)[0]);
 
-            for sizes in [&[70, 70][..], &[17, 17, 17]] {
-                let cells: usize = sizes.iter().product();
-                let grid = Grid::new(sizes).unwrap().with_open(&vec![[true; 2]; sizes.len()]).unwrap();
-                let laplacian = Laplacian::new(&gpu, &grid).unwrap();
-                let b = Tensor::from_slice(&gpu, &[cells], &noise(3, cells)).unwrap();
-                let multigrid = Multigrid::new(&gpu, &grid, &MultigridOptions::default()).unwrap();
-                let learned = LearnedMultigrid::new(&gpu, &grid, &Coefficients::trained(sizes.len()).unwrap()).unwrap();
-                for preconditioner in [&multigrid as &dyn gradus::krylov::Preconditioner, &learned] {
-                    let solution = f32s(&gpu, &[cells]);
-                    let mut cg = Cg::new(&laplacian, Some(preconditioner), &b, &solution, &CgOptions::default()).unwrap();
-                    let report = block_on(cg.solve()).unwrap();
-                    assert!(report.residual < 1e-3, "{sizes:?} {report:?}");
-                }
+        for sizes in [&[70, 70][..], &[17, 17, 17]] {
+            let cells: usize = sizes.iter().product();
+            let grid = Grid::new(sizes).unwrap().with_open(&vec![[true; 2]; sizes.len()]).unwrap();
+            let laplacian = Laplacian::new(&gpu, &grid).unwrap();
+            let b = Tensor::from_slice(&gpu, &[cells], &noise(3, cells)).unwrap();
+            let multigrid = Multigrid::new(&gpu, &grid, &MultigridOptions::default()).unwrap();
+            let learned = LearnedMultigrid::new(&gpu, &grid, &Coefficients::trained(sizes.len()).unwrap()).unwrap();
+            for preconditioner in [&multigrid as &dyn gradus::krylov::Preconditioner, &learned] {
+                let solution = f32s(&gpu, &[cells]);
+                let mut cg = Cg::new(&laplacian, Some(preconditioner), &b, &solution, &CgOptions::default()).unwrap();
+                let report = block_on(cg.solve()).unwrap();
+                assert!(report.residual < 1e-3, "{sizes:?} {report:?}");
             }
         }
     }

@@ -2,8 +2,7 @@
 //
 // A rate below 2^-25 rounds to no change in f32, step after step. So p is moved by a whole number of units in its last
 // place, n = ⌊rate |p| / unit + dither⌋, with the step's dither = frac(t / golden ratio), the sequence of lowest
-// discrepancy: after any number of steps the n add up to what they should, to a few units in the last place. Where the rate
-// is large n is the nearest to within one. Below 2^-102, where units are subnormal, p is rounded to nearest.
+// discrepancy: after any number of steps the n add up to what they should, to a few units in the last place and 1e-5 of their sum. Below 2^-102, where units are subnormal, p is rounded to nearest.
 // Deterministic: it depends on p, the rate and the step count.
 
 fn decayed(p: vec4<f32>, rate: f32, dither: f32) -> vec4<f32> {

@@ -128,7 +128,10 @@ fn main(
 #ifdef PROJECTION
             update(c, k, row_coefficients(chunk, start, i, cell.count), &p, g, &s0, &s1, &s2);
 #else
-            g += k.weight_decay * p;
+            // 0 p would be NaN for an infinite p
+            if k.weight_decay != 0.0 {
+                g += k.weight_decay * p;
+            }
             if k.decay != 0.0 {
                 p = decayed(p, k.decay, k.dither);
             }

@@ -44,10 +44,16 @@ fn any_large(sums: vec4<f32>) -> bool {
 fn norm_of(sums: vec4<f32>, scale: f32) -> f32 {
     let inverse = 1.0 / scale;
     if any_large(sums) {
-        return sqrt(sums.x + 0x1p-85f * (0x1p-85f * sums.y)) * 0x1p42f * inverse * 0x1p43f;
+        return hypotenuse(sqrt(sums.x), 0x1p-85f * sqrt(sums.y)) * 0x1p42f * inverse * 0x1p43f;
     }
     if sums.y != 0.0 {
-        return sqrt(sums.y + 0x1p-90f * (0x1p-90f * sums.z)) * inverse;
+        return hypotenuse(sqrt(sums.y), 0x1p-90f * sqrt(sums.z)) * inverse;
     }
     return sqrt(sums.z) * 0x1p-60f * inverse * 0x1p-30f;
+}
+
+// √(a² + b²) for a above 0. Two factors 2^-90 of b², which a compiler may multiply, would be 0.
+fn hypotenuse(a: f32, b: f32) -> f32 {
+    let ratio = b / a;
+    return a * sqrt(1.0 + ratio * ratio);
 }

@@ -51,8 +51,7 @@ impl<'a> Sampler<'a> {
                 seed_high: (seed >> 32) as u32,
             };
             let part = |tensor: &Tensor| tensor.offset() + 16 * first..tensor.offset() + 16 * (first + count);
-            let mut bindings: Vec<Bind> =
-                vectors.iter().map(|(name, tensor)| Bind::range(gpu, name, tensor, part(tensor)).0).collect();
+            let mut bindings: Vec<Bind> = vectors.iter().map(|(name, tensor)| Bind::range(gpu, name, tensor, part(tensor)).0).collect();
             bindings.push(Bind::tensor(gpu, "taken", &self.taken).0);
             let workgroups = count.div_ceil(block).min(u64::from(MAX_WORKGROUPS)) as u32;
             recording.dispatch_with(gpu, kernel, workgroups, &constants, bindings)?;

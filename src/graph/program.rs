@@ -325,9 +325,7 @@ impl Recorder<'_> {
         // a dispatch cannot read and write one buffer, and those of the caller's need not know
         let aside = if y.shares_buffer(&x) { Some(Tensor::zeros(gpu, &[elements], DType::F32)?) } else { None };
         let to = aside.as_ref().unwrap_or(&y);
-        let part = |tensor: &Tensor, i: usize, n: usize| {
-            tensor.within(tensor.offset() + 4 * (i * n) as u64, &[n], DType::F32)
-        };
+        let part = |tensor: &Tensor, i: usize, n: usize| tensor.within(tensor.offset() + 4 * (i * n) as u64, &[n], DType::F32);
         for i in 0..elements / map.rows() {
             map.record(recording, &part(&x, i, map.columns())?, &part(to, i, map.rows())?)?;
         }

@@ -137,7 +137,12 @@ impl Options {
         positive("loss_scale", self.loss_scale.initial())?;
         normal("loss_scale", self.loss_scale.initial())?;
         if let LossScale::Dynamic { growth_factor, backoff_factor, growth_interval, .. } = self.loss_scale {
-            check("growth_factor", growth_factor, (growth_factor as f32).is_finite() && growth_factor >= 1.0, "a finite number, one or above")?;
+            check(
+                "growth_factor",
+                growth_factor,
+                (growth_factor as f32).is_finite() && growth_factor >= 1.0,
+                "a finite number, one or above",
+            )?;
             check("growth_interval", growth_interval, growth_interval > 0, "one or above")?;
             positive("backoff_factor", backoff_factor)?;
             if backoff_factor != 1.0 {
