@@ -42,9 +42,14 @@ fn main() {
         }
     }
     let mut out = format!("pub const NAMES: &[&str] = &{names:?};\n");
+    let statics: Vec<String> = names.iter().map(|name| format!("&{}", path_of(name))).collect();
+    writeln!(out, "#[cfg(test)]\npub const ALL: &[&crate::gpu::KernelSource] = &[{}];", statics.join(", ")).unwrap();
     for (module, kernels) in &modules {
-        write!(out, "pub mod {module} {{\nuse crate::gpu::kernel::{{Access, BindingLayout, KernelSource, Permutation}};\n{kernels}}}\n")
-            .unwrap();
+        write!(
+            out,
+            "pub mod {module} {{\nuse crate::gpu::kernel::{{Access, BindingLayout, KernelSource, Needs, Permutation}};\n{kernels}}}\n"
+        )
+        .unwrap();
     }
     out.push_str("/// Structs shared with WGSL, laid out by reflection.\npub mod layout {\n");
     for text in structs.values() {
@@ -113,6 +118,12 @@ fn permutations(source: &str) -> Vec<Vec<String>> {
     all
 }
 
+/// The static that holds the kernel `module/kernel`.
+fn path_of(name: &str) -> String {
+    let (module, kernel) = name.split_once('/').unwrap();
+    format!("{module}::{}", kernel.to_uppercase())
+}
+
 fn kernel(root: &Path, name: &str, structs: &mut BTreeMap<String, String>) -> String {
     let mut source = String::new();
     imports(root, name, &mut BTreeSet::new(), &mut source);
@@ -126,11 +137,25 @@ fn kernel(root: &Path, name: &str, structs: &mut BTreeMap<String, String>) -> St
             .validate(&module)
             .unwrap_or_else(|e| panic!("shaders/{name}.wgsl {names:?}:\n{}", e.emit_to_string(&wgsl)));
         let bindings = reflect(name, &module, &info, structs);
-        writeln!(permutation_text, "Permutation {{ defines: &{names:?}, bindings: &[{bindings}] }},").unwrap();
+        let needs = needs(&module);
+        writeln!(permutation_text, "Permutation {{ defines: &{names:?}, bindings: &[{bindings}], needs: {needs} }},").unwrap();
     }
     let constant = file_stem(Path::new(name)).to_uppercase();
     format!(
         "pub static {constant}: KernelSource = KernelSource {{ name: {name:?}, source: {source:?}, permutations: &[\n{permutation_text}] }};\n"
+    )
+}
+
+/// What a device must allow.
+fn needs(module: &naga::Module) -> String {
+    let size = |space: AddressSpace| {
+        let variables = module.global_variables.iter().filter(move |(_, variable)| variable.space == space);
+        variables.map(|(_, variable)| module.types[variable.ty].inner.size(module.to_ctx()))
+    };
+    let (workgroup, uniform) = (size(AddressSpace::WorkGroup).sum::<u32>(), size(AddressSpace::Uniform).max().unwrap_or(0));
+    format!(
+        "Needs {{ workgroup_size: {:?}, workgroup_bytes: {workgroup}, uniform_bytes: {uniform} }}",
+        module.entry_points[0].workgroup_size
     )
 }
 

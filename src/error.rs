@@ -82,6 +82,12 @@ pub enum Error {
         /// The usages that are missing.
         missing: wgpu::BufferUsages,
     },
+    /// A tensor is on another device than the one that is to use it.
+    #[error("tensor `{tensor}` is on another device")]
+    ForeignDevice {
+        /// The name of the tensor.
+        tensor: String,
+    },
     /// Two tensors that must be distinct share memory.
     #[error("tensors `{first}` and `{second}` overlap in memory")]
     Overlap {

@@ -3,7 +3,7 @@
 //
 //   m = beta1 m + (1 - beta1) g
 //   v = beta2 v + (1 - beta2) g²
-//   AMSGrad: vmax = max(vmax, v), and vmax takes v's place below
+//   AMSGrad: vmax = max(vmax, v), and vmax takes v's place below; a NaN in v stays in vmax
 //   p -= (lr / bc1) m / (√v / √bc2 + eps)
 //
 // Decay, coupled (Adam) or decoupled (AdamW), and the gradient's scale are the traversal's.
@@ -11,12 +11,13 @@
 
 #permute STATE_0 STATE_1 | STATE_0 STATE_1 STATE_2
 #import shared/elementwise
+#import shared/maximum
 #import shared/moments
 
 fn update(c: Constants, k: Scalars, p: ptr<function, vec4<f32>>, g: vec4<f32>, m: ptr<function, vec4<f32>>, v: ptr<function, vec4<f32>>, vmax: ptr<function, vec4<f32>>) {
     update_moments(c, g, m, v);
 #ifdef STATE_2
-    *vmax = max(*vmax, *v);
+    *vmax = maximum(*vmax, *v);
     let root = sqrt(*vmax);
 #else
     let root = sqrt(*v);

@@ -36,6 +36,6 @@ fn moments(c: Constants, k: Scalars, p: vec4<f32>, g: vec4<f32>, m: ptr<function
 }
 #else
 fn update(c: Constants, k: Scalars, coefficient: vec4<f32>, p: ptr<function, vec4<f32>>, g: vec4<f32>, m: ptr<function, vec4<f32>>, v: ptr<function, vec4<f32>>, s2: ptr<function, vec4<f32>>) {
-    *p = k.decay * *p - k.step_size * (direction(c, k, g, *m, *v) - coefficient * *p);
+    *p = decayed(*p, k.decay, k.dither) - k.step_size * (direction(c, k, g, *m, *v) - coefficient * *p);
 }
 #endif

@@ -6,9 +6,9 @@
 //   after a non-finite step: loss_scale *= backoff_factor
 //   after growth_interval finite steps in a row: loss_scale *= growth_factor  (torch.amp.GradScaler)
 //
-// PARTIAL: workgroups of 256 stride over chunks and leave a sum and a flag each.
-// FINISH: one workgroup adds them up. A norm beyond 1.3e19, whose square is
-// near the end of f32, counts as non-finite.
+// PARTIAL: workgroups of 256 stride over chunks and leave sums of squares (shared/squares.wgsl) and a flag each.
+// FINISH: one workgroup adds them up. A norm from 2^127 (1.7e38) on counts as non-finite, and so does one whose factor is
+// below 2^-126. The loss scale stays at min_scale or above, and finite; counts saturate.
 // Deterministic: the order of the sums depends on the list of tensors alone. Bytes an element: the
 // gradient's own, once.
 
@@ -17,13 +17,17 @@
 #import shared/half
 #import shared/runs
 #import shared/control
+#import shared/squares
 #import shared/tree
 
-alias Sum = vec4<f32>;
+// large, medium and small squares
+alias Sum = mat3x4<f32>;
 #import shared/carry
 
 struct GradientPartial {
-    sum: f32,
+    large: f32,
+    medium: f32,
+    small: f32,
     // how many invocations met a value that is not finite
     non_finite: u32,
 }
@@ -61,7 +65,6 @@ alias Grad = vec2<u32>;
 @group(0) @binding(1) var<storage, read> chunks: array<GradientChunk>;
 @group(0) @binding(2) var<storage, read> control: array<Control>;
 @group(0) @binding(3) var<storage, read> grad: array<Grad>;
-@group(0) @binding(4) var<storage, read> status: GradientStatus;
 @group(0) @binding(5) var<storage, read_write> partials: array<GradientPartial>;
 
 fn load(first: u32, count: u32) -> vec4<f32> {
@@ -90,13 +93,15 @@ fn load(first: u32, count: u32) -> vec4<f32> {
 }
 #else
 struct GlobalNormFinishConstants {
-    // infinity where gradients are not clipped
+    // 1 if gradients are clipped
+    clips: u32,
     max_norm: f32,
     // 1 if the loss scale adapts
     dynamic: u32,
     growth_factor: f32,
     backoff_factor: f32,
     growth_interval: u32,
+    min_scale: f32,
 }
 
 @group(0) @binding(0) var<uniform> constants: GlobalNormFinishConstants;
@@ -107,7 +112,6 @@ struct GlobalNormFinishConstants {
 #ifdef PARTIAL
 @compute @workgroup_size(256)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) invocation: u32) {
-    let scale = 1.0 / status.loss_scale;
     let lane = invocation % LANES;
     let share = 256u / LANES;
     var sums = Carry();
@@ -117,23 +121,23 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         let length = select(0u, chunk.length, control[chunk.tensor].enabled != 0u);
         let span = run_of(lane, LANES, length);
         for (var first = span.first; first < span.end; first += TERMS * span.stride) {
-            var sum = vec4(0.0);
+            var squares = Squares();
             for (var i = first; i < min(first + TERMS * span.stride, span.end); i += span.stride) {
                 let g = load(chunk.grad + i, min(length - i, 4u));
                 // by bits: a comparison with itself is compiled to one that is false for NaN
                 exponents = max(exponents, bitcast<vec4<u32>>(g) & vec4(0x7f800000u));
-                let h = scale * g;
-                sum += h * h;
+                add_squares(&squares, g);
             }
-            sums = carried(sums, sum);
+            sums = carried(sums, Sum(squares.large, squares.medium, squares.small));
         }
     }
     let sum = total_carried(sums);
+    let squares = Squares(sum[0], sum[1], sum[2]);
     let worst = max(max(exponents.x, exponents.y), max(exponents.z, exponents.w));
     let flag = select(0.0, 1.0, worst == 0x7f800000u);
-    let total = sum_runs(invocation, 256u, vec4((sum.x + sum.y) + (sum.z + sum.w), flag, 0.0, 0.0));
+    let total = sum_runs(invocation, 256u, vec4(add_lanes(squares).xyz, flag));
     if invocation == 0u {
-        partials[constants.partial + group.x] = GradientPartial(total.x, u32(total.y));
+        partials[constants.partial + group.x] = GradientPartial(total.x, total.y, total.z, u32(total.w));
     }
 }
 #else
@@ -145,31 +149,34 @@ fn main(@builtin(local_invocation_index) invocation: u32) {
     for (var first = invocation; first < count; first += 256u * TERMS) {
         var sum = vec4(0.0);
         for (var i = first; i < min(first + 256u * TERMS, count); i += 256u) {
-            sum.x += partials[i].sum;
+            sum += vec4(partials[i].large, partials[i].medium, partials[i].small, 0.0);
             non_finite += partials[i].non_finite;
         }
-        sums = carried(sums, sum);
+        sums = carried(sums, Sum(sum, vec4(0.0), vec4(0.0)));
     }
-    let total = sum_runs(invocation, 256u, vec4(total_carried(sums).x, select(0.0, 1.0, non_finite > 0u), 0.0, 0.0));
+    let total = sum_runs(invocation, 256u, vec4(total_carried(sums)[0].xyz, select(0.0, 1.0, non_finite > 0u)));
     if invocation != 0u {
         return;
     }
-    let norm = sqrt(total.x);
-    // by the bits of the sum, and short of infinity, of which a compiler may assume that it does not occur
-    let skip = total.y > 0.0 || (bitcast<u32>(total.x) & 0x7fffffffu) >= 0x7f000000u;
     let scale = status.loss_scale;
-    let clip = min(1.0, constants.max_norm / (norm + 1e-6));
+    let norm = norm_of(total, scale);
+    // short of infinity, of which a compiler may assume that it does not occur
+    let overflows = any_large(total) && sqrt(total.x) * 0x1p-42f >= scale;
+    let length = norm + 1e-6;
+    let clipped = constants.clips != 0u && length > constants.max_norm;
+    let factor = select(1.0, constants.max_norm / length, clipped) / scale;
+    let skip = total.w > 0.0 || overflows || (clipped && factor < 0x1p-126f);
     status.norm = norm;
-    status.factor = select(clip / scale, 0.0, skip);
+    status.factor = select(factor, 0.0, skip);
     status.skip = select(0u, 1u, skip);
-    status.skipped += select(0u, 1u, skip);
+    status.skipped += select(0u, 1u, skip && status.skipped != 0xffffffffu);
     if constants.dynamic == 0u {
         return;
     }
     if skip {
-        status.loss_scale = scale * constants.backoff_factor;
+        status.loss_scale = max(scale * constants.backoff_factor, min(scale, constants.min_scale));
         status.growth_tracker = 0u;
-    } else if status.growth_tracker + 1u >= constants.growth_interval {
+    } else if status.growth_tracker >= constants.growth_interval - 1u {
         // never beyond f32
         let grown = scale * constants.growth_factor;
         status.loss_scale = select(grown, scale, (bitcast<u32>(grown) & 0x7f800000u) == 0x7f800000u);

@@ -6,11 +6,12 @@
 //   with momentum: b = momentum b + d, and b takes d's place
 //   p -= lr d
 //
-// v is taken as 0 where rounding makes it negative. States: 0 square_avg, then momentum_buffer with
+// v is taken as 0 where rounding makes it negative; a NaN in s or a stays. States: 0 square_avg, then momentum_buffer with
 // momentum, then grad_avg if centered. Bytes an element, f32: 20, and 8 more for each of the two.
 
 #permute STATE_0 | STATE_0 STATE_1 MOMENTUM | STATE_0 STATE_1 CENTERED | STATE_0 STATE_1 STATE_2 MOMENTUM CENTERED
 #import shared/elementwise
+#import shared/maximum
 
 struct RmsPropConstants {
     alpha: f32,
@@ -24,7 +25,7 @@ struct RmsPropConstants {
 
 fn centered(c: RmsPropConstants, s: vec4<f32>, g: vec4<f32>, a: ptr<function, vec4<f32>>) -> vec4<f32> {
     *a += c.one_minus_alpha * (g - *a);
-    return max(s - *a * *a, vec4(0.0));
+    return not_negative(s - *a * *a);
 }
 
 fn update(c: RmsPropConstants, k: Scalars, p: ptr<function, vec4<f32>>, g: vec4<f32>, s: ptr<function, vec4<f32>>, s1: ptr<function, vec4<f32>>, s2: ptr<function, vec4<f32>>) {

@@ -46,6 +46,6 @@ fn update(c: SgdPConstants, k: Scalars, coefficient: vec4<f32>, p: ptr<function,
 #ifndef NESTEROV
     *b = d;
 #endif
-    *p = k.decay * *p - k.step_size * d;
+    *p = decayed(*p, k.decay, k.dither) - k.step_size * d;
 }
 #endif

@@ -3,6 +3,7 @@ struct Control {
     enabled: u32,
     lr: f32,
     weight_decay: f32,
+    // decoupled decay: p *= 1 - decay; 0 where decay is coupled
     decay: f32,
     projected_decay: f32,
 }

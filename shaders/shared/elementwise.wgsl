@@ -10,6 +10,7 @@
 // PROJECTION `update(c, k, coefficient, p, g, s0, s1, s2)`, with the coefficient of each element's row.
 
 #import shared/access
+#import shared/decay
 #import shared/runs
 
 override LANES: u32 = 256;
@@ -127,8 +128,13 @@ fn main(
 #ifdef PROJECTION
             update(c, k, row_coefficients(chunk, start, i, cell.count), &p, g, &s0, &s1, &s2);
 #else
-            g += k.weight_decay * p;
-            p *= k.decay;
+            // 0 p would be NaN for an infinite p
+            if k.weight_decay != 0.0 {
+                g += k.weight_decay * p;
+            }
+            if k.decay != 0.0 {
+                p = decayed(p, k.decay, k.dither);
+            }
             update(c, k, &p, g, &s0, &s1, &s2);
 #endif
             store_param(cell, p, chunk.element + i, chunk.tensor, k.step, c.seed);

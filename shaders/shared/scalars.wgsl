@@ -8,7 +8,7 @@ struct Scalars {
     grad_scale: f32,
     // coupled decay: g += weight_decay p; 0 where decay is decoupled
     weight_decay: f32,
-    // decoupled decay: p *= decay; 1 where decay is coupled
+    // decoupled decay: p *= 1 - decay (shared/decay.wgsl); 0 where decay is coupled
     decay: f32,
     // the same for a tensor whose update is projected (AdamP, SGDP)
     projected_decay: f32,
@@ -18,4 +18,6 @@ struct Scalars {
     root_scale: f32,
     // SGD: the gradient's share in the momentum buffer
     blend: f32,
+    // how decoupled decay is rounded, at least 0 and below 1
+    dither: f32,
 }

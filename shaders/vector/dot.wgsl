@@ -1,17 +1,10 @@
-// out = ⟨x, y⟩; with NORM out = √⟨x, x⟩. See shared/reduce.wgsl.
+// out = ⟨x, y⟩. See shared/reduce.wgsl.
 
 #import shared/reduce
 
-#permute - | NORM
-
-#ifndef NORM
 @group(0) @binding(2) var<storage, read> y: array<Cell>;
-#endif
 
 fn load_y(i: u32) -> vec4<u32> {
-#ifdef NORM
-    return load_x(i);
-#else
 #ifdef FINISH
     return vec4(y[constants.y + i], 0u, 0u, 0u);
 #else
@@ -20,7 +13,6 @@ fn load_y(i: u32) -> vec4<u32> {
     return vec4(y[at], y[at + 1u], y[at + 2u], y[at + 3u]);
 #else
     return y[constants.y + i];
-#endif
 #endif
 #endif
 }
@@ -87,11 +79,7 @@ fn main(@builtin(local_invocation_index) invocation: u32) {
     }
     let all = total(sum_runs(invocation, 256u, sum));
     if invocation == 0u {
-#ifdef NORM
-        result[0] = sqrt(all);
-#else
         result[0] = all;
-#endif
     }
 }
 #endif

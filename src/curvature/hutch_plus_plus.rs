@@ -94,7 +94,7 @@ pub async fn hutch_plus_plus(operator: &dyn LinearOperator, options: &HutchPlusP
 /// Rows `first..first + count` of a matrix.
 fn rows(matrix: &Tensor, first: usize, count: usize) -> Result<Tensor> {
     let n = matrix.len() / matrix.shape().first().copied().unwrap_or(1).max(1);
-    Tensor::from_buffer(matrix.buffer(), matrix.offset() + 4 * (first * n) as u64, &[count, n], DType::F32)
+    matrix.within(matrix.offset() + 4 * (first * n) as u64, &[count, n], DType::F32)
 }
 
 /// Appends `w = w - QᵀQ w`, Q having orthonormal rows.
@@ -103,7 +103,7 @@ fn record_project(gpu: &Gpu, recording: &mut Recording, q: &Tensor, coefficients
     if count == 0 {
         return Ok(());
     }
-    let c = Tensor::from_buffer(coefficients.buffer(), 0, &[count], DType::F32)?;
+    let c = coefficients.within(0, &[count], DType::F32)?;
     vector::gemv(gpu, recording, 1.0, q, w, 0.0, &c)?;
     vector::gemv_transposed(gpu, recording, -1.0, q, &c, 1.0, w)
 }

@@ -149,7 +149,7 @@ impl Curvature {
             let slice = |(&input, tensor): (&Var, &&Tensor)| {
                 let shape: Vec<usize> = [samples].into_iter().chain(tensor.shape().iter().skip(1).copied()).collect();
                 let first = (start * (tensor.len() / total)) as u64 * tensor.dtype().size();
-                Ok((input, Tensor::from_buffer(tensor.buffer(), tensor.offset() + first, &shape, tensor.dtype())?))
+                Ok((input, tensor.within(tensor.offset() + first, &shape, tensor.dtype())?))
             };
             let inputs = &models[model].1;
             let data = inputs.iter().zip(data).map(slice).collect::<Result<Vec<_>>>()?;
@@ -335,7 +335,7 @@ fn name(graph: &Graph, var: Var) -> String {
 
 /// The elements of a tensor of f32 from `start` on.
 fn part(tensor: &Tensor, start: usize, shape: &[usize]) -> Result<Tensor> {
-    Tensor::from_buffer(tensor.buffer(), tensor.offset() + 4 * start as u64, shape, DType::F32)
+    tensor.within(tensor.offset() + 4 * start as u64, shape, DType::F32)
 }
 
 /// Checks that a tensor is `count` elements of f32.

@@ -53,8 +53,7 @@ impl<'a> Sampler<'a> {
                 seed_high: (seed >> 32) as u32,
             };
             let part = |tensor: &Tensor| tensor.offset() + 16 * first..tensor.offset() + 16 * (first + count);
-            let mut bindings: Vec<Bind> =
-                vectors.iter().map(|(name, tensor)| Bind::range(gpu, name, tensor.buffer(), part(tensor)).0).collect();
+            let mut bindings: Vec<Bind> = vectors.iter().map(|(name, tensor)| Bind::range(gpu, name, tensor, part(tensor)).0).collect();
             bindings.push(Bind::tensor(gpu, "taken", &self.taken).0);
             // of random signs, ten rounds a cell
             let work = Work::strided(count.div_ceil(block), looped(block.div_ceil(256), looped(10, 0)));
@@ -109,14 +108,14 @@ impl Results {
 
     /// Where number `i` goes, one f32.
     pub fn get(&self, i: usize) -> Result<Tensor> {
-        Tensor::from_buffer(self.all.buffer(), (4 * i * self.stride) as u64, &[1], DType::F32)
+        self.all.within((4 * i * self.stride) as u64, &[1], DType::F32)
     }
 }
 
 /// A vector of zeros, at the start of a buffer that is padded to whole cells.
 pub(super) fn vector(gpu: &Gpu, n: usize) -> Result<Tensor> {
     let padded = Tensor::zeros(gpu, &[n.div_ceil(4), 4], DType::F32)?;
-    Tensor::from_buffer(padded.buffer(), 0, &[n], DType::F32)
+    padded.within(0, &[n], DType::F32)
 }
 
 /// Checks an option that counts something: the device counts samples in f32, exactly to 2^24.

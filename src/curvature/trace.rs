@@ -58,7 +58,7 @@ pub async fn block_traces(operator: &dyn LinearOperator, blocks: &[Range<usize>]
     let products = sample(operator, options, blocks.len(), |recording, sampler, results| {
         operator.record(recording, &sampler.x, &sampler.y)?;
         for (i, block) in blocks.iter().enumerate() {
-            let part = |whole: &Tensor| Tensor::from_buffer(whole.buffer(), 4 * block.start as u64, &[block.len()], DType::F32);
+            let part = |whole: &Tensor| whole.within(4 * block.start as u64, &[block.len()], DType::F32);
             vector::dot(operator.gpu(), recording, &part(&sampler.x)?, &part(&sampler.y)?, &results.get(i)?)?;
         }
         Ok(())

@@ -26,6 +26,17 @@ pub(crate) struct Permutation {
     /// Sorted.
     pub defines: &'static [&'static str],
     pub bindings: &'static [BindingLayout],
+    #[cfg_attr(not(test), expect(dead_code, reason = "compared with the required limits in a test"))]
+    pub needs: Needs,
+}
+
+/// What a device must allow, besides the bindings.
+#[cfg_attr(not(test), expect(dead_code, reason = "compared with the required limits in a test"))]
+pub(crate) struct Needs {
+    pub workgroup_size: [u32; 3],
+    pub workgroup_bytes: u32,
+    /// Of the largest uniform block.
+    pub uniform_bytes: u32,
 }
 
 /// A buffer of group 0.

@@ -15,7 +15,7 @@ pub(crate) mod work;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 pub use dtype::{DType, Element};
 pub(crate) use kernel::{BindingLayout, Generated, Kernel, KernelSource};
@@ -46,7 +46,7 @@ pub fn required_limits() -> wgpu::Limits {
         max_compute_workgroup_storage_size: 16 * 1024,
         max_compute_invocations_per_workgroup: 256,
         max_compute_workgroup_size_x: 256,
-        max_compute_workgroup_size_y: 1,
+        max_compute_workgroup_size_y: 8,
         max_compute_workgroup_size_z: 1,
         max_compute_workgroups_per_dimension: 65_535,
         min_storage_buffer_offset_alignment: defaults.min_storage_buffer_offset_alignment,
@@ -120,6 +120,8 @@ struct Inner {
     options: GpuOptions,
     kernels: Mutex<HashMap<kernel::Key, Kernel>>,
     open_gate: OnceLock<wgpu::Buffer>,
+    /// Those that were found to wrap the same device.
+    same: Mutex<Vec<Weak<Inner>>>,
 }
 
 impl Gpu {
@@ -163,6 +165,7 @@ impl Gpu {
                     options,
                     kernels: Mutex::default(),
                     open_gate: OnceLock::new(),
+                    same: Mutex::default(),
                 }),
             }),
         }
@@ -243,6 +246,36 @@ impl Gpu {
         #[cfg(test)]
         readback::count(|counts| counts.submissions += 1);
         self.queue().submit([encoder.finish()])
+    }
+
+    /// Whether both wrap one device. Those of two wgpu instances may compare as equal: what tells them apart is whose error
+    /// scope catches an error.
+    pub(crate) fn is_same_device(&self, other: &Gpu) -> bool {
+        if Arc::ptr_eq(&self.inner, &other.inner) {
+            return true;
+        }
+        if self.device() != other.device() {
+            return false;
+        }
+        if cfg!(target_arch = "wasm32") {
+            return true;
+        }
+        let known = || self.inner.same.lock().unwrap_or_else(PoisonError::into_inner);
+        if known().iter().any(|same| std::ptr::eq(same.as_ptr(), Arc::as_ptr(&other.inner))) {
+            return true;
+        }
+        // a buffer without usages is an error; the outer scope catches it if the inner is another device's
+        let invalid =
+            wgpu::BufferDescriptor { label: Some("gradus.probe"), size: 4, usage: wgpu::BufferUsages::empty(), mapped_at_creation: false };
+        let probe = || other.device().create_buffer(&invalid);
+        let validation = [wgpu::ErrorFilter::Validation];
+        let ((_, here), elsewhere) = other.scoped(&validation, || self.scoped(&validation, probe));
+        let same = here.is_some() || elsewhere.is_none();
+        if same {
+            // an address in the list is not used again: a weak reference keeps it
+            known().push(Arc::downgrade(&other.inner));
+        }
+        same
     }
 
     /// The bytes of a buffer that a binding may hold: the device's limit, and no more than kernels can
@@ -357,4 +390,34 @@ async fn headless_adapter() -> Result<wgpu::Adapter> {
         ..Default::default()
     };
     instance.request_adapter(&options).await.map_err(|error| Error::NoAdapter { reason: error.to_string() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kernel_keeps_the_required_limits() {
+        let limits = required_limits();
+        assert_eq!(crate::shaders::ALL.len(), KERNELS.len());
+        for source in crate::shaders::ALL {
+            for permutation in source.permutations {
+                let (what, needs) = (format!("{} {:?}", source.name, permutation.defines), &permutation.needs);
+                let [x, y, z] = needs.workgroup_size;
+                assert!(x <= limits.max_compute_workgroup_size_x, "{what}: {x}");
+                assert!(y <= limits.max_compute_workgroup_size_y, "{what}: {y}");
+                assert!(z <= limits.max_compute_workgroup_size_z, "{what}: {z}");
+                assert!(x * y * z <= limits.max_compute_invocations_per_workgroup, "{what}");
+                assert!(needs.workgroup_bytes <= limits.max_compute_workgroup_storage_size, "{what}: {}", needs.workgroup_bytes);
+                assert!(u64::from(needs.uniform_bytes) <= limits.max_uniform_buffer_binding_size, "{what}: {}", needs.uniform_bytes);
+                let count = |uniform: bool| {
+                    permutation.bindings.iter().filter(|binding| (binding.access == kernel::Access::Uniform) == uniform).count() as u32
+                };
+                assert!(count(true) <= limits.max_uniform_buffers_per_shader_stage, "{what}");
+                assert!(count(false) <= limits.max_storage_buffers_per_shader_stage, "{what}");
+                let highest = permutation.bindings.iter().map(|binding| binding.index + 1).max().unwrap_or(0);
+                assert!(highest <= limits.max_bindings_per_bind_group, "{what}: {highest}");
+            }
+        }
+    }
 }

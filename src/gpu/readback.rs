@@ -16,6 +16,7 @@ use crate::{Error, Result};
 pub(crate) async fn read(gpu: &Gpu, tensors: &[Tensor]) -> Result<Vec<Vec<u8>>> {
     for tensor in tensors {
         tensor.expect_usage("tensor", BufferUsages::COPY_SRC)?;
+        tensor.expect_on("tensor", gpu)?;
     }
     // the parts of one staging buffer, of as many as its largest size makes necessary
     let mut parts = Vec::with_capacity(tensors.len());

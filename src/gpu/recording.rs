@@ -18,6 +18,8 @@ use crate::{Error, Result};
 pub struct Recording {
     dispatches: Vec<Dispatch>,
     gate: Option<wgpu::Buffer>,
+    /// Whose the crate's own dispatches are.
+    gpu: Option<Gpu>,
 }
 
 #[derive(Clone)]
@@ -98,27 +100,29 @@ pub(crate) struct Bind<'a> {
     pub size: u64,
     /// How many of the bytes the dispatch visits.
     pub visited: u64,
+    /// It is known to be of another device.
+    pub foreign: bool,
 }
 
 impl<'a> Bind<'a> {
     /// All of a buffer of the crate's own.
     pub fn whole(name: &'static str, buffer: &'a wgpu::Buffer) -> Self {
-        Self { name, buffer, offset: 0, size: buffer.size(), visited: buffer.size() }
+        Self { name, buffer, offset: 0, size: buffer.size(), visited: buffer.size(), foreign: false }
     }
 
-    /// The bytes `range` of a buffer, from the bindable offset at or before its start, and how many
+    /// The bytes `range` of a tensor's buffer, from the bindable offset at or before its start, and how many
     /// bytes lie before it.
-    pub fn range(gpu: &Gpu, name: &'static str, buffer: &'a wgpu::Buffer, range: std::ops::Range<u64>) -> (Self, u64) {
+    pub fn range(gpu: &Gpu, name: &'static str, tensor: &'a Tensor, range: std::ops::Range<u64>) -> (Self, u64) {
         let before = range.start % binding_alignment(gpu);
         let visited = range.end - range.start;
         // the end of a tensor of 16-bit elements may be in the middle of a word
         let size = (visited + before).next_multiple_of(4);
-        (Self { name, buffer, offset: range.start - before, size, visited }, before)
+        (Self { name, buffer: tensor.buffer(), offset: range.start - before, size, visited, foreign: !tensor.may_be_on(gpu) }, before)
     }
 
     /// A tensor, and how many bytes of the binding lie before it.
     pub fn tensor(gpu: &Gpu, name: &'static str, tensor: &'a Tensor) -> (Self, u64) {
-        Self::range(gpu, name, tensor.buffer(), tensor.range())
+        Self::range(gpu, name, tensor, tensor.range())
     }
 }
 
@@ -159,6 +163,9 @@ impl Recording {
     /// wrong answer, if `work` is more than a dispatch can do.
     pub(crate) fn dispatch(&mut self, gpu: &Gpu, kernel: &Kernel, work: Work, bindings: &[Bind]) -> Result<()> {
         let failed = |reason: String| Error::Pipeline { kernel: kernel.label().to_owned(), reason };
+        if !self.gpu.get_or_insert_with(|| gpu.clone()).is_same_device(gpu) {
+            return Err(failed("the recording is of another device".into()));
+        }
         let counts =
             [("rounds of an invocation's loops", work.rounds, MAX_ROUNDS), ("workgroups", work.workgroups.into(), MAX_WORKGROUPS.into())];
         if let Some((what, found, most)) = counts.into_iter().find(|(_, found, most)| found > most) {
@@ -172,6 +179,9 @@ impl Recording {
             let Some(bind) = bindings.iter().chain([&gate]).find(|bind| bind.name == layout.name) else {
                 return Err(failed(format!("`{}` is not bound", layout.name)));
             };
+            if bind.foreign {
+                return Err(Error::ForeignDevice { tensor: bind.name.to_owned() });
+            }
             let limit = gpu.limits().max_storage_buffer_binding_size;
             if bind.size > limit {
                 let what = format!("`{}` of {}", bind.name, kernel.label());

@@ -9,26 +9,38 @@ use crate::{Error, Result};
 /// A shape, an element type, and the range of a buffer that holds the elements, row-major. It does
 /// not own data: clones refer to the same memory.
 ///
-/// A tensor begins at a multiple of four bytes; a buffer may hold many.
-#[derive(Clone, Debug, PartialEq)]
+/// A tensor begins at a multiple of four bytes; a buffer may hold many. It knows the device that it is on, unless it is of a
+/// buffer of the caller's: another's tensor is [`Error::ForeignDevice`] wherever tensors are taken.
+#[derive(Clone, Debug)]
 pub struct Tensor {
+    /// Where the buffer is known to be.
+    gpu: Option<Gpu>,
     buffer: wgpu::Buffer,
     offset: u64,
     shape: Vec<usize>,
     dtype: DType,
 }
 
+/// Whether both are the same range of the same buffer, under one shape and type.
+impl PartialEq for Tensor {
+    fn eq(&self, other: &Self) -> bool {
+        self.shares_buffer(other) && self.offset == other.offset && self.shape == other.shape && self.dtype == other.dtype
+    }
+}
+
 impl Tensor {
     /// The usages of the crate's own buffers.
     const USAGES: BufferUsages = BufferUsages::STORAGE.union(BufferUsages::COPY_SRC).union(BufferUsages::COPY_DST);
 
-    /// A range of the caller's buffer, beginning at byte `offset`.
+    /// A range of the caller's buffer, beginning at byte `offset`. The buffer must be of the device that the tensor is used
+    /// with: one of another device of the same wgpu instance is an error where it is used ([`Error::Pipeline`] says so), one
+    /// of another instance wgpu may not tell from its own.
     ///
     /// # Errors
     /// [`Error::Misaligned`] if `offset` is not a multiple of four, [`Error::OutOfBounds`] if the
     /// elements do not fit, [`Error::BufferUsage`] if the buffer lacks `STORAGE`.
     pub fn from_buffer(buffer: &wgpu::Buffer, offset: u64, shape: &[usize], dtype: DType) -> Result<Self> {
-        let tensor = Self { buffer: buffer.clone(), offset, shape: shape.to_vec(), dtype };
+        let tensor = Self { gpu: None, buffer: buffer.clone(), offset, shape: shape.to_vec(), dtype };
         let name = || format!("{dtype}{shape:?}");
         if !offset.is_multiple_of(4) {
             return Err(Error::Misaligned { tensor: name(), offset, alignment: 4 });
@@ -45,6 +57,11 @@ impl Tensor {
         }
     }
 
+    /// A range of this tensor's buffer, beginning at byte `offset` of it.
+    pub(crate) fn within(&self, offset: u64, shape: &[usize], dtype: DType) -> Result<Self> {
+        Ok(Self { gpu: self.gpu.clone(), ..Self::from_buffer(&self.buffer, offset, shape, dtype)? })
+    }
+
     /// A tensor of zeros in a buffer of its own.
     ///
     /// # Errors
@@ -55,7 +72,7 @@ impl Tensor {
             return Err(Error::OutOfMemory { what: label, bytes: u64::MAX });
         };
         let buffer = gpu.buffer(&label, bytes, Self::USAGES)?;
-        Ok(Self { buffer, offset: 0, shape: shape.to_vec(), dtype })
+        Ok(Self { gpu: Some(gpu.clone()), buffer, offset: 0, shape: shape.to_vec(), dtype })
     }
 
     /// A tensor with the elements `data`, row-major, in a buffer of its own.
@@ -88,7 +105,13 @@ impl Tensor {
             return Err(Error::OutOfMemory { what: label, bytes: u64::MAX });
         }
         let buffer = gpu.buffer(&label, end, Self::USAGES)?;
-        let tensor = |(shape, offset): (&&[usize], u64)| Self { buffer: buffer.clone(), offset, shape: shape.to_vec(), dtype };
+        let tensor = |(shape, offset): (&&[usize], u64)| Self {
+            gpu: Some(gpu.clone()),
+            buffer: buffer.clone(),
+            offset,
+            shape: shape.to_vec(),
+            dtype,
+        };
         Ok(shapes.iter().zip(offsets).map(tensor).collect())
     }
 
@@ -96,10 +119,11 @@ impl Tensor {
     ///
     /// # Errors
     /// [`Error::DType`] or [`Error::Length`] if `data` is not what the tensor holds,
-    /// [`Error::BufferUsage`] if the buffer lacks `COPY_DST`.
+    /// [`Error::BufferUsage`] if the buffer lacks `COPY_DST`, [`Error::ForeignDevice`].
     pub fn write<T: Element>(&self, gpu: &Gpu, data: &[T]) -> Result<()> {
         self.expect_dtype("tensor", &[T::DTYPE])?;
         self.expect_usage("tensor", BufferUsages::COPY_DST)?;
+        self.expect_on("tensor", gpu)?;
         if data.len() != self.len() {
             return Err(Error::Length { tensor: self.describe(), unit: "elements", expected: self.len(), found: data.len() });
         }
@@ -111,7 +135,7 @@ impl Tensor {
     ///
     /// # Errors
     /// [`Error::DType`] if `T` is not the tensor's type, [`Error::BufferUsage`] if the buffer lacks
-    /// `COPY_SRC`, [`Error::DeviceLost`].
+    /// `COPY_SRC`, [`Error::ForeignDevice`], [`Error::DeviceLost`].
     pub async fn read<T: Element>(&self, gpu: &Gpu) -> Result<Vec<T>> {
         self.expect_dtype("tensor", &[T::DTYPE])?;
         let mut all = readback::read(gpu, std::slice::from_ref(self)).await?;
@@ -164,7 +188,8 @@ impl Tensor {
     /// Whether both are in the same buffer.
     #[must_use]
     pub fn shares_buffer(&self, other: &Tensor) -> bool {
-        self.buffer == other.buffer
+        let apart = self.gpu.as_ref().is_some_and(|gpu| !other.may_be_on(gpu));
+        self.buffer == other.buffer && !apart
     }
 
     /// Whether some byte belongs to both.
@@ -193,6 +218,18 @@ impl Tensor {
     /// The bytes of the range, up to the next multiple of four.
     pub(crate) fn padded_bytes(&self) -> u64 {
         padded(self.bytes())
+    }
+
+    /// Whether nothing says that it is on another device.
+    pub(crate) fn may_be_on(&self, gpu: &Gpu) -> bool {
+        self.gpu.as_ref().is_none_or(|own| own.is_same_device(gpu))
+    }
+
+    pub(crate) fn expect_on(&self, name: &str, gpu: &Gpu) -> Result<()> {
+        match self.may_be_on(gpu) {
+            true => Ok(()),
+            false => Err(Error::ForeignDevice { tensor: name.to_owned() }),
+        }
     }
 
     pub(crate) fn expect_dtype(&self, name: &str, expected: &[DType]) -> Result<()> {

@@ -84,7 +84,7 @@ impl Parameters {
         let mut tensors = Vec::with_capacity(layout.len());
         let mut start = 0;
         for ((_, shape), size) in layout.iter().zip(sizes) {
-            tensors.push(Tensor::from_buffer(flat.buffer(), start, shape, DType::F32)?);
+            tensors.push(flat.within(start, shape, DType::F32)?);
             start += size as u64 * DType::F32.size();
         }
         Ok(Self { flat, names: layout.into_iter().map(|(name, _)| name).collect(), tensors })

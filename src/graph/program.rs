@@ -80,7 +80,7 @@ impl Plan {
     /// other. Leaves that change before a stage, and its outputs, may be bound when the stage is recorded.
     ///
     /// # Errors
-    /// [`Error::Shape`], [`Error::DType`], [`Error::Overlap`]; [`Error::Unknown`] for a value that is no leaf and no
+    /// [`Error::Shape`], [`Error::DType`], [`Error::ForeignDevice`], [`Error::Overlap`]; [`Error::Unknown`] for a value that is no leaf and no
     /// output; [`Error::OutOfMemory`], [`Error::LimitTooSmall`].
     pub fn compile(&self, gpu: &Gpu, bindings: &[(Var, &Tensor)]) -> Result<Program> {
         self.compile_beside(gpu, bindings, None)
@@ -90,7 +90,7 @@ impl Plan {
     /// left there after the other has run.
     pub(crate) fn compile_beside(&self, gpu: &Gpu, bindings: &[(Var, &Tensor)], other: Option<&Program>) -> Result<Program> {
         let empty = Bindings { leaves: HashMap::new(), outputs: vec![None; self.outputs.len()] };
-        let mut bound = self.bind(&empty, bindings, None)?;
+        let mut bound = self.bind(gpu, &empty, bindings, None)?;
         for (output, tensor) in self.outputs.iter().zip(&mut bound.outputs) {
             if tensor.is_none() && !output.late {
                 *tensor = Some(Tensor::zeros(gpu, self.graph.dims(output.id), DType::F32)?);
@@ -111,7 +111,7 @@ impl Plan {
     /// Adds bindings to those known, of outputs of one stage or of all. A value that is an output several times, a
     /// constant say, is bound as often: the first binding is that of the first. That of a leaf comes before all, unless
     /// the leaf is bound already and does not change: then its bindings are those of outputs.
-    fn bind(&self, known: &Bindings, bindings: &[(Var, &Tensor)], stage: Option<usize>) -> Result<Bindings> {
+    fn bind(&self, gpu: &Gpu, known: &Bindings, bindings: &[(Var, &Tensor)], stage: Option<usize>) -> Result<Bindings> {
         let mut bound = known.clone();
         let mut taken = vec![false; self.outputs.len()];
         let mut leaves = HashSet::new();
@@ -120,6 +120,7 @@ impl Plan {
             let id = self.graph.check(var)?;
             let name = self.name(id);
             let dtype = if self.graph.is_integer(id) { DType::U32 } else { DType::F32 };
+            tensor.expect_on(&name, gpu)?;
             tensor.expect_dtype(&name, &[dtype])?;
             tensor.expect_shape(&name, self.graph.dims(id))?;
             let of_stage = |output: &Output| output.id == id && stage.is_none_or(|stage| output.stage == stage);
@@ -199,7 +200,7 @@ impl Program {
         if stage >= self.plan.stages {
             return Err(Error::Unknown { what: "stage of the plan", name: stage.to_string() });
         }
-        let bound = self.plan.bind(&self.bound, bindings, Some(stage))?;
+        let bound = self.plan.bind(&self.gpu, &self.bound, bindings, Some(stage))?;
         let mut own = recording.branch();
         for kernel in self.plan.kernels.iter().filter(|kernel| kernel.stage == stage) {
             Recorder { program: self, bound: &bound, kernel }.record(&mut own)?;
@@ -327,9 +328,7 @@ impl Recorder<'_> {
         // a dispatch cannot read and write one buffer, and those of the caller's need not know
         let aside = if y.shares_buffer(&x) { Some(Tensor::zeros(gpu, &[elements], DType::F32)?) } else { None };
         let to = aside.as_ref().unwrap_or(&y);
-        let part = |tensor: &Tensor, i: usize, n: usize| {
-            Tensor::from_buffer(tensor.buffer(), tensor.offset() + 4 * (i * n) as u64, &[n], DType::F32)
-        };
+        let part = |tensor: &Tensor, i: usize, n: usize| tensor.within(tensor.offset() + 4 * (i * n) as u64, &[n], DType::F32);
         for i in 0..elements / map.rows() {
             map.record(recording, &part(&x, i, map.columns())?, &part(to, i, map.rows())?)?;
         }

@@ -12,7 +12,7 @@ use crate::{DType, Result};
 /// A vector of `n` elements at the start of a buffer of its own, padded with zeros to whole cells of four.
 pub(crate) fn vector(gpu: &Gpu, n: usize) -> Result<Tensor> {
     let padded = Tensor::zeros(gpu, &[n.next_multiple_of(4)], DType::F32)?;
-    Tensor::from_buffer(padded.buffer(), 0, &[n], DType::F32)
+    padded.within(0, &[n], DType::F32)
 }
 
 /// One f32 in a buffer of its own.
@@ -87,7 +87,7 @@ impl Blocks {
         let kernel = gpu.kernel(source, defines, overrides)?;
         for range in &self.ranges {
             let bytes = 16 * range.start..16 * range.end;
-            let vectors = vectors.iter().map(|&(name, tensor)| Bind::range(gpu, name, tensor.buffer(), bytes.clone()).0);
+            let vectors = vectors.iter().map(|&(name, tensor)| Bind::range(gpu, name, tensor, bytes.clone()).0);
             let others = others.iter().map(|&(name, buffer)| Bind::whole(name, buffer));
             let count = range.end - range.start;
             let constants = BlockConstants { count: count as u32, block: self.block as u32, first: (range.start / self.block) as u32 };

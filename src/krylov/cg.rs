@@ -110,7 +110,7 @@ impl Cg {
         let padded = Tensor::from_slice(gpu, &[padded.len()], &padded)?;
         let stride = dim.next_multiple_of(4);
         let rows = Tensor::zeros(gpu, &[schedule.len(), stride], DType::F32)?;
-        let row = |i: usize| Tensor::from_buffer(rows.buffer(), 4 * (i * stride) as u64, &[dim], DType::F32);
+        let row = |i: usize| rows.within(4 * (i * stride) as u64, &[dim], DType::F32);
         let snapshots = (0..schedule.len()).map(row).collect::<Result<Vec<_>>>()?;
         let (p, q) = (blocks::vector(gpu, dim)?, &system.product);
         let rho = blocks::scalar(gpu)?;

@@ -208,8 +208,8 @@ impl Search {
         let norms = Tensor::zeros(&gpu, &[k, 2], DType::F32)?;
         let n = q.len();
         for (i, &value) in values.iter().enumerate() {
-            let row = Tensor::from_buffer(vectors.buffer(), 4 * (i * n) as u64, &[n], DType::F32)?;
-            let part = |j: usize| Tensor::from_buffer(norms.buffer(), 4 * (2 * i + j) as u64, &[1], DType::F32);
+            let row = vectors.within(4 * (i * n) as u64, &[n], DType::F32)?;
+            let part = |j: usize| norms.within(4 * (2 * i + j) as u64, &[1], DType::F32);
             let (mut before, mut after) = (Recording::new(), Recording::new());
             vector::copy(&gpu, &mut before, &row, &q)?;
             vector::axpy(&gpu, &mut after, -value, &q, &w)?;

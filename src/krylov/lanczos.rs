@@ -164,7 +164,7 @@ impl Basis {
             let s = Tensor::from_slice(gpu, &[coefficients.len()], coefficients)?;
             let rows = Rows { rows: steps, ..self.rows(None) };
             rows.combination(gpu, &mut recording, 1.0, &s, 0.0, &sum)?;
-            let row = Tensor::from_buffer(result.buffer(), 4 * (i * n) as u64, &[n], DType::F32)?;
+            let row = result.within(4 * (i * n) as u64, &[n], DType::F32)?;
             vector::copy(gpu, &mut recording, &sum, &row)?;
         }
         gpu.submit([&recording]);
@@ -172,7 +172,7 @@ impl Basis {
     }
 
     fn row(&self, j: usize) -> Result<Tensor> {
-        Tensor::from_buffer(self.matrix.buffer(), 4 * (j * self.stride()) as u64, &[self.dim], DType::F32)
+        self.matrix.within(4 * (j * self.stride()) as u64, &[self.dim], DType::F32)
     }
 }
 
@@ -356,10 +356,10 @@ fn normalize(gpu: &Gpu, recording: &mut Recording, basis: &Basis, state: &Tensor
     for tile in tiles(basis.capacity as u64, cells, cells, limit, u64::from(u32::MAX)) {
         let at = |row: u64, cell: u64| 16 * (row * cells + cell);
         let bytes = at(tile.rows.start, tile.cells.start)..at(tile.rows.end - 1, tile.cells.end);
-        let (bind_basis, before) = Bind::range(gpu, "basis", basis.matrix.buffer(), bytes);
+        let (bind_basis, before) = Bind::range(gpu, "basis", &basis.matrix, bytes);
         let part = 16 * tile.cells.start..16 * tile.cells.end;
-        let (bind_w, before_w) = Bind::range(gpu, "w", w.buffer(), part.clone());
-        let (bind_q, _) = Bind::range(gpu, "q", q.buffer(), part);
+        let (bind_w, before_w) = Bind::range(gpu, "w", w, part.clone());
+        let (bind_q, _) = Bind::range(gpu, "q", q, part);
         let count = tile.cells.end - tile.cells.start;
         let constants = NormalizeConstants {
             first_row: tile.rows.start as u32,

@@ -20,6 +20,7 @@ impl Dense {
     /// # Errors
     /// [`Error::Shape`] or [`Error::DType`] if it is not a square matrix of f32.
     pub fn new(gpu: &Gpu, matrix: &Tensor) -> Result<Self> {
+        matrix.expect_on("matrix", gpu)?;
         matrix.expect_dtype("matrix", &[DType::F32])?;
         let n = matrix.shape().first().map_or(1, |&n| n.max(1));
         matrix.expect_shape("matrix", &[n, n])?;
@@ -58,6 +59,7 @@ impl Diagonal {
     /// # Errors
     /// [`Error::DType`] if it is not of f32, [`Error::Length`] if it is empty.
     pub fn new(gpu: &Gpu, diagonal: &Tensor) -> Result<Self> {
+        diagonal.expect_on("diagonal", gpu)?;
         diagonal.expect_dtype("diagonal", &[DType::F32])?;
         match diagonal.is_empty() {
             false => Ok(Self { gpu: gpu.clone(), diagonal: diagonal.clone(), inverse: false }),
@@ -96,7 +98,7 @@ impl LinearOperator for Diagonal {
             let end = (start + limit).min(n);
             let bind = |name, tensor| {
                 let at = |element| Tensor::offset(tensor) + 4 * element;
-                let (bind, before) = Bind::range(&self.gpu, name, tensor.buffer(), at(start)..at(end));
+                let (bind, before) = Bind::range(&self.gpu, name, tensor, at(start)..at(end));
                 (bind, (before / 4) as u32)
             };
             let ((bind_d, d), (bind_x, x), (bind_y, y)) = (bind("d", &self.diagonal), bind("x", x), bind("y", y));

@@ -1,5 +1,6 @@
 //! What an optimizer's configuration says to the machinery that all of them share.
 
+use super::options::Group;
 use crate::gpu::KernelSource;
 use crate::shaders::layout::MomentsConstants;
 use crate::{Error, Result};
@@ -69,6 +70,15 @@ pub(crate) enum Decay {
     Coupled,
     /// `p *= 1 - scale lr weight_decay`, where a projected tensor's decay is `wd_ratio` times that.
     Decoupled { scale: f64, wd_ratio: f64 },
+}
+
+impl Decay {
+    /// Whether the rates of a step, and of one that is projected, are finite in f32.
+    pub fn check(self, group: &Group) -> Result<()> {
+        let Self::Decoupled { scale, wd_ratio } = self else { return Ok(()) };
+        let rate = group.lr * group.weight_decay * scale;
+        check("lr · weight_decay", rate, (rate as f32).is_finite() && ((rate * wd_ratio) as f32).is_finite(), "a finite number")
+    }
 }
 
 /// The options of `optim/projection.wgsl`.

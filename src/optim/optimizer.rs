@@ -69,7 +69,7 @@ impl Optimizer {
     ///
     /// # Errors
     /// [`Error::Shape`] if a gradient's shape is not its parameter's; [`Error::DType`] for types that
-    /// are not floats; [`Error::Overlap`] if a parameter overlaps another parameter or a gradient;
+    /// are not floats; [`Error::ForeignDevice`]; [`Error::Overlap`] if a parameter overlaps another parameter or a gradient;
     /// [`Error::DuplicateName`]; [`Error::Unknown`] for a group that is not there; [`Error::Option`]
     /// for an option out of range; [`Error::LimitTooSmall`], [`Error::OutOfMemory`].
     pub fn new(gpu: &Gpu, algorithm: &dyn Algorithm, params: &[Param]) -> Result<Self> {
@@ -92,7 +92,8 @@ impl Optimizer {
             [] => vec![Group { lr: lowered.lr, weight_decay: lowered.weight_decay }],
             groups => groups.to_vec(),
         };
-        validate(params, &groups)?;
+        groups.iter().try_for_each(|group| lowered.decay.check(group))?;
+        validate(gpu, params, &groups)?;
         let tensors: Vec<_> = params.iter().map(|p| (p.name, p.param, p.grad)).collect();
         let batches = plan::batches(gpu, &tensors, lowered.projection.is_some())?;
         let stores = batches.iter().map(|batch| store(gpu, &lowered, &options, batch)).collect::<Result<Vec<_>>>()?;
@@ -163,7 +164,7 @@ impl Optimizer {
     ///
     /// # Errors
     /// [`Error::Unknown`] if there is no such group, [`Error::Option`] if `lr` is negative or not
-    /// finite.
+    /// finite in f32, or its product with a decoupled decay is not.
     pub fn set_lr(&mut self, group: usize, lr: f64) -> Result<()> {
         let weight_decay = self.group(group)?.weight_decay;
         self.set_group(group, Group { lr, weight_decay })
@@ -177,6 +178,7 @@ impl Optimizer {
         self.group(group)?;
         not_negative("lr", values.lr)?;
         not_negative("weight_decay", values.weight_decay)?;
+        self.lowered.decay.check(&values)?;
         let mut groups = self.groups.clone();
         groups[group] = values;
         self.set_groups(groups)
@@ -288,7 +290,7 @@ impl Optimizer {
             let mut start = 0;
             for piece in self.pieces(i, None)? {
                 let offset = known.param.offset() + start * known.param.dtype().size();
-                let part = Tensor::from_buffer(known.param.buffer(), offset, &[piece.len()], known.param.dtype())?;
+                let part = known.param.within(offset, &[piece.len()], known.param.dtype())?;
                 crate::vector::cast(&self.gpu, &mut recording, &part, &piece)?;
                 start += piece.len() as u64;
             }
@@ -320,10 +322,10 @@ fn control(lowered: &Lowered, groups: &[Group], params: &[Known], without: &[usi
     let of = |(i, param): (usize, &Known)| {
         let Group { lr, weight_decay } = groups[param.group];
         let (coupled, decay, projected_decay) = match lowered.decay {
-            Decay::Coupled => (weight_decay, 1.0, 1.0),
+            Decay::Coupled => (weight_decay, 0.0, 0.0),
             Decay::Decoupled { scale, wd_ratio } => {
                 let decay = lr * weight_decay * scale;
-                (0.0, 1.0 - decay, 1.0 - decay * wd_ratio)
+                (0.0, decay, decay * wd_ratio)
             }
         };
         Control {

@@ -34,6 +34,9 @@ pub enum LossScale {
     Fixed(f64),
     /// Adapted on the device, with the rule and the defaults of `torch.amp.GradScaler`. The caller's
     /// shaders read it from [`Optimizer::loss_scale`](super::Optimizer::loss_scale).
+    ///
+    /// Unlike there, it has a floor: it is not backed off below 2^-14, or `initial` if that is less, however many
+    /// gradients in a row are not finite. A growth that would make it infinite is left out.
     Dynamic {
         /// What it begins with. PyTorch: 65536.
         initial: f64,
@@ -53,6 +56,11 @@ impl LossScale {
         Self::Dynamic { initial: 65536.0, growth_factor: 2.0, backoff_factor: 0.5, growth_interval: 2000 }
     }
 
+    /// The scale that is not backed off further.
+    pub(super) fn least(self) -> f64 {
+        self.initial().min(2f64.powi(-14))
+    }
+
     /// The scale of the first step.
     pub(super) fn initial(self) -> f64 {
         match self {
@@ -69,18 +77,20 @@ pub struct Options {
     /// decay.
     pub groups: Vec<Group>,
     /// Keep an f32 copy of parameters of 16 bits, which the step reads and writes; the parameters are
-    /// its rounded image. The copy is made when the optimizer is. Default: false.
+    /// its rounded image. The copy is made when the optimizer is. Without it a change, decay included, of less than half a
+    /// unit in the last place of a 16-bit parameter is lost, step after step, unless rounding is
+    /// [stochastic](Rounding::Stochastic). Default: false.
     pub master_weights: bool,
     /// Default: to nearest.
     pub rounding: Rounding,
     /// Scale the gradients so that the norm of all together is at most this, as
-    /// `torch.nn.utils.clip_grad_norm_` does. Default: none.
+    /// `torch.nn.utils.clip_grad_norm_` does: 1.2e-38 or above, finite. The norm neither overflows nor underflows where its
+    /// square would. Default: none.
     pub max_norm: Option<f64>,
     /// Default: 1, fixed.
     pub loss_scale: LossScale,
-    /// Skip a step in which any gradient is NaN or infinite, or their norm is beyond 1.3e19 (whose square
-    /// is near the end of f32): nothing
-    /// changes on the device, step counts included. Implied by `max_norm` and by a loss scale other
+    /// Skip a step in which any gradient is NaN or infinite, or the norm of all is 1.7e38 (2^127) or above, or clipping
+    /// would take a factor below 1.2e-38: nothing changes on the device, step counts included. Implied by `max_norm` and by a loss scale other
     /// than `Fixed(1.0)`. Default: false.
     pub skip_non_finite: bool,
 }
@@ -114,16 +124,25 @@ impl Options {
     pub(super) fn check(&self) -> Result<()> {
         let positive =
             |option: &str, value: f64| check(option, value, (value as f32).is_finite() && value as f32 > 0.0, "a finite number above zero");
+        // whose reciprocal is finite
+        let normal = |option: &str, value: f64| check(option, value, value as f32 >= f32::MIN_POSITIVE, "1.2e-38 (2^-126) or above");
         for (i, group) in self.groups.iter().enumerate() {
             not_negative(&format!("groups[{i}].lr"), group.lr)?;
             not_negative(&format!("groups[{i}].weight_decay"), group.weight_decay)?;
         }
         if let Some(norm) = self.max_norm {
             positive("max_norm", norm)?;
+            normal("max_norm", norm)?;
         }
         positive("loss_scale", self.loss_scale.initial())?;
+        normal("loss_scale", self.loss_scale.initial())?;
         if let LossScale::Dynamic { growth_factor, backoff_factor, growth_interval, .. } = self.loss_scale {
-            check("growth_factor", growth_factor, growth_factor.is_finite() && growth_factor >= 1.0, "a finite number, one or above")?;
+            check(
+                "growth_factor",
+                growth_factor,
+                (growth_factor as f32).is_finite() && growth_factor >= 1.0,
+                "a finite number, one or above",
+            )?;
             check("growth_interval", growth_interval, growth_interval > 0, "one or above")?;
             positive("backoff_factor", backoff_factor)?;
             if backoff_factor != 1.0 {

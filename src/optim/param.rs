@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::options::Group;
-use crate::gpu::{DType, Tensor};
+use crate::gpu::{DType, Gpu, Tensor};
 use crate::{Error, Result};
 
 /// A parameter, its gradient, and the name by which errors and state dictionaries call it.
@@ -31,7 +31,7 @@ impl<'a> Param<'a> {
 }
 
 /// Whether a step may be made of `params`.
-pub(super) fn validate(params: &[Param], groups: &[Group]) -> Result<()> {
+pub(super) fn validate(gpu: &Gpu, params: &[Param], groups: &[Group]) -> Result<()> {
     let mut names = HashSet::new();
     for param in params {
         let grad_name = format!("{}.grad", param.name);
@@ -41,6 +41,8 @@ pub(super) fn validate(params: &[Param], groups: &[Group]) -> Result<()> {
         if param.group >= groups.len() {
             return Err(Error::Unknown { what: "group", name: param.group.to_string() });
         }
+        param.param.expect_on(param.name, gpu)?;
+        param.grad.expect_on(&grad_name, gpu)?;
         param.param.expect_dtype(param.name, &DType::FLOATS)?;
         param.grad.expect_dtype(&grad_name, &DType::FLOATS)?;
         param.grad.expect_shape(&grad_name, param.param.shape())?;

@@ -71,7 +71,7 @@ impl Recorder<'_> {
                 end += work.workgroups;
             }
         }
-        let partials = self.gpu.buffer("gradus.optim.partials", u64::from(end.max(1)) * 8, BufferUsages::STORAGE)?;
+        let partials = self.gpu.buffer("gradus.optim.partials", u64::from(end.max(1)) * 16, BufferUsages::STORAGE)?;
         for (batch, class, chunks, work, partial) in parts {
             let mut defines = vec!["PARTIAL", grad_define(batch.grad_dtype)];
             defines.extend(class.scalar.then_some("SCALAR"));
@@ -82,7 +82,6 @@ impl Recorder<'_> {
                 Bind::whole("chunks", &chunks),
                 Bind::whole("control", &self.tables.control),
                 grad(batch, elements),
-                Bind::whole("status", &self.tables.status),
                 Bind::whole("partials", &partials),
             ];
             self.recording.dispatch_with(self.gpu, &kernel, work, &GlobalNormConstants { partial }, bindings)?;
@@ -94,11 +93,13 @@ impl Recorder<'_> {
             }
         };
         let constants = GlobalNormFinishConstants {
-            max_norm: self.options.max_norm.map_or(f32::INFINITY, |norm| norm as f32),
+            clips: u32::from(self.options.max_norm.is_some()),
+            max_norm: self.options.max_norm.unwrap_or(1.0) as f32,
             dynamic,
             growth_factor: growth_factor as f32,
             backoff_factor: backoff_factor as f32,
             growth_interval,
+            min_scale: self.options.loss_scale.least() as f32,
         };
         let kernel = self.gpu.kernel(source, &["FINISH"], &[])?;
         let bindings = vec![Bind::whole("status", &self.tables.status), Bind::whole("partials", &partials)];
@@ -276,6 +277,7 @@ impl Recorder<'_> {
             offset: window.start,
             size: window.end - window.start,
             visited: elements * batch.param_dtype.size(),
+            foreign: false,
         };
         let mut bindings = vec![Bind::whole("constants", constants), Bind::whole("scalars", &tables.scalars), param, grad(batch, elements)];
         for (name, state) in ["state_0", "state_1", "state_2"].into_iter().zip(&store.states) {
@@ -298,6 +300,7 @@ fn grad(batch: &Batch, elements: u64) -> Bind<'_> {
         offset: window.start,
         size: window.end - window.start,
         visited: elements * batch.grad_dtype.size(),
+        foreign: false,
     }
 }
 

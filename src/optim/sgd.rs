@@ -37,7 +37,7 @@ impl Lower for Sgd {
         let config = json!({"momentum": momentum, "dampening": dampening, "nesterov": nesterov, "maximize": maximize});
         let mut lowered = Lowered::new("sgd", &shaders::optim::SGD, lr, weight_decay, config)?;
         not_negative("momentum", momentum)?;
-        algorithm::check("dampening", dampening, dampening.is_finite(), "a finite number")?;
+        algorithm::check("dampening", dampening, (dampening as f32).is_finite(), "a finite number")?;
         algorithm::nesterov(nesterov, momentum, dampening)?;
         lowered.maximize = maximize;
         lowered.constants = constants(&SgdConstants { momentum: momentum as f32, seed, ..Default::default() });

@@ -43,7 +43,7 @@ impl Lower for SgdP {
             json!({"momentum": momentum, "dampening": dampening, "nesterov": nesterov, "eps": eps, "delta": delta, "wd_ratio": wd_ratio});
         let mut lowered = Lowered::new("sgdp", &shaders::optim::SGDP, lr, weight_decay, config)?;
         fraction("momentum", momentum)?;
-        algorithm::check("dampening", dampening, dampening.is_finite(), "a finite number")?;
+        algorithm::check("dampening", dampening, (dampening as f32).is_finite(), "a finite number")?;
         not_negative("eps", eps)?;
         not_negative("delta", delta)?;
         not_negative("wd_ratio", wd_ratio)?;

@@ -94,6 +94,9 @@ impl Optimizer {
                     differ(format!("groups[{i}].{name} is {value}"));
                 }
             }
+            if self.lowered.decay.check(group).is_err() {
+                differ(format!("groups[{i}].lr · weight_decay is not finite"));
+            }
         }
 
         let entries = self.entries()?;
@@ -132,7 +135,7 @@ impl Optimizer {
             status = GradientStatus { norm: saved.norm, skipped: saved.skipped, ..status };
             if matches!(self.options.loss_scale, LossScale::Dynamic { .. }) {
                 status = GradientStatus { loss_scale: saved.loss_scale, growth_tracker: saved.growth_tracker, ..status };
-                if !(saved.loss_scale.is_finite() && saved.loss_scale > 0.0) {
+                if !(saved.loss_scale.is_finite() && saved.loss_scale >= f32::MIN_POSITIVE) {
                     differ(format!("the loss scale is {}", saved.loss_scale));
                 }
             }

@@ -26,7 +26,7 @@ const PART: u32 = 16;
 /// f32, or `y` overlaps an operand.
 pub fn gemv(gpu: &Gpu, recording: &mut Recording, alpha: f64, a: &Tensor, x: &Tensor, beta: f64, y: &Tensor) -> Result<()> {
     let [rows, columns] = matrix(a)?;
-    operands(a, x, columns, y, rows)?;
+    operands(gpu, a, x, columns, y, rows)?;
     if a.is_empty() {
         return empty_sum(gpu, recording, beta, y);
     }
@@ -42,7 +42,7 @@ pub fn gemv(gpu: &Gpu, recording: &mut Recording, alpha: f64, a: &Tensor, x: &Te
 /// As [`gemv`].
 pub fn gemv_transposed(gpu: &Gpu, recording: &mut Recording, alpha: f64, a: &Tensor, x: &Tensor, beta: f64, y: &Tensor) -> Result<()> {
     let [rows, columns] = matrix(a)?;
-    operands(a, x, rows, y, columns)?;
+    operands(gpu, a, x, rows, y, columns)?;
     if a.is_empty() {
         return empty_sum(gpu, recording, beta, y);
     }
@@ -69,8 +69,10 @@ fn matrix(a: &Tensor) -> Result<[usize; 2]> {
     }
 }
 
-fn operands(a: &Tensor, x: &Tensor, x_len: usize, y: &Tensor, y_len: usize) -> Result<()> {
+fn operands(gpu: &Gpu, a: &Tensor, x: &Tensor, x_len: usize, y: &Tensor, y_len: usize) -> Result<()> {
+    a.expect_on("a", gpu)?;
     for (name, tensor, len) in [("x", x, x_len), ("y", y, y_len)] {
+        tensor.expect_on(name, gpu)?;
         tensor.expect_dtype(name, &[DType::F32])?;
         tensor.expect_shape(name, &[len])?;
     }
@@ -186,8 +188,8 @@ impl<'a> Rows<'a> {
                 before = 0;
             }
             let span = tile.cells.start * cells.size * 4..tile.cells.end * cells.size * 4;
-            let (bind_a, before_a) = Bind::range(gpu, "a", self.matrix.buffer(), self.bytes(&cells, tile));
-            let (bind_x, before_x) = Bind::range(gpu, "x", x.buffer(), x.offset() + span.start..x.offset() + span.end);
+            let (bind_a, before_a) = Bind::range(gpu, "a", self.matrix, self.bytes(&cells, tile));
+            let (bind_x, before_x) = Bind::range(gpu, "x", x, x.offset() + span.start..x.offset() + span.end);
             let rows = tile.rows.end - tile.rows.start;
             let blocks = (tile.cells.end - tile.cells.start).div_ceil(block);
             let constants = GemvConstants {
@@ -292,13 +294,13 @@ impl<'a> Rows<'a> {
             let parts = (tile.rows.end - tile.rows.start).div_ceil(HEIGHT);
             let first = before * jump * 4 + tile.cells.start * cells.size * 4;
             let last = (before + parts - 1) * jump * 4 + tile.cells.end * cells.size * 4;
-            let (bind_a, before_a) = Bind::range(gpu, "a", self.matrix.buffer(), self.bytes(cells, tile));
-            let (bind_y, before_y) = Bind::range(gpu, "y", y.buffer(), y.offset() + first..y.offset() + last);
+            let (bind_a, before_a) = Bind::range(gpu, "a", self.matrix, self.bytes(cells, tile));
+            let (bind_y, before_y) = Bind::range(gpu, "y", y, y.offset() + first..y.offset() + last);
             let mut bindings = vec![bind_a, bind_y];
             let mut before_x = 0;
             if let Some(x) = x {
                 let part = x.offset() + 4 * tile.rows.start..x.offset() + 4 * tile.rows.end;
-                let (bind_x, before) = Bind::range(gpu, "x", x.buffer(), part);
+                let (bind_x, before) = Bind::range(gpu, "x", x, part);
                 bindings.push(bind_x);
                 before_x = before;
             }

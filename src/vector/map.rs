@@ -35,11 +35,12 @@ impl Scalar<'_> {
         match self {
             Self::Value(value) => Tensor::from_slice(gpu, &[1], &[value as f32]),
             Self::Device(alpha) => {
+                alpha.expect_on("alpha", gpu)?;
                 alpha.expect_dtype("alpha", &[DType::F32])?;
                 if alpha.is_empty() {
                     return Err(Error::Length { tensor: "alpha".into(), unit: "elements at least", expected: 1, found: 0 });
                 }
-                let first = Tensor::from_buffer(alpha.buffer(), alpha.offset(), &[1], DType::F32)?;
+                let first = alpha.within(alpha.offset(), &[1], DType::F32)?;
                 first.expect_apart("alpha", written, "y")?;
                 if first.offset() == 0 && !first.shares_buffer(written) {
                     return Ok(first);
@@ -60,6 +61,7 @@ impl Scalar<'_> {
 /// [`Error::Length`](crate::Error::Length) if `alpha` is empty,
 /// [`Error::Overlap`](crate::Error::Overlap) if it lies in `y`.
 pub fn fill<'a>(gpu: &Gpu, recording: &mut Recording, alpha: impl Into<Scalar<'a>>, y: &Tensor) -> Result<()> {
+    y.expect_on("y", gpu)?;
     y.expect_dtype("y", &DType::FLOATS)?;
     let alpha = alpha.into().tensor(gpu, recording, y)?;
     map(gpu, recording, &shaders::vector::FILL, &["WRITE_ONLY"], None, y, Some(&alpha), &VectorConstants::default())
@@ -71,7 +73,7 @@ pub fn fill<'a>(gpu: &Gpu, recording: &mut Recording, alpha: impl Into<Scalar<'a
 /// [`Error::Shape`](crate::Error::Shape), [`Error::DType`](crate::Error::DType) or
 /// [`Error::Overlap`](crate::Error::Overlap) if `x` does not match `y` or overlaps it.
 pub fn copy(gpu: &Gpu, recording: &mut Recording, x: &Tensor, y: &Tensor) -> Result<()> {
-    matching(x, y)?;
+    matching(gpu, x, y)?;
     map(gpu, recording, &shaders::vector::COPY, &["SOURCE", "WRITE_ONLY"], Some(x), y, None, &VectorConstants::default())
 }
 
@@ -82,6 +84,8 @@ pub fn copy(gpu: &Gpu, recording: &mut Recording, x: &Tensor, y: &Tensor) -> Res
 /// [`Error::Overlap`](crate::Error::Overlap) if the shapes differ, a type is not a float, or they
 /// overlap.
 pub fn cast(gpu: &Gpu, recording: &mut Recording, x: &Tensor, y: &Tensor) -> Result<()> {
+    x.expect_on("x", gpu)?;
+    y.expect_on("y", gpu)?;
     x.expect_dtype("x", &DType::FLOATS)?;
     y.expect_dtype("y", &DType::FLOATS)?;
     x.expect_shape("x", y.shape())?;
@@ -100,8 +104,8 @@ pub fn cast(gpu: &Gpu, recording: &mut Recording, x: &Tensor, y: &Tensor) -> Res
             let size = tensor.dtype().size();
             tensor.offset() + part.start * size..tensor.offset() + part.end * size
         };
-        let (bind_x, before_x) = Bind::range(gpu, "x", x.buffer(), bytes(x));
-        let (bind_y, before_y) = Bind::range(gpu, "y", y.buffer(), bytes(y));
+        let (bind_x, before_x) = Bind::range(gpu, "x", x, bytes(x));
+        let (bind_y, before_y) = Bind::range(gpu, "y", y, bytes(y));
         let constants = CastConstants {
             x: (before_x / x.dtype().size()) as u32,
             y: (before_y / y.dtype().size()) as u32,
@@ -118,6 +122,7 @@ pub fn cast(gpu: &Gpu, recording: &mut Recording, x: &Tensor, y: &Tensor) -> Res
 /// # Errors
 /// As [`fill`].
 pub fn scale<'a>(gpu: &Gpu, recording: &mut Recording, alpha: impl Into<Scalar<'a>>, y: &Tensor) -> Result<()> {
+    y.expect_on("y", gpu)?;
     y.expect_dtype("y", &DType::FLOATS)?;
     let alpha = alpha.into().tensor(gpu, recording, y)?;
     map(gpu, recording, &shaders::vector::SCALE, &[], None, y, Some(&alpha), &VectorConstants::default())
@@ -130,7 +135,7 @@ pub fn scale<'a>(gpu: &Gpu, recording: &mut Recording, alpha: impl Into<Scalar<'
 /// [`Error::Overlap`](crate::Error::Overlap) if `x` does not match `y` or overlaps it.
 pub fn axpy<'a>(gpu: &Gpu, recording: &mut Recording, alpha: impl Into<Scalar<'a>>, x: &Tensor, y: &Tensor) -> Result<()> {
     y.expect_dtype("y", &DType::FLOATS)?;
-    matching(x, y)?;
+    matching(gpu, x, y)?;
     let alpha = alpha.into().tensor(gpu, recording, y)?;
     map(gpu, recording, &shaders::vector::AXPY, &["SOURCE"], Some(x), y, Some(&alpha), &VectorConstants::default())
 }
@@ -165,6 +170,7 @@ pub fn random_normal(gpu: &Gpu, recording: &mut Recording, seed: u64, stream: u3
 }
 
 fn random(gpu: &Gpu, recording: &mut Recording, distribution: &'static str, seed: u64, stream: u32, y: &Tensor) -> Result<()> {
+    y.expect_on("y", gpu)?;
     y.expect_dtype("y", &DType::FLOATS)?;
     // kernels count elements in 32 bits
     if y.len() > u32::MAX as usize {
@@ -174,7 +180,9 @@ fn random(gpu: &Gpu, recording: &mut Recording, distribution: &'static str, seed
     map(gpu, recording, &shaders::vector::RANDOM, &["WRITE_ONLY", distribution], None, y, None, &constants)
 }
 
-pub(super) fn matching(x: &Tensor, y: &Tensor) -> Result<()> {
+pub(super) fn matching(gpu: &Gpu, x: &Tensor, y: &Tensor) -> Result<()> {
+    x.expect_on("x", gpu)?;
+    y.expect_on("y", gpu)?;
     x.expect_dtype("x", &[y.dtype()])?;
     x.expect_shape("x", y.shape())?;
     x.expect_apart("x", y, "y")
@@ -214,11 +222,11 @@ fn map(
         let kernel = gpu.kernel(source, &defines, &[])?;
         let unit = if unit == Unit::Cells { 4 } else { 1 };
         let bytes = |tensor: &Tensor| tensor.offset() + range.start * 4..tensor.offset() + range.end * 4;
-        let (bind_y, before_y) = Bind::range(gpu, "y", y.buffer(), bytes(y));
+        let (bind_y, before_y) = Bind::range(gpu, "y", y, bytes(y));
         let mut bindings = vec![bind_y];
         let mut before_x = 0;
         if let Some(x) = x {
-            let (bind_x, before) = Bind::range(gpu, "x", x.buffer(), bytes(x));
+            let (bind_x, before) = Bind::range(gpu, "x", x, bytes(x));
             bindings.push(bind_x);
             before_x = before;
         }

@@ -14,6 +14,9 @@ const BLOCK: u64 = 2048;
 /// `out = ⟨x, y⟩`, `out` being one f32. Products and sums are in f32; the result is the same, bit for
 /// bit, on every run and wherever the tensors lie.
 ///
+/// 0 for no elements. Products and sums beyond 3.4e38 are infinite, or NaN where infinities of both signs
+/// meet; products below 1.2e-38 may count as 0. NaN if an element is, or for 0·∞.
+///
 /// # Errors
 /// [`Error::Shape`](crate::Error::Shape), [`Error::DType`](crate::Error::DType) if `x` does not match
 /// `y`, they are not of floats, or `out` is not one f32; [`Error::Overlap`](crate::Error::Overlap) if
@@ -26,21 +29,25 @@ pub fn dot(gpu: &Gpu, recording: &mut Recording, x: &Tensor, y: &Tensor, out: &T
             x.expect_dtype("x", &[y.dtype()])?;
             x.expect_shape("x", y.shape())?;
         }
-        false => matching(x, y)?,
+        false => matching(gpu, x, y)?,
     }
     reduce(gpu, recording, &shaders::vector::DOT, &[], x, Some(y), out)
 }
 
-/// `out = ‖x‖`, the Euclidean norm, `out` being one f32. Squares are summed in f32: a norm beyond
-/// 1.8e19 is infinite, and values below 1e-19 count as nothing.
+/// `out = ‖x‖`, the Euclidean norm, `out` being one f32. Squares are scaled, so that any norm that is an ordinary number of
+/// f32 is right to rounding.
+///
+/// 0 for no elements; infinite if it is beyond 3.4e38 or an element is infinite; NaN if an element is. Subnormal elements,
+/// below 1.2e-38, and norms that are, may count as 0.
 ///
 /// # Errors
 /// As [`dot`].
 pub fn norm(gpu: &Gpu, recording: &mut Recording, x: &Tensor, out: &Tensor) -> Result<()> {
-    reduce(gpu, recording, &shaders::vector::DOT, &["NORM"], x, None, out)
+    reduce(gpu, recording, &shaders::vector::NORM, &[], x, None, out)
 }
 
-/// `out = max |xᵢ|`, `out` being one f32: exact, NaN if any element is, 0 if there is none.
+/// `out = max |xᵢ|`, `out` being one f32: exact, infinite if an element is, NaN if any is, 0 if there is none. Subnormal
+/// elements keep their value.
 ///
 /// # Errors
 /// As [`dot`].
@@ -57,6 +64,8 @@ fn reduce(
     y: Option<&Tensor>,
     out: &Tensor,
 ) -> Result<()> {
+    let all = [("x", Some(x)), ("y", y), ("out", Some(out))];
+    all.into_iter().try_for_each(|(name, tensor)| tensor.map_or(Ok(()), |tensor| tensor.expect_on(name, gpu)))?;
     x.expect_dtype("x", &DType::FLOATS)?;
     out.expect_dtype("out", &[DType::F32])?;
     if out.len() != 1 {
@@ -78,14 +87,15 @@ fn reduce(
     let whole = x.bytes() / 4;
     let cells = whole / 4;
     let blocks = cells.div_ceil(BLOCK);
-    let partials = gpu.buffer("gradus.vector.partials", blocks * 4, BufferUsages::STORAGE)?;
+    // of a norm a vector of four, of the others a word
+    let partials = gpu.buffer("gradus.vector.partials", blocks.max(1) * 16, BufferUsages::STORAGE)?;
     let operands = |range: std::ops::Range<u64>| {
         let bytes = |tensor: &Tensor| tensor.offset() + range.start * 4..tensor.offset() + (range.end * 4).min(tensor.bytes());
-        let (bind_x, before_x) = Bind::range(gpu, "x", x.buffer(), bytes(x));
+        let (bind_x, before_x) = Bind::range(gpu, "x", x, bytes(x));
         let mut bindings = vec![bind_x];
         let mut before_y = 0;
         if let Some(y) = y {
-            let (bind_y, before) = Bind::range(gpu, "y", y.buffer(), bytes(y));
+            let (bind_y, before) = Bind::range(gpu, "y", y, bytes(y));
             bindings.push(bind_y);
             before_y = before;
         }
