@@ -327,7 +327,7 @@ fn differences_are_near_the_hessian_and_restore_the_parameters() {
         operator.record_gradient(&mut recording, &loss, &gradient).unwrap();
         let differences = FiniteDifferenceHessian::new(&fixture.gpu, fixture.parameters.flat(), &gradient, recording, 5e-3).unwrap();
         let before = bits(&fixture.gpu, fixture.parameters.flat());
-        for scale in [1.0, 1e-6, 1e6] {
+        for scale in [1.0, 1e-6, 1e6, 1e-25, 1e25] {
             let v: Vec<f32> = noise(18, DIM).iter().map(|v| v * scale).collect();
             assert_close(&fixture.product(&differences, &v), &fixture.product(&operator, &v), 1e-3);
             assert_eq!(bits(&fixture.gpu, fixture.parameters.flat()), before);

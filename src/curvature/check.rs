@@ -21,7 +21,8 @@ pub struct Check {
 /// The two products of one vector go to a result of zeros and to one of NaN: an operator that adds to
 /// what is there, instead of overwriting it, is not deterministic either. The asymmetry is
 /// `√n |⟨y, A x⟩ - ⟨x, A y⟩|` over the mean of `‖y‖ ‖A x‖` and `‖x‖ ‖A y‖`. Each element of the vectors is
-/// the difference of two uniform numbers.
+/// the difference of two uniform numbers. Products that are infinite or NaN make the asymmetry NaN; whether they were the
+/// same is told by their bits.
 ///
 /// # Errors
 /// [`Error::Length`](crate::Error::Length) if the operator has no rows; what its recording and reading

@@ -36,7 +36,8 @@ pub struct DiagonalEstimate {
 ///
 /// The variance of a sample of element i is `Σ aᵢⱼ²` over j ≠ i: the estimate is exact for a diagonal
 /// matrix, the standard errors being 0. It submits the work and waits for nothing: the tensors hold the
-/// result for whatever is submitted afterwards.
+/// result for whatever is submitted afterwards. Where a product is NaN or infinite, so are the element and its error, or
+/// NaN. Deviations are squared in f32: errors below 1e-19 count as 0, those above 1e19 are infinite.
 ///
 /// # Errors
 /// [`Error::Option`](crate::Error::Option) for `samples`, [`Error::Length`](crate::Error::Length) if

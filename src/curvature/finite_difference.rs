@@ -13,7 +13,9 @@ use crate::{Error, Result, vector};
 /// gradient tensor is left with that of the second point. The error is some 1e-4 of the product's norm at best, by
 /// rounding of the gradients (which falls with the step) and by third derivatives (which rises with its
 /// square), and the matrix is as far from symmetric. Where the gradient has kinks, as with ReLU, which the step crosses, or
-/// noise, the result means nothing: use [`Curvature`](super::Curvature) wherever there is a graph.
+/// noise, the result means nothing: use [`Curvature`](super::Curvature) wherever there is a graph. The scale of x does not
+/// matter from 1e-30 to 1e30; the product with zeros is zero. NaN or infinity in the gradients, the parameters or x lead to
+/// a product that is not finite.
 pub struct FiniteDifferenceHessian {
     gpu: Gpu,
     parameters: Tensor,
@@ -57,14 +59,23 @@ impl FiniteDifferenceHessian {
         let leaf = |graph: &mut Graph, name: &str| graph.input(name, &[n]);
         let (p, x) = (leaf(&mut graph, "parameters")?, leaf(&mut graph, "x")?);
         let (forward, backward) = (leaf(&mut graph, "forward")?, leaf(&mut graph, "backward")?);
+        // of v divided by its largest magnitude, so that squares neither overflow nor vanish
         let norm = |graph: &mut Graph, v: Var| -> Result<Var> {
-            let squares = graph.mul(v, v)?;
+            let magnitudes = graph.abs(v)?;
+            let all = graph.check(magnitudes)?;
+            let largest = graph.detached_max(all, &[0]);
+            let largest = graph.reshape(graph.var(largest), &[])?;
+            // the product with zero is zero
+            let least = graph.constant(1e-30, &[])?;
+            let largest = graph.maximum(largest, least)?;
+            let scaled = graph.div(v, largest)?;
+            let squares = graph.mul(scaled, scaled)?;
             let sum = graph.sum(squares, &[])?;
-            graph.sqrt(sum)
+            let root = graph.sqrt(sum)?;
+            graph.mul(root, largest)
         };
         let (size, length) = (norm(&mut graph, p)?, norm(&mut graph, x)?);
-        // the square root of the least normal number: the product with zero is zero
-        let least = graph.constant(1.1e-19, &[])?;
+        let least = graph.constant(1e-30, &[])?;
         let length = graph.maximum(length, least)?;
         let size = graph.add_scalar(size, 1.0)?;
         let size = graph.scale(size, step)?;

@@ -36,7 +36,7 @@ impl Default for HutchPlusPlusOptions {
 /// is than [`trace`](super::trace). The standard error, and the number of samples, are of the estimate of the rest.
 ///
 /// The basis is made on the device by Gram-Schmidt, each vector in two passes. A product that lies in the span of
-/// those before it is left out.
+/// those before it is left out, as is one of zeros. If a product is NaN or infinite, so is the value, or NaN.
 ///
 /// # Errors
 /// [`Error::Option`](crate::Error::Option) for `rank` or `samples`,

@@ -57,7 +57,7 @@ impl Inverse {
     }
 
     /// `x = (A + damping·I)⁻¹ b`, from what `x` holds, for vectors of `dim` elements of f32 in any shape. See
-    /// [`Cg::solve`] for what it submits and when it ends, and [`Status`](crate::krylov::Status) for what `x` then is.
+    /// [`Cg::solve`] for what it submits, when it ends, and what it makes of zeros, NaN and infinity, and [`Status`](crate::krylov::Status) for what `x` then is.
     ///
     /// # Errors
     /// [`Error::Length`], [`Error::DType`] or [`Error::Overlap`] if `b` or `x` is not such a vector or they

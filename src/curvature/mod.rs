@@ -3,7 +3,7 @@
 //! The estimators take any [`LinearOperator`](crate::krylov::LinearOperator), such as a Hessian. Each
 //! records a sample once, with the product in it, and replays it for every random vector: the number of
 //! the sample is on the device, the host waits for nothing in between, and the same seed gives the
-//! same bits. They submit to the queue, one submission a sample.
+//! same bits. They submit to the queue, one submission a sample. None takes an operator without rows.
 
 mod check;
 mod descent;

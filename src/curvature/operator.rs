@@ -22,6 +22,10 @@ const GRADIENT: usize = 2;
 /// products use what it has left. Over several batches ([`Curvature::over_batches`]) nothing is kept, and every product
 /// runs forward and backward for each batch.
 ///
+/// Where the loss does not depend on a parameter, or the matrix has no part for it, the gradient and products are 0 there. What
+/// is infinite or NaN in parameters, data or vectors makes what depends on it infinite or NaN. What becomes of the results
+/// does not change later products: a gradient may be clipped in place.
+///
 /// ```
 /// # use gradus::curvature::{Curvature, Matrix};
 /// # use gradus::graph::{Graph, Parameters, layers, losses};

@@ -81,7 +81,7 @@ impl SpectralDensity {
 /// Lanczos runs from each of `probes` random vectors of signs. Its Ritz values, weighted with the squared
 /// first components of the eigenvectors of the tridiagonal matrix, are a Gauss quadrature, which is exact for
 /// polynomials of degree `2 steps - 1`; the density is the mean of the Gaussians about all of them. There
-/// is one reading from the device for each random vector.
+/// is one reading from the device for each random vector. The zero operator has one node, 0, of weight 1.
 ///
 /// # Errors
 /// [`Error::Option`] for an option out of its range, or if the points are too far apart for `sigma`;

@@ -26,7 +26,8 @@ impl Default for TraceOptions {
 /// The trace of `operator`, as the mean of `⟨x, A x⟩` over random vectors of signs (Hutchinson 1990).
 ///
 /// Each sample's variance is `2 (‖A‖² - Σ aᵢᵢ²)` in the Frobenius norm for symmetric `A`: the estimate
-/// is exact for a diagonal matrix, and errs by `√(2 / samples) ‖A‖` at most otherwise, on average.
+/// is exact for a diagonal matrix, and errs by `√(2 / samples) ‖A‖` at most otherwise, on average. Samples are f32: if one is
+/// NaN or infinite, so are the value and its error. The trace of zeros is 0, with an error of 0.
 ///
 /// # Errors
 /// [`Error::Option`] for `samples`, [`Error::Length`] if the operator has no rows; what its recording
@@ -40,7 +41,8 @@ pub async fn trace(operator: &dyn LinearOperator, options: &TraceOptions) -> Res
 
 /// The traces of the diagonal blocks of `operator` whose rows and columns are `blocks`, such as the
 /// parameters of each layer. All come from the same products, so that those of blocks that cut up the
-/// matrix add up to its [`trace`] but for rounding. Blocks may overlap; one without elements has trace 0.
+/// matrix add up to its [`trace`] but for rounding. Blocks may overlap; one without elements has trace 0. What is not
+/// finite remains within the blocks in whose products it is.
 ///
 /// # Errors
 /// As [`trace`]; [`Error::Option`] for a block that is not within the matrix.
