@@ -6,7 +6,7 @@ mod common;
 use gradus::gpu::{Checks, GpuOptions, Shape};
 use gradus::graph::{ConvolutionOptions, Graph, Op, Plan, Stage, Var, Window, layers};
 use gradus::krylov::{Diagonal, LinearOperator};
-use gradus::optim::{AdamP, AdamW, Optimizer, Options};
+use gradus::optim::{AdamP, AdamW, Optimizer, Options, Param};
 use gradus::{DType, Gpu, Recording, Tensor, vector};
 
 const MOST: u64 = 65_535;
@@ -200,9 +200,9 @@ fn steps_over_the_largest_tensors() {
         for shape in [&[LARGE][..], &[64, LARGE / 64], &[1 << 20, LARGE >> 20], &[1, LARGE]] {
             let (p, g) = (Tensor::zeros(&gpu, shape, DType::F32).unwrap(), Tensor::zeros(&gpu, shape, DType::F32).unwrap());
             let options = Options { max_norm: Some(1.0), ..Options::default() };
-            let adamw = Optimizer::new(&gpu, AdamW::default(), &[("p", &p, &g)], options).unwrap();
+            let adamw = Optimizer::with_options(&gpu, &AdamW::default(), &[Param::new("p", &p, &g)], options).unwrap();
             expect_rounds(adamw.recording());
-            let adamp = Optimizer::new(&gpu, AdamP::default(), &[("p", &p, &g)], Options::default()).unwrap();
+            let adamp = Optimizer::new(&gpu, &AdamP::default(), &[Param::new("p", &p, &g)]).unwrap();
             expect_rounds(adamp.recording());
         }
     }

@@ -5,7 +5,7 @@ mod common;
 
 use gradus::gpu::{Checks, GpuOptions, Shape};
 use gradus::graph::{ConvolutionOptions, Graph, Plan, Stage, Var, Window};
-use gradus::optim::{Optimizer, Options, Sgd};
+use gradus::optim::{Optimizer, Options, Param, Sgd};
 use gradus::{DType, Gpu, Recording, Tensor, vector};
 
 /// One device, seen in two ways.
@@ -136,9 +136,9 @@ fn dots_and_norms() {
         let n = 4_000_000;
         let (p, g) = (filled(&gpu, &[n], 0.0), filled(&gpu, &[n], 0.3));
         let options = Options { max_norm: Some(1.0), ..Options::default() };
-        let mut optimizer = Optimizer::new(&gpu, Sgd { lr: 1.0, ..Sgd::default() }, &[("p", &p, &g)], options).unwrap();
+        let optimizer = Optimizer::with_options(&gpu, &Sgd { lr: 1.0, ..Sgd::default() }, &[Param::new("p", &p, &g)], options).unwrap();
         let mut encoder = gpu.device().create_command_encoder(&Default::default());
-        optimizer.step(&mut encoder).unwrap();
+        optimizer.step(&mut encoder);
         gpu.queue().submit([encoder.finish()]);
         expect(&read(&gpu, &p)[..4], -1.0 / (n as f64).sqrt(), "a clipped step");
     }
