@@ -30,7 +30,7 @@ pub(crate) use work::{MAX_WORKGROUPS, Work};
 
 use crate::{Error, Result};
 
-/// The limits that the crate needs. All are WebGPU's defaults or below; larger buffers and bindings
+/// The limits that the crate needs: a device made with exactly these will do. All are WebGPU's defaults or below; larger buffers and bindings
 /// are used when the device has them, smaller ones mean more dispatches.
 #[must_use]
 pub fn required_limits() -> wgpu::Limits {

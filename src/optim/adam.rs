@@ -32,7 +32,7 @@ impl Default for Adam {
 }
 
 /// AdamW (Loshchilov & Hutter 2019; `torch.optim.AdamW`): [`Adam`] with decoupled weight decay,
-/// `p *= 1 - lr·weight_decay` before the step.
+/// `p *= 1 - lr·weight_decay` before the step, right however small the product is.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AdamW {
     /// Learning rate. Default: 1e-3.

@@ -6,6 +6,19 @@
 //! encodes it each step. Tensors that lie in the same buffers are one dispatch. Learning rates, the
 //! choice of tensors that take part, step counts, bias corrections, the loss scale and the clip factor
 //! are read by the kernels from small buffers, so nothing is rebuilt when they change.
+//!
+//! What steps do at the edges of f32:
+//! - A NaN or an infinity in a gradient goes into the states and the parameter of its element and stays there (AMSGrad's
+//!   maximum and centered RMSProp keep a NaN too), unless [`Options::skip_non_finite`] or what implies it skips the step. In AdamP
+//!   and SGDP a row with a NaN, or with a norm beyond 1.8e19, is not projected.
+//! - Subnormal numbers may count as 0, depending on the device.
+//! - Decoupled decay is right however small `lr·weight_decay` is: what is below a unit in the last place is made up for in
+//!   later steps, to a few units and 1e-5 of the decay. Coupled decay is part of the gradient. An update of less than half a
+//!   unit in the last place of the parameter is lost, as in any f32 arithmetic. For parameters of 16 bits see
+//!   [`Options::master_weights`].
+//! - A weight decay of 0 is none: `0·p` is not computed.
+//! - Counts of steps and of skipped steps stop at 2^32 - 1; bias corrections are 1 long before.
+//! - Parameters without elements are left alone.
 
 mod adadelta;
 mod adagrad;

@@ -12,11 +12,12 @@ use crate::{Error, Result};
 /// What the device knows of the gradients, as of the last step that read them first.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct StepStatus {
-    /// The norm of all gradients together, unscaled, before clipping.
+    /// The norm of all gradients together, unscaled, before clipping: infinite or NaN if one is, or if it is beyond f32. 0
+    /// without elements.
     pub grad_norm: f32,
     /// Whether the last step was skipped.
     pub skipped: bool,
-    /// How many steps were skipped so far.
+    /// How many steps were skipped so far, up to 2^32 - 1.
     pub skipped_steps: u32,
     /// The loss scale of the next step.
     pub loss_scale: f32,
@@ -222,7 +223,7 @@ impl Optimizer {
         Ok(StepStatus { grad_norm: status.norm, skipped: status.skip != 0, skipped_steps: status.skipped, loss_scale: status.loss_scale })
     }
 
-    /// Reads the number of steps that each parameter took, in the order given to the constructor.
+    /// Reads the number of steps that each parameter took, in the order given to the constructor: up to 2^32 - 1.
     ///
     /// # Errors
     /// [`Error::DeviceLost`].

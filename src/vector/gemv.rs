@@ -16,7 +16,8 @@ const HEIGHT: u64 = 512;
 const PART: u32 = 16;
 
 /// `y = alpha·A x + beta·y` for `a` `[rows, columns]` of f32, row-major, `x` `[columns]` and `y` `[rows]`. Where
-/// `beta` is 0, `y` is not read. Sums are in f32, on a tree whose shape depends on the shape of `a` alone.
+/// `beta` is 0, `y` is not read. Sums are in f32, on a tree whose shape depends on the shape of `a` alone; beyond 3.4e38
+/// they are infinite, and products below 1.2e-38 may count as 0. Without columns `y = beta·y`.
 ///
 /// It reads `a` once. Fastest where `a` and `x` begin at multiples of 16 bytes and `columns` is a multiple
 /// of four; the fewer the columns, the more rows it needs to occupy a GPU.

@@ -5,8 +5,12 @@
 //! first and the tensor that is written last, as in BLAS. Tensors may begin anywhere in their
 //! buffers and be longer than a binding.
 //!
+//! Infinities and NaN go through as IEEE 754 says; subnormal numbers of f32 may count as 0, depending on the device. Numbers of
+//! the host are rounded to f32: beyond 3.4e38 they are infinite. An empty tensor takes no dispatch, and a reduction of one is 0.
+//!
 //! Besides the errors that each function names, [`Error::OutOfMemory`](crate::Error::OutOfMemory) and
-//! [`Error::Pipeline`](crate::Error::Pipeline) are possible wherever a buffer or a pipeline is made.
+//! [`Error::Pipeline`](crate::Error::Pipeline) are possible wherever a buffer or a pipeline is made, and
+//! [`Error::ForeignDevice`](crate::Error::ForeignDevice) wherever a tensor is taken.
 
 mod gemv;
 mod map;
