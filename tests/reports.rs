@@ -379,3 +379,44 @@ fn statuses_are_true_at_all_scales() {
     println!("{ends:?}");
     assert!(ends["Converged"] > 900, "{ends:?}");
 }
+
+/// Systems of two unknowns at the ends of what f32 hold: x beyond it, and ⟨p, A p⟩ below it with a tolerance that is not in reach.
+#[test]
+fn ends_of_the_range_have_their_status() {
+    for gpu in gpus() {
+        let solve = |diagonal: [f32; 2], b: [f32; 2], tolerance: f64, max_iterations: u32| {
+            let operator = gradus::krylov::Diagonal::new(&gpu, &upload(&gpu, &diagonal)).unwrap();
+            let (b, x) = (upload(&gpu, &b), upload(&gpu, &[0.5, 0.5]));
+            let options = CgOptions { relative_tolerance: tolerance, max_iterations, ..Default::default() };
+            let report = pollster::block_on(Cg::new(&operator, None, &b, &x, &options).unwrap().solve()).unwrap();
+            (report, read(&gpu, &x))
+        };
+        // 1e20 / 1e-30, also after the first iteration, which is along b
+        for max_iterations in [1, 100] {
+            for tolerance in [0.0, 1e-5] {
+                let (report, x) = solve([1e-30, 1.0], [1e20, 1.0], tolerance, max_iterations);
+                assert_eq!((report.status, x), (Status::NonFinite, vec![0.5; 2]), "{report:?}");
+            }
+        }
+        let (report, x) = solve([1e-30, 2e-30], [1e-4, 1e-4], 0.0, 100);
+        assert_eq!(report.status, Status::PrecisionLimited, "{report:?}");
+        assert!(distance(&x, &[1e26, 5e25]) <= 1e-5 * 1e26, "{x:?}");
+        // an operator that is not positive stays one
+        let (report, _) = solve([1.0, -1.0], [1.0, 1.0], 0.0, 100);
+        assert_eq!(report.status, Status::NegativeCurvature, "{report:?}");
+    }
+}
+
+/// The ends of the options' ranges: no iterations with snapshots asked for, and one look at the end.
+#[test]
+fn ends_of_the_options_are_valid() {
+    let gpu = gpu(Checks::Checked);
+    let operator = gradus::krylov::Diagonal::new(&gpu, &upload(&gpu, &[1.0, 2.0, 4.0])).unwrap();
+    let b = upload(&gpu, &[1.0; 3]);
+    for (max_iterations, check_every, status) in [(0, 8, Status::IterationLimit), (50, u32::MAX, Status::Converged)] {
+        let x = f32s(&gpu, &[3]);
+        let options = CgOptions { max_iterations, check_every, snapshots: true, ..Default::default() };
+        let report = pollster::block_on(Cg::new(&operator, None, &b, &x, &options).unwrap().solve()).unwrap();
+        assert_eq!((report.status, report.snapshots.is_empty()), (status, max_iterations == 0), "{report:?}");
+    }
+}

@@ -109,7 +109,8 @@ impl Cg {
         let padded: Vec<u32> = schedule.iter().copied().chain([u32::MAX]).collect();
         let padded = Tensor::from_slice(gpu, &[padded.len()], &padded)?;
         let stride = dim.next_multiple_of(4);
-        let rows = Tensor::zeros(gpu, &[schedule.len(), stride], DType::F32)?;
+        // with none taken, kernels are given a place all the same
+        let rows = Tensor::zeros(gpu, &[schedule.len().max(1), stride], DType::F32)?;
         let row = |i: usize| rows.within(4 * (i * stride) as u64, &[dim], DType::F32);
         let snapshots = (0..schedule.len()).map(row).collect::<Result<Vec<_>>>()?;
         let (p, q) = (blocks::vector(gpu, dim)?, &system.product);
@@ -195,12 +196,7 @@ impl CgOptions {
     }
 
     fn constants(&self, partials: u32) -> CgConstants {
-        CgConstants {
-            partials,
-            max_iterations: self.max_iterations,
-            truncation: self.truncation.unwrap_or(0.0).min(1e30) as f32,
-            ..Default::default()
-        }
+        CgConstants { partials, max_iterations: self.max_iterations, truncation: self.truncation.unwrap_or(0.0).min(1e30) as f32 }
     }
 }
 

@@ -157,6 +157,6 @@ impl RichardsonOptions {
     }
 
     fn constants(&self, partials: u32) -> RichardsonConstants {
-        RichardsonConstants { partials, max_iterations: self.max_iterations, patience: PATIENCE, ..Default::default() }
+        RichardsonConstants { partials, max_iterations: self.max_iterations, patience: PATIENCE }
     }
 }

@@ -35,7 +35,8 @@ pub enum Status {
     /// either: the products are less exact than f32. After `encode`, a further solution that begins at x may get on.
     /// Of [`Richardson`](super::Richardson): the residual no longer falls.
     Stagnated,
-    /// ⟨p, A p⟩ <= 0 for a direction p in the iteration after the last: the operator is not positive definite.
+    /// ⟨p, A p⟩ <= 0 for a direction p in the iteration after the last: the operator is not positive definite. Not where the residual
+    /// is that of rounding, for there ⟨p, A p⟩ is too.
     NegativeCurvature,
     /// Something is infinite or not a number: b, x, a product, or the solution, which f32 cannot hold. If it was in b or
     /// x, or is in the solution, `solve` leaves x as it was.
@@ -497,10 +498,10 @@ impl Solver {
         let mut begin = encoder();
         self.start.encode(&mut begin);
         let mut looks = VecDeque::from([self.reader.submit(begin)?]);
-        let mut next = 0;
+        let mut next = 0u32;
         loop {
             // lost iterations count, so that the device ends within this many
-            let end = self.limits.max_iterations.saturating_add(1).min(next + self.limits.check_every);
+            let end = self.limits.max_iterations.saturating_add(1).min(next.saturating_add(self.limits.check_every));
             let mut batch = encoder();
             {
                 let mut pass = batch.begin_compute_pass(&Default::default());
@@ -522,10 +523,12 @@ impl Solver {
 /// The status by what was computed anew.
 fn judged(report: &Report, threshold: f64) -> Status {
     match report.status {
-        // the residual that iterations update is one of f32, and x is not
-        Status::Converged | Status::Stagnated if !report.residual.is_finite() => Status::NonFinite,
-        Status::Converged | Status::Stagnated if report.meets(threshold) => Status::Converged,
-        Status::Converged | Status::Stagnated if report.is_rounding() => Status::PrecisionLimited,
+        // what iterations update is finite, and x is not one of f32
+        _ if !report.residual.is_finite() => Status::NonFinite,
+        Status::Running | Status::IterationLimit | Status::Truncated => report.status,
+        _ if report.meets(threshold) => Status::Converged,
+        // where r is that small, a curvature may also be 0, negative or infinite by rounding
+        _ if report.is_rounding() => Status::PrecisionLimited,
         Status::Converged => Status::Stagnated,
         status => status,
     }

@@ -108,6 +108,7 @@ impl LinearOperator for Laplacian {
 
     /// Takes its mean from each component of fluid that touches no air, and makes cells that are not fluid 0. A right-hand
     /// side needs it for there to be a solution; applied to one, it yields that of mean 0.
+    /// The values of a component are added up in f32: where their sum is beyond 3.4e38, they become infinite or NaN.
     fn record_project(&self, recording: &mut Recording, x: &Tensor) -> Result<()> {
         expect_vector("x", x, self.dim())?;
         if self.null_space.is_empty() {

@@ -93,13 +93,7 @@ impl NullSpace {
                 Bind::whole("reference", &self.reference),
             ];
             let kernel = gpu.kernel(&shaders::poisson::PROJECT_MEAN, &[], &[])?;
-            recording.dispatch_with(
-                gpu,
-                &kernel,
-                total(count),
-                &MeanConstants { partials: count, size: self.largest as f32, ..Default::default() },
-                bindings,
-            )?;
+            recording.dispatch_with(gpu, &kernel, total(count), &MeanConstants { partials: count, size: self.largest as f32 }, bindings)?;
         }
         over.record(recording, source, &["TAKE"], &[("x", x)], &[labels, ("mean", self.mean.buffer())])?;
         let Some(others) = &self.others else { return Ok(()) };

@@ -320,7 +320,6 @@ impl<'a> Rows<'a> {
                 jump: (jump / cells.size) as u32,
                 alpha: alpha as f32,
                 beta: beta as f32,
-                ..Default::default()
             };
             let height = HEIGHT.min(tile.rows.end - tile.rows.start);
             let work = match gpu.is_cpu() {
