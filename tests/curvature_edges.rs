@@ -105,7 +105,7 @@ fn parts_without_curvature() {
             [0.0; 5],
         ),
         ("constant", |g, _, _| g.constant(7.0, &[]).unwrap(), 7.0, [0.0; 5], [0.0; 5]),
-        ("an element", |g, _, y| g.slice(y, &[0..1]).unwrap(), 3.0, [0.0, 0.0, 0.0, 1.0, 0.0], [0.0; 5]),
+        ("an element", |g, _, y| g.slice(y, std::slice::from_ref(&(0..1))).unwrap(), 3.0, [0.0, 0.0, 0.0, 1.0, 0.0], [0.0; 5]),
         (
             "half the squares of x, Σ|y|",
             |g, x, y| {

@@ -261,7 +261,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let wide = (COLUMNS + 63u) / 64u;
     let high = (ROWS + 15u) / 16u;
     let part_size = constants.part;
-    for (var tile = group.x; tile < constants.tiles; tile += groups.x) {
+    for (var tile = group.y * groups.x + group.x; tile < constants.tiles; tile += groups.x * groups.y) {
         let column = tile % wide * 64u + lane;
         let row = tile / wide % high * 16u;
         let part = tile / (wide * high);

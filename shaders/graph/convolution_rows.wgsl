@@ -214,7 +214,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let down = (C_Y + 1u) / 2u;
     let patches = BATCH * C_Z * down * across;
     let wide = (patches + 7u) / 8u;
-    for (var tile = group.x; tile < constants.tiles; tile += groups.x) {
+    for (var tile = group.y * groups.x + group.x; tile < constants.tiles; tile += groups.x * groups.y) {
         let own = tile % wide * 8u + lane;
         let row = tile / wide * 8u;
         let cell = min(own, patches - 1u);

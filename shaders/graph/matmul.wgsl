@@ -200,7 +200,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let column_stride = constants.column_stride;
     let wide = (columns + 63u) / 64u;
     let high = (rows + 15u) / 16u;
-    for (var tile = group.x; tile < constants.tiles; tile += groups.x) {
+    for (var tile = group.y * groups.x + group.x; tile < constants.tiles; tile += groups.x * groups.y) {
         let row = tile / wide % high * 16u;
         let column = tile % wide * 64u + lane * 4u;
         let batches = constants.elements / (rows * columns);

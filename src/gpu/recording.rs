@@ -201,7 +201,7 @@ impl Recording {
                     label,
                     pipeline,
                     bind_group,
-                    workgroups: [work.workgroups, 1, 1],
+                    workgroups: [work.workgroups, work.rows, 1],
                     rounds: work.rounds,
                     bindings: infos,
                 });

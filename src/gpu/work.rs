@@ -11,6 +11,8 @@ pub(crate) const MAX_WORKGROUPS: u32 = 65_535;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Work {
     pub workgroups: u32,
+    /// Rows of as many workgroups, for kernels that stride over both; else 1.
+    pub rows: u32,
     /// No invocation's loops take more rounds, all of them together.
     pub rounds: u64,
 }
@@ -18,7 +20,7 @@ pub(crate) struct Work {
 impl Work {
     /// One workgroup, whose invocations take at most so many rounds.
     pub fn alone(rounds: u64) -> Self {
-        Self { workgroups: 1, rounds }
+        Self { workgroups: 1, rows: 1, rounds }
     }
 
     /// A workgroup a job, as far as there may be so many; beyond that they stride over the jobs. A job takes `rounds`.
@@ -29,7 +31,19 @@ impl Work {
     /// `most` workgroups at most that stride over jobs of `rounds` each.
     pub fn shared(jobs: u64, most: u32, rounds: u64) -> Self {
         let workgroups = jobs.min(most.min(MAX_WORKGROUPS).into());
-        Self { workgroups: workgroups as u32, rounds: looped(jobs.div_ceil(workgroups.max(1)), rounds) }
+        Self { workgroups: workgroups as u32, rows: 1, rounds: looped(jobs.div_ceil(workgroups.max(1)), rounds) }
+    }
+
+    /// [`Work::strided`] for a kernel that strides over rows of workgroups, of which there are more than one where loops would
+    /// take too many rounds.
+    pub fn in_rows(jobs: u64, rounds: u64) -> Self {
+        let one = Self::strided(jobs, rounds);
+        if one.rounds <= MAX_ROUNDS {
+            return one;
+        }
+        let rows = jobs.div_ceil(one.workgroups.max(1).into()).min(MAX_WORKGROUPS.into());
+        let groups = u64::from(one.workgroups) * rows;
+        Self { rows: rows as u32, rounds: looped(jobs.div_ceil(groups.max(1)), rounds), ..one }
     }
 }
 

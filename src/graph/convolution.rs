@@ -123,7 +123,7 @@ pub(crate) fn convolution(form: Form, g: &Geometry, terms: &[[Operand; 2]], halv
         overrides,
         operands: if gather_first { &["b0", "a0", "b1", "a1"] } else { &["a0", "b0", "a1", "b1"] },
         uniform: bytemuck::bytes_of(&constants).to_vec(),
-        work: Work::strided(cut.tiles, cut.rounds),
+        work: Work::in_rows(cut.tiles, cut.rounds),
         parts: cut.parts,
     }
 }
@@ -161,7 +161,7 @@ impl Rows<'_> {
         let [kz, ky, _] = self.depth.volume.map(u64::from);
         let outer = u64::from(self.depth.outer);
         let sum = outer * (looped(kz, looped(ky, 0)) + 1) + looped(outer, 1) + (outer / 16 + 2) * looped(8, 0);
-        Work::strided(self.tiles(), sum + looped(8, looped(2, looped(8, 0))))
+        Work::in_rows(self.tiles(), sum + looped(8, looped(2, looped(8, 0))))
     }
 
     fn template(&self, terms: &[[Operand; 2]], halves: bool) -> Template {

@@ -124,7 +124,7 @@ impl Sharing {
         let blocks = self.workgroups(self.blocks(r), parts).div_ceil(workgroups);
         let adding = blocks.min(u64::from(parts) * u64::from(r.width.div_ceil(self.columns)));
         let rounds = looped(blocks, self.block + self.looking * u64::from(chunks)) + adding * self.adding * u64::from(chunks);
-        Work { workgroups: workgroups as u32, rounds }
+        Work { workgroups: workgroups as u32, rows: 1, rounds }
     }
 }
 

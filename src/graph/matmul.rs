@@ -79,7 +79,7 @@ pub(crate) fn matmul(size: &Matmul, terms: &[[Operand; 2]]) -> Template {
         overrides: Vec::new(),
         operands: if swapped { &["b0", "a0", "b1", "a1"] } else { &["a0", "b0", "a1", "b1"] },
         uniform: bytemuck::bytes_of(&constants).to_vec(),
-        work: Work::strided(cut.tiles, cut.rounds),
+        work: Work::in_rows(cut.tiles, cut.rounds),
         parts: cut.parts,
     }
 }

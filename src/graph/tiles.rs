@@ -26,7 +26,7 @@ pub(super) fn cut(tiles: u64, depth: u32, products: usize) -> Cut {
         let own = depth.div_ceil(part).max(1);
         let cut =
             Cut { tiles: tiles * u64::from(own), parts: own, part, rounds: products as u64 * added(part.div_ceil(4).into()) + STORED };
-        if part == 4 || Work::strided(cut.tiles, cut.rounds).rounds <= MAX_ROUNDS {
+        if part == 4 || Work::in_rows(cut.tiles, cut.rounds).rounds <= MAX_ROUNDS {
             return cut;
         }
         parts = parts.saturating_mul(2).min(depth);

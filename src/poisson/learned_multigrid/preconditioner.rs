@@ -273,7 +273,7 @@ fn workgroups(lattice: &Lattice) -> u32 {
 
 /// Of a kernel that goes down strips, and takes so many rows more.
 fn work(lattice: &Lattice, more: u64) -> Work {
-    Work { workgroups: workgroups(lattice), rounds: looped(u64::from(lattice.strip) + more, 0) + SUM_RUNS }
+    Work { workgroups: workgroups(lattice), rows: 1, rounds: looped(u64::from(lattice.strip) + more, 0) + SUM_RUNS }
 }
 
 /// Whether each invocation leaves a sum: barriers are dear on a software driver, but sums must not be too many for one workgroup.
