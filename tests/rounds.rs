@@ -11,11 +11,11 @@ use gradus::{DType, Gpu, Recording, Tensor, vector};
 
 const MOST: u64 = 65_535;
 
-/// One device, seen in four ways.
+/// One device, seen in two ways: kernels of so many loops take long to compile.
 fn gpus() -> Vec<Gpu> {
     let base = common::gpu(Checks::Unchecked);
     let with = |checks, shape| Gpu::with_options(base.device(), base.queue(), GpuOptions { checks, shape, ..Default::default() }).unwrap();
-    [Checks::Unchecked, Checks::Checked].into_iter().flat_map(|checks| [Shape::Cpu, Shape::Gpu].map(|shape| with(checks, shape))).collect()
+    vec![with(Checks::Unchecked, Shape::Cpu), with(Checks::Checked, Shape::Gpu)]
 }
 
 /// The outputs, with leaves that hold one number each.
@@ -119,7 +119,7 @@ const LARGE: usize = 1 << 25;
 #[test]
 fn kernels_of_graphs_over_the_largest_tensors() {
     for gpu in [Shape::Cpu, Shape::Gpu].map(without_memory) {
-        for k in [1, 64, 1 << 12, 1 << 17, 1 << 22, LARGE] {
+        for k in [1, 1 << 12, 1 << 22, LARGE] {
             for (m, n) in [(1, 1), (LARGE / k, 1), (1, LARGE / k), ((LARGE / k).min(1 << 12), (LARGE / k).min(1 << 12))] {
                 let mut graph = Graph::new();
                 let (a, b) = (graph.input("a", &[m, k]).unwrap(), graph.input("b", &[k, n]).unwrap());
@@ -136,7 +136,7 @@ fn kernels_of_graphs_over_the_largest_tensors() {
             expect_rounds(&planned(&gpu, &graph, &[y, rows, columns, all, doubled]));
         }
         // rows of a table, and their gradient
-        for (rows, width, count) in [(LARGE / 64, 64, 1 << 12), (64, 64, LARGE / 64), (1, 1, LARGE), (50_000, 512, 1 << 16)] {
+        for (rows, width, count) in [(LARGE / 64, 64, 1 << 12), (64, 64, LARGE / 64), (1, 1, LARGE), (20_000, 512, 1 << 15)] {
             let mut graph = Graph::new();
             let (table, indices) = (graph.input("table", &[rows, width]).unwrap(), graph.indices("indices", &[count]).unwrap());
             let y = graph.gather(table, indices).unwrap();
@@ -184,7 +184,7 @@ fn kernels_of_vectors_over_the_largest_tensors() {
         vector::random_normal(&gpu, &mut recording, 1, 0, &x).unwrap();
         let half = Tensor::zeros(&gpu, &[LARGE], DType::F16).unwrap();
         vector::cast(&gpu, &mut recording, &x, &half).unwrap();
-        for rows in [1, 3, 1 << 10, 1 << 20, LARGE] {
+        for rows in [1, 3, 1 << 10, 1 << 16] {
             let columns = LARGE / rows;
             let (a, of_rows, of_columns) = (tensor(&[rows, columns]), tensor(&[rows]), tensor(&[columns]));
             vector::gemv(&gpu, &mut recording, 1.0, &a, &of_columns, 0.0, &of_rows).unwrap();

@@ -14,8 +14,8 @@
 //
 // A workgroup of 8 takes tiles of 16 rows, uniform among the invocations, and 64 columns; an invocation 16 by 8 of
 // one, in registers. A_K: a is loaded as vectors along k. With several parts each tile sums a part of the depth, and
-// the parts are summed by another kernel. Deterministic: terms are added in blocks (shared/tile_sums.wgsl), in an order that
-// depends on the sizes alone. Bytes: a is read once for 64 columns, b once for 16 rows and each k, the result written once.
+// the parts are summed by another kernel. Deterministic: terms are added in order, with DEEP, for parts of more
+// than 512, in blocks (shared/tile_sums.wgsl). Bytes: a is read once for 64 columns, b once for 16 rows and each k, the result written once.
 
 #import shared/optional_gate
 #import shared/tile_sums
@@ -23,6 +23,7 @@
 #import shared/pairs
 #endif
 
+#permute - | DEEP
 #permute A_K | A_ANY
 #permute - | DIVIDE | TWO | DIVIDE TWO | HALVES | PAIRS | HALVES PAIRS
 
@@ -268,17 +269,23 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         let end = min((part + 1u) * part_size, DEPTH);
         let s0 = columns_at(column);
         let s1 = columns_at(column + 32u);
+        var c00 = mat4x4<f32>();
+        var c01 = mat4x4<f32>();
+        var c10 = mat4x4<f32>();
+        var c11 = mat4x4<f32>();
+        var c20 = mat4x4<f32>();
+        var c21 = mat4x4<f32>();
+        var c30 = mat4x4<f32>();
+        var c31 = mat4x4<f32>();
+#ifdef DEEP
         var sums = TileSums();
         for (var start = part * part_size; start < end; start += 4u * ROUNDS) {
             let stop = min(start + 4u * ROUNDS, end);
-            var c00 = mat4x4<f32>();
-            var c01 = mat4x4<f32>();
-            var c10 = mat4x4<f32>();
-            var c11 = mat4x4<f32>();
-            var c20 = mat4x4<f32>();
-            var c21 = mat4x4<f32>();
-            var c30 = mat4x4<f32>();
-            var c31 = mat4x4<f32>();
+#else
+        {
+            let start = part * part_size;
+            let stop = end;
+#endif
             for (var k = start; k < stop; k += 4u) {
                 let p = depth_at(k);
                 let e00 = elements(s0, p.z.x, p.y.x, p.x.x, p.at.x, k + 0u);
@@ -324,9 +331,25 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
                 }
 #endif
             }
+#ifdef DEEP
             add_block(&sums, Tile(c00, c01, c10, c11, c20, c21, c30, c31));
+            c00 = mat4x4<f32>();
+            c01 = mat4x4<f32>();
+            c10 = mat4x4<f32>();
+            c11 = mat4x4<f32>();
+            c20 = mat4x4<f32>();
+            c21 = mat4x4<f32>();
+            c30 = mat4x4<f32>();
+            c31 = mat4x4<f32>();
+#endif
         }
+#ifdef DEEP
         finish_sums(&sums);
+        let blocks = &sums.all;
+#else
+        var tile_sums = Tile(c00, c01, c10, c11, c20, c21, c30, c31);
+        let blocks = &tile_sums;
+#endif
         // one copy of what `store` does, however many elements there are
         let high_here = min(ROWS - row, 16u);
         let wide_here = (min(max(COLUMNS, column) - column, 64u) + 7u) / 8u;
@@ -336,7 +359,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
                 let c = column + 8u * j;
                 let i = (row + r) / 2u * R_ROW + c / (C_X * C_Y * C_Z) * R_OUTER + c % (C_X * C_Y * C_Z);
                 let k = r / 4u * 2u + j / 4u;
-                store_pair(i, vec2(sums.all[k][r % 4u][j % 4u], sums.all[k][r % 4u + 1u][j % 4u]));
+                store_pair(i, vec2((*blocks)[k][r % 4u][j % 4u], (*blocks)[k][r % 4u + 1u][j % 4u]));
             }
         }
 #else
@@ -344,7 +367,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
             for (var j = 0u; j < wide_here; j++) {
                 let c = column + 8u * j;
                 let i = (row + r) * R_ROW + c / (C_X * C_Y * C_Z) * R_OUTER + c % (C_X * C_Y * C_Z);
-                store(part * constants.elements + i, sums.all[r / 4u * 2u + j / 4u][r % 4u][j % 4u]);
+                store(part * constants.elements + i, (*blocks)[r / 4u * 2u + j / 4u][r % 4u][j % 4u]);
             }
         }
 #endif

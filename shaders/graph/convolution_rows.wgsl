@@ -14,7 +14,8 @@
 // HALVES: b is of 16-bit floats, two channels a word, and PAIRS: so is the result (shared/pairs.wgsl); then i of
 // `store_pair` counts words.
 //
-// Workgroups of 8, which share the rows. Deterministic: terms are taken in order. Bytes: a is read once for each
+// Workgroups of 8, which share the rows. Deterministic: terms are added in order, with DEEP, for more than 512, in blocks
+// (shared/tile_sums.wgsl). Bytes: a is read once for each
 // workgroup, b up to 10/8 · 3 times for 8 rows, mostly from the cache, the result is written once.
 
 #import shared/optional_gate
@@ -23,6 +24,7 @@
 #import shared/pairs
 #endif
 
+#permute - | DEEP
 #permute - | TWO | HALVES | PAIRS | HALVES PAIRS
 
 struct ConvolutionRowsConstants {
@@ -223,19 +225,26 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         let z = cell / (across * down) % C_Z;
         let n = cell / (across * down * C_Z);
         let s = span(x + START_X);
+        var c0 = Patch();
+        var c1 = Patch();
+        var c2 = Patch();
+        var c3 = Patch();
+        var c4 = Patch();
+        var c5 = Patch();
+        var c6 = Patch();
+        var c7 = Patch();
+#ifdef DEEP
         // about 12 rounds a block, with three terms each
         let together = CHANNELS * max(1u, 12u / (K_Z * K_Y));
         var sums = TileSums();
         for (var first = 0u; first < OUTER; first += together) {
-            var c0 = Patch();
-            var c1 = Patch();
-            var c2 = Patch();
-            var c3 = Patch();
-            var c4 = Patch();
-            var c5 = Patch();
-            var c6 = Patch();
-            var c7 = Patch();
-            for (var outer = first; outer < min(first + together, OUTER); outer += CHANNELS) {
+            let last = min(first + together, OUTER);
+#else
+        {
+            let first = 0u;
+            let last = OUTER;
+#endif
+            for (var outer = first; outer < last; outer += CHANNELS) {
                 for (var kz = 0u; kz < K_Z; kz++) {
                     let zb = z * C_STEP_Z + START_Z + kz * K_STEP_Z;
                     let z_there = zb < B_Z;
@@ -303,9 +312,25 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
                     }
                 }
             }
+#ifdef DEEP
             add_block(&sums, Tile(c0, c1, c2, c3, c4, c5, c6, c7));
+            c0 = Patch();
+            c1 = Patch();
+            c2 = Patch();
+            c3 = Patch();
+            c4 = Patch();
+            c5 = Patch();
+            c6 = Patch();
+            c7 = Patch();
+#endif
         }
+#ifdef DEEP
         finish_sums(&sums);
+        let rows = &sums.all;
+#else
+        var tile_sums = Tile(c0, c1, c2, c3, c4, c5, c6, c7);
+        let rows = &tile_sums;
+#endif
         // one copy of what `store` does, however many elements there are
         if own < patches {
             let high_here = min(ROWS - row, 8u);
@@ -317,7 +342,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
                     let first = (row + r) / 2u * R_ROW + n * R_OUTER + (z * C_Y + y + line) * C_X + x;
                     for (var j = 0u; j < wide_here; j++) {
                         let k = 2u * line + j / 4u;
-                        store_pair(first + j, vec2(sums.all[r][k][j % 4u], sums.all[r + 1u][k][j % 4u]));
+                        store_pair(first + j, vec2((*rows)[r][k][j % 4u], (*rows)[r + 1u][k][j % 4u]));
                     }
                 }
             }
@@ -326,7 +351,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
                 for (var line = 0u; line < lines_here; line++) {
                     let first = (row + r) * R_ROW + n * R_OUTER + (z * C_Y + y + line) * C_X + x;
                     for (var j = 0u; j < wide_here; j++) {
-                        store(first + j, sums.all[r][2u * line + j / 4u][j % 4u]);
+                        store(first + j, (*rows)[r][2u * line + j / 4u][j % 4u]);
                     }
                 }
             }

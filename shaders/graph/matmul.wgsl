@@ -4,12 +4,13 @@
 // A workgroup of 8 takes tiles of 16 rows and 64 columns, an invocation 16 by 8 of one, in registers, as eight
 // 4x4 blocks straight from memory. A_K, A_R: vectors of A along k, along the rows; B_K, B_C: of B along k, along
 // the columns; A_ANY, B_ANY: one by one, at any stride. With several parts each tile sums a part of the depth, and the
-// parts are summed by another kernel. Deterministic: terms are added in blocks (shared/tile_sums.wgsl), in an order that
-// depends on the sizes alone. Bytes: A is read once for 64 columns, B once for 16 rows, C written once.
+// parts are summed by another kernel. Deterministic: terms are added in order, with DEEP, for parts of more
+// than 512, in blocks (shared/tile_sums.wgsl). Bytes: A is read once for 64 columns, B once for 16 rows, C written once.
 
 #import shared/optional_gate
 #import shared/tile_sums
 
+#permute - | DEEP
 #permute A_K | A_R | A_ANY
 #permute B_K | B_C | B_ANY
 #permute - | TWO
@@ -209,9 +210,25 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         let outer = vec2(batch / constants.inner, batch % constants.inner);
         let begin = part * constants.part;
         let end = min(begin + constants.part, depth);
+        var c00 = mat4x4<f32>();
+        var c01 = mat4x4<f32>();
+        var c10 = mat4x4<f32>();
+        var c11 = mat4x4<f32>();
+        var c20 = mat4x4<f32>();
+        var c21 = mat4x4<f32>();
+        var c30 = mat4x4<f32>();
+        var c31 = mat4x4<f32>();
+#ifdef DEEP
         var sums = TileSums();
+#endif
+#ifdef DEEP
         for (var start = begin; start < end; start += 4u * ROUNDS) {
             let stop = min(start + 4u * ROUNDS, end);
+#else
+        {
+            let start = begin;
+            let stop = end;
+#endif
             let offset_a = constants.offset_a0 + dot(outer, constants.a0.xy);
             let offset_b = constants.offset_b0 + dot(outer, constants.b0.xy);
             let r0 = four(row, rows, offset_a, constants.a0.z, constants.a0.w);
@@ -220,14 +237,6 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
             let r3 = four(row + 12u, rows, offset_a, constants.a0.z, constants.a0.w);
             let s0 = four(column, columns, offset_b, constants.b0.w, constants.b0.z);
             let s1 = four(column + 32u, columns, offset_b, constants.b0.w, constants.b0.z);
-            var c00 = mat4x4<f32>();
-            var c01 = mat4x4<f32>();
-            var c10 = mat4x4<f32>();
-            var c11 = mat4x4<f32>();
-            var c20 = mat4x4<f32>();
-            var c21 = mat4x4<f32>();
-            var c30 = mat4x4<f32>();
-            var c31 = mat4x4<f32>();
             for (var k = start; k < stop; k += 4u) {
                 let y0 = load_b0(s0, k, depth);
                 let y1 = load_b0(s1, k, depth);
@@ -244,11 +253,27 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
                 c30 += y0 * x3;
                 c31 += y1 * x3;
             }
+#ifdef DEEP
             add_block(&sums, Tile(c00, c01, c10, c11, c20, c21, c30, c31));
+            c00 = mat4x4<f32>();
+            c01 = mat4x4<f32>();
+            c10 = mat4x4<f32>();
+            c11 = mat4x4<f32>();
+            c20 = mat4x4<f32>();
+            c21 = mat4x4<f32>();
+            c30 = mat4x4<f32>();
+            c31 = mat4x4<f32>();
+#endif
         }
 #ifdef TWO
+#ifdef DEEP
         for (var start = begin; start < end; start += 4u * ROUNDS) {
             let stop = min(start + 4u * ROUNDS, end);
+#else
+        {
+            let start = begin;
+            let stop = end;
+#endif
             let offset_a = constants.offset_a1 + dot(outer, constants.a1.xy);
             let offset_b = constants.offset_b1 + dot(outer, constants.b1.xy);
             let r0 = four(row, rows, offset_a, constants.a1.z, constants.a1.w);
@@ -257,14 +282,6 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
             let r3 = four(row + 12u, rows, offset_a, constants.a1.z, constants.a1.w);
             let s0 = four(column, columns, offset_b, constants.b1.w, constants.b1.z);
             let s1 = four(column + 32u, columns, offset_b, constants.b1.w, constants.b1.z);
-            var c00 = mat4x4<f32>();
-            var c01 = mat4x4<f32>();
-            var c10 = mat4x4<f32>();
-            var c11 = mat4x4<f32>();
-            var c20 = mat4x4<f32>();
-            var c21 = mat4x4<f32>();
-            var c30 = mat4x4<f32>();
-            var c31 = mat4x4<f32>();
             for (var k = start; k < stop; k += 4u) {
                 let y0 = load_b1(s0, k, depth);
                 let y1 = load_b1(s1, k, depth);
@@ -281,10 +298,26 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
                 c30 += y0 * x3;
                 c31 += y1 * x3;
             }
+#ifdef DEEP
             add_block(&sums, Tile(c00, c01, c10, c11, c20, c21, c30, c31));
+            c00 = mat4x4<f32>();
+            c01 = mat4x4<f32>();
+            c10 = mat4x4<f32>();
+            c11 = mat4x4<f32>();
+            c20 = mat4x4<f32>();
+            c21 = mat4x4<f32>();
+            c30 = mat4x4<f32>();
+            c31 = mat4x4<f32>();
+#endif
         }
 #endif
+#ifdef DEEP
         finish_sums(&sums);
+        let blocks = &sums.all;
+#else
+        var tile_sums = Tile(c00, c01, c10, c11, c20, c21, c30, c31);
+        let blocks = &tile_sums;
+#endif
         let base = part * constants.elements + batch * rows * columns;
         // one copy of what `store` does, however many elements there are
         let high_here = min(rows - row, 16u);
@@ -293,7 +326,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
                 let first = column + half * 32u;
                 let wide_here = min(max(first, columns) - first, 4u);
                 for (var c = 0u; c < wide_here; c++) {
-                    store(base + (row + r) * row_stride + (first + c) * column_stride, sums.all[r / 4u * 2u + half][r % 4u][c]);
+                    store(base + (row + r) * row_stride + (first + c) * column_stride, (*blocks)[r / 4u * 2u + half][r % 4u][c]);
                 }
             }
         }

@@ -107,6 +107,7 @@ pub(crate) fn convolution(form: Form, g: &Geometry, terms: &[[Operand; 2]], halv
         defines.push("DIVIDE");
     }
     defines.extend(kinds(terms, halves));
+    defines.extend(tiles::deep(cut.part, terms.len()));
     let last = &terms[terms.len() - 1];
     let constants = ConvolutionConstants {
         offset_a0: terms[0][a].offset,
@@ -189,6 +190,7 @@ impl Rows<'_> {
         axes(&["K_STEP_Z", "K_STEP_Y"], self.depth.step);
         axes(&["B_Z", "B_Y", "B_X"], self.source);
         let last = &terms[terms.len() - 1];
+        let deep = self.depth.outer * self.depth.volume.iter().product::<u32>();
         let constants = ConvolutionRowsConstants {
             offset_a0: terms[0][1].offset,
             offset_b0: terms[0][0].offset,
@@ -198,7 +200,7 @@ impl Rows<'_> {
         };
         Template {
             source: &shaders::graph::CONVOLUTION_ROWS,
-            defines: kinds(terms, halves),
+            defines: kinds(terms, halves).into_iter().chain(tiles::deep(deep, terms.len())).collect(),
             overrides,
             operands: &["b0", "a0", "b1", "a1"],
             uniform: bytemuck::bytes_of(&constants).to_vec(),

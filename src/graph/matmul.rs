@@ -53,6 +53,7 @@ pub(crate) fn matmul(size: &Matmul, terms: &[[Operand; 2]]) -> Template {
     let [a1, b1] = pairs[pairs.len() - 1];
     let batches = size.batch[0] * size.batch[1];
     let cut = tiles::cut(tiles(rows, columns) * u64::from(batches), size.k, terms.len());
+    defines.extend(tiles::deep(cut.part, terms.len()));
     let constants = MatmulConstants {
         rows,
         columns,

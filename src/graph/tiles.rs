@@ -6,6 +6,15 @@ use crate::gpu::work::{MAX_ROUNDS, looped};
 /// The terms of a part at most: as many as `shaders/shared/tile_sums.wgsl` adds up with little error.
 const MOST: u32 = 1 << 15;
 
+/// Whether a sum of so many terms is added in blocks (DEEP in the templates), not in order: in order, 512 terms of one sign are off
+/// by about 1e-6 at most. The kernel without blocks is the smaller one.
+pub(super) fn deep(terms: u32, products: usize) -> Option<&'static str> {
+    (u64::from(terms) * products as u64 > IN_ORDER).then_some("DEEP")
+}
+
+/// The most terms that are added in order.
+const IN_ORDER: u64 = 512;
+
 /// Tiles in parts of the depth.
 pub(super) struct Cut {
     /// In all parts.
