@@ -256,6 +256,14 @@ impl<'a> Rows<'a> {
         if parts(&tiles_of(&direct)) == 1 {
             return self.parts(gpu, recording, &direct, &tiles_of(&direct), alpha, x, beta, y, 0);
         }
+        if parts(&tiles_of(&direct)) >= self.rows as u64 {
+            // a binding holds no two rows, so that parts would be as many: each row is added to y
+            for tile in tiles_of(&direct) {
+                let beta = if tile.rows.start == 0 { beta } else { 1.0 };
+                self.parts(gpu, recording, &direct, &[tile], alpha, x, beta, y, 0)?;
+            }
+            return Ok(());
+        }
         let padded = self.columns.next_multiple_of(4);
         // the partial sums begin and end with cells, so that the cells are those of A
         let some = |rows: u64| Tensor::zeros(gpu, &[rows as usize, padded], DType::F32);
