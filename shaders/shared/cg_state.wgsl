@@ -1,5 +1,5 @@
 // Where a solution stands, by conjugate gradients, plain or flexible, or by a stationary iteration. Its first word is the
-// gate of the iterations (shared/gate.wgsl). Vectors and norms are scaled by 2^-exponent (shared/cg_magnitudes.wgsl),
+// gate of the iterations (shared/gate.wgsl). Vectors and norms are scaled by 2^-exponent (shared/cg_scale.wgsl),
 // the objective by its square.
 struct CgState {
     // 0: running; 1: ‖r‖ is small enough; 2: iteration limit; 3: truncated; 4: negative curvature; 6: something is not

@@ -6,7 +6,7 @@ use super::blocks::{self, Blocks, total};
 use super::operator::{LinearOperator, expect_vector};
 use super::preconditioner::Preconditioner;
 use crate::gpu::{Bind, Gpu, Reader, Recording, read_all};
-use crate::shaders::layout::{BeginConstants, CgState, CheckConstants, Magnitudes};
+use crate::shaders::layout::{BeginConstants, CgState, CheckConstants};
 use crate::{DType, Error, Result, Tensor, shaders, vector};
 
 /// How a solution ended.
@@ -188,8 +188,10 @@ pub(super) struct System<'a> {
     pub square: Tensor,
     pub linear: Tensor,
     pub quadratic: Tensor,
-    /// See shaders/shared/cg_magnitudes.wgsl.
-    magnitudes: Tensor,
+    /// The largest |b_i| before its last projection and after it, and the largest |x_i|.
+    largest_whole: Tensor,
+    largest_b: Tensor,
+    largest_x: Tensor,
 }
 
 impl<'a> System<'a> {
@@ -212,7 +214,7 @@ impl<'a> System<'a> {
         let [b, x, r, product] = [(); 4].map(|()| blocks::vector(gpu, dim));
         let r = r?;
         let z = if preconditioner.is_some() { blocks::vector(gpu, dim)? } else { r.clone() };
-        let [square, linear, quadratic] = [(); 3].map(|()| blocks::scalar(gpu));
+        let [square, linear, quadratic, largest_whole, largest_b, largest_x] = [(); 6].map(|()| blocks::scalar(gpu));
         Ok(Self {
             operator,
             preconditioner,
@@ -230,7 +232,9 @@ impl<'a> System<'a> {
             square: square?,
             linear: linear?,
             quadratic: quadratic?,
-            magnitudes: Tensor::zeros(gpu, &[size_of::<Magnitudes>() / 4], DType::F32)?,
+            largest_whole: largest_whole?,
+            largest_b: largest_b?,
+            largest_x: largest_x?,
         })
     }
 
@@ -276,7 +280,13 @@ impl<'a> System<'a> {
             absolute_tolerance: finite(self.limits.absolute_tolerance),
             aim,
         };
-        self.scalars(recording, &shaders::krylov::CG_BEGIN, &[], &constants, &[("magnitudes", &self.magnitudes)])?;
+        self.scalars(
+            recording,
+            &shaders::krylov::CG_BEGIN,
+            &[],
+            &constants,
+            &[("largest_b", &self.largest_b), ("largest_x", &self.largest_x)],
+        )?;
         let vectors = [("b", &self.b), ("r", &self.r), ("x", &self.x)];
         self.over.record(recording, &shaders::krylov::CG_RESET, &[], &vectors, &[("state", self.state.buffer())])
     }
@@ -330,9 +340,8 @@ impl<'a> System<'a> {
         if let Some(preconditioner) = self.preconditioner {
             preconditioner.record_prepare(&mut load)?;
         }
-        // zeros by their bits
+        // zero by its bits
         vector::fill(gpu, &mut load, 0.0, &self.state)?;
-        vector::fill(gpu, &mut load, 0.0, &self.magnitudes)?;
         vector::copy(gpu, &mut load, &self.caller_x, &self.x)?;
         vector::copy(gpu, &mut load, &self.caller_b, &self.b)?;
         self.operator.record_project(&mut load, &self.x)?;
@@ -341,15 +350,12 @@ impl<'a> System<'a> {
         if !projection.is_empty() {
             (1..PROJECTIONS).for_each(|_| load.append(&projection));
         }
-        let magnitudes = [("magnitudes", self.magnitudes.buffer())];
-        let magnitude = |load: &mut Recording, slot: u32, v: &Tensor| {
-            self.over.record_with(load, &shaders::krylov::MAGNITUDE, &[], &[("SLOT", slot)], &[("v", v)], &magnitudes)
-        };
-        magnitude(&mut load, 0, &self.b)?;
+        vector::max_magnitude(gpu, &mut load, &self.b, &self.largest_whole)?;
         load.append(&projection);
-        magnitude(&mut load, 1, &self.b)?;
-        magnitude(&mut load, 2, &self.x)?;
-        self.over.record(&mut load, &shaders::krylov::CG_START, &[], &[("x", &self.x), ("b", &self.b)], &magnitudes)?;
+        vector::max_magnitude(gpu, &mut load, &self.b, &self.largest_b)?;
+        vector::max_magnitude(gpu, &mut load, &self.x, &self.largest_x)?;
+        let largest = [("largest_whole", self.largest_whole.buffer()), ("largest_b", self.largest_b.buffer())];
+        self.over.record(&mut load, &shaders::krylov::CG_START, &[], &[("x", &self.x), ("b", &self.b)], &largest)?;
         vector::dot(gpu, &mut load, &self.b, &self.b, &self.square)?;
         Ok(load)
     }
