@@ -26,6 +26,8 @@
 //!
 //! The exit status is 0 if all entries passed, 1 if one failed, and 2 if nothing could be run.
 //!
+//! `RUST_LOG=gradus=trace` tells each pipeline and how long it took to compile.
+//!
 //! # Errors and bounds
 //!
 //! | kernels | the error | the bound |
@@ -88,6 +90,7 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
+    env_logger::init();
     let arguments = Arguments::parse();
     let checks = if arguments.checked { Checks::Checked } else { Checks::Unchecked };
     let gpu = match pollster::block_on(Gpu::headless_with_options(checks)) {

@@ -34,9 +34,9 @@ fn index_of(l: Level, p: vec3<u32>) -> u32 {
     return (p.z * l.ny + p.y) * l.nx + p.x;
 }
 
-// Whether there is such a cell; -1 is none as well.
+// Whether there is such a cell; -1 is none as well. Without branches: it is inlined often.
 fn is_within(l: Level, p: vec3<u32>) -> bool {
-    return p.x < l.nx && p.y < l.ny && p.z < l.nz;
+    return all(p < vec3(l.nx, l.ny, l.nz));
 }
 
 fn code_of(l: Level, i: u32) -> u32 {

@@ -20,10 +20,11 @@ fn diagonal(l: Level, p: vec3<u32>) -> f32 {
 
 // w times the value of a neighbour, which may not be there.
 fn weighted(l: Level, w: f32, p: vec3<u32>) -> f32 {
-    if w > 0.0 && is_within(l, p) {
-        return w * value(l, p);
+    var y = 0.0;
+    if (w > 0.0) & is_within(l, p) {
+        y = w * value(l, p);
     }
-    return 0.0;
+    return y;
 }
 
 // Σ w_ij x_j.

@@ -7,10 +7,11 @@
 
 // From a cell, which may not be there.
 fn part(l: Level, p: vec3<u32>, share: f32) -> f32 {
-    if is_within(l, p) && share > 0.0 {
-        return share * residual(l, p);
+    var y = 0.0;
+    if is_within(l, p) & (share > 0.0) {
+        y = share * residual(l, p);
     }
-    return 0.0;
+    return y;
 }
 
 fn restricted(l: Level, coarse: vec3<u32>) -> f32 {

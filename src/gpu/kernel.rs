@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::{Checks, Gpu, preprocess};
+use super::{Checks, Gpu, preprocess, trace};
 use crate::{Error, Result};
 
 /// A kernel of `shaders/`, as the build script wrote it.
@@ -150,7 +150,9 @@ impl Kernel {
             wgsl.push_str(&generated.wgsl);
         }
         let constants: Vec<(&str, f64)> = key.constants.iter().map(|&(name, value)| (name, f64::from(value))).collect();
+        trace::dump(&label, &wgsl, &key.constants, &bindings);
         let device = gpu.device();
+        let begun = trace::now();
         let filters = [wgpu::ErrorFilter::Validation, wgpu::ErrorFilter::Internal];
         let ((pipeline, layout), error) = gpu.scoped(&filters, || {
             let descriptor = wgpu::ShaderModuleDescriptor { label: Some(&label), source: wgpu::ShaderSource::Wgsl(wgsl.as_str().into()) };
@@ -183,6 +185,7 @@ impl Kernel {
             });
             (pipeline, layout)
         });
+        log::trace!("{label} {:?} {:?}: {:.3} s", key.defines, key.constants, trace::since(begun));
         match error {
             Some(error) => Err(failed(format!("{error}\n{}", numbered(&wgsl)))),
             None => Ok(Self { inner: Arc::new(Inner { label, pipeline, layout, bindings }) }),

@@ -11,6 +11,7 @@ mod preprocess;
 mod readback;
 mod recording;
 mod tensor;
+mod trace;
 pub(crate) mod work;
 
 use std::collections::HashMap;

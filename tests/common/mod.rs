@@ -37,6 +37,8 @@ pub fn gpu_shaped_for(shape: gradus::gpu::Shape) -> Gpu {
 
 /// A device of the adapter that the environment chooses, with just these limits.
 pub fn device(required_limits: wgpu::Limits) -> (wgpu::Device, wgpu::Queue) {
+    // `RUST_LOG=gradus=trace` tells how long each pipeline took to compile
+    _ = env_logger::try_init();
     pollster::block_on(async {
         let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
         let adapter = instance.request_adapter(&Default::default()).await.expect("an adapter; see with-vulkan");
