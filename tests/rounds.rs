@@ -10,7 +10,7 @@ use gradus::krylov::{
     Cg, CgOptions, Csr, Diagonal, FlexibleCg, FlexibleCgOptions, LanczosOptions, LinearOperator, PowerOptions, Preconditioner, Richardson,
     RichardsonOptions, lanczos, power_iteration,
 };
-use gradus::optim::{Adadelta, Adagrad, AdamP, AdamW, Algorithm, DiffGrad, Optimizer, Options, Param, RmsProp, Sgd, SgdP};
+use gradus::optim::{Adadelta, Adagrad, Adam, AdamP, AdamW, Algorithm, DiffGrad, Optimizer, Options, Param, RmsProp, Sgd, SgdP};
 use gradus::poisson::dcdm::{Architecture, DeepPreconditioner, Weights};
 use gradus::poisson::learned_multigrid::Coefficients;
 use gradus::poisson::{Grid, IncompletePoisson, Jacobi, Laplacian, LearnedMultigrid, Multigrid, MultigridOptions};
@@ -287,10 +287,12 @@ fn steps(noop: &Noop, most: usize) {
         noop.free();
     };
     let elementwise: [&dyn Algorithm; 6] =
-        [&Sgd::default(), &Adagrad::default(), &Adadelta::default(), &RmsProp::default(), &AdamW::default(), &DiffGrad::default()];
+        [&Sgd::default(), &Adagrad::default(), &Adadelta::default(), &RmsProp::default(), &Adam::default(), &DiffGrad::default()];
     for algorithm in elementwise {
-        step(algorithm, &[most]);
+        // all are cut alike
+        step(algorithm, &[most / 16]);
     }
+    step(&AdamW::default(), &[LARGE]);
     // sums over rows
     step(&SgdP::default(), &[64, LARGE / 64]);
     for shape in [&[LARGE][..], &[LARGE, 1], &[1 << 22, 8], &[1 << 16, 1 << 9], &[64, LARGE / 64], &[1, LARGE]] {
@@ -303,10 +305,17 @@ fn solvers(noop: &Noop, n: usize) {
     let gpu = &noop.gpu;
     let (d, x) = (noop.operand(&[n], DType::F32), noop.result(&[n], DType::F32));
     let operator = Diagonal::new(gpu, &d).unwrap();
-    let cg = Cg::new(&operator, Some(&operator), &d, &x, &CgOptions { snapshots: true, max_iterations: 4, ..Default::default() }).unwrap();
+    noop.expect_recorded(|recording| LinearOperator::record(&operator, recording, &d, &x));
+    // a binding holds all snapshots
+    let options = CgOptions { snapshots: n < LARGE, max_iterations: 4, ..Default::default() };
+    let cg = Cg::new(&operator, Some(&operator), &d, &x, &options).unwrap();
     expect_rounds(cg.iteration());
     drop(cg);
     noop.free();
+    // the others' kernels are cut as those of conjugate gradients are
+    let n = n / 8;
+    let (d, x) = (noop.operand(&[n], DType::F32), noop.result(&[n], DType::F32));
+    let operator = Diagonal::new(gpu, &d).unwrap();
     let options = FlexibleCgOptions { truncation: 2, ..Default::default() };
     let flexible = FlexibleCg::new(&operator, Some(&operator), &d, &x, &options).unwrap();
     expect_rounds(flexible.iteration());
@@ -360,6 +369,8 @@ fn grids(noop: &Noop, n: usize) {
     let grid = Grid::new(&[n >> 12, 1 << 12]).unwrap();
     product(&Laplacian::new(gpu, &grid).unwrap(), n);
     eprintln!("  laplacian {:?}", time.elapsed());
+    let n = n / 8;
+    let grid = Grid::new(&[n >> 12, 1 << 12]).unwrap();
     product(&Jacobi::new(gpu, &grid).unwrap(), n);
     eprintln!("  jacobi {:?}", time.elapsed());
     product(&IncompletePoisson::new(gpu, &grid).unwrap(), n);
@@ -370,14 +381,16 @@ fn grids(noop: &Noop, n: usize) {
     product(&Laplacian::new(gpu, &Grid::new(&sizes).unwrap().with_flags(&flags).unwrap()).unwrap(), flags.len());
     eprintln!("  pockets {:?}", time.elapsed());
     // a level in tiles that are hardly filled
-    for sizes in [&[n / 16 - 8, 1, 1][..], &[n / 8 >> 11, 1 << 11]] {
+    let grid = Grid::new(&[n / 2 - 8, 1, 1]).unwrap();
+    product(&Multigrid::new(gpu, &grid, &MultigridOptions::default()).unwrap(), grid.len());
+    for sizes in [&[n / 32, 1, 1][..], &[n >> 11, 1 << 11]] {
         let grid = Grid::new(sizes).unwrap();
         product(&Multigrid::new(gpu, &grid, &MultigridOptions::default()).unwrap(), grid.len());
         eprintln!("  multigrid {:?}", time.elapsed());
         product(&LearnedMultigrid::new(gpu, &grid, &Coefficients::trained(sizes.len()).unwrap()).unwrap(), grid.len());
         eprintln!("  learned {:?}", time.elapsed());
     }
-    let grid = Grid::new(&[n / 2 >> 12, 1 << 12]).unwrap();
+    let grid = Grid::new(&[n >> 11, 1 << 11]).unwrap();
     let weights = Weights::initial(gpu, &Architecture::net_64(2), 0).unwrap();
     let network = DeepPreconditioner::new(gpu, &grid, &weights).unwrap();
     eprintln!("  dcdm {:?}", time.elapsed());
