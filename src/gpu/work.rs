@@ -31,7 +31,7 @@ impl Work {
     /// `most` workgroups that stride over jobs of `rounds` each, fewer where there are fewer jobs, and more where loops would take
     /// too many rounds.
     pub fn shared(jobs: u64, most: u32, rounds: u64) -> Self {
-        let needed = jobs.div_ceil((MAX_ROUNDS / (rounds + 1)).saturating_sub(1).max(1));
+        let needed = jobs.div_ceil((MAX_ROUNDS / rounds.saturating_add(1)).saturating_sub(1).max(1));
         let workgroups = jobs.min(needed.max(most.into()).min(MAX_WORKGROUPS.into()));
         Self { workgroups: workgroups as u32, rows: 1, rounds: looped(jobs.div_ceil(workgroups.max(1)), rounds) }
     }
