@@ -32,12 +32,22 @@
 //! # }
 //! ```
 
+#![cfg_attr(
+    not(all(feature = "optim", feature = "curvature", feature = "poisson", feature = "weights")),
+    allow(dead_code, unused_imports, reason = "what a module that is left out would use")
+)]
+
+#[cfg(feature = "curvature")]
 pub mod curvature;
 mod error;
 pub mod gpu;
+#[cfg(feature = "graph")]
 pub mod graph;
+#[cfg(feature = "krylov")]
 pub mod krylov;
+#[cfg(feature = "optim")]
 pub mod optim;
+#[cfg(feature = "poisson")]
 pub mod poisson;
 pub mod reference;
 pub mod vector;

@@ -1,6 +1,8 @@
 //! Every optimizer against the f64 reference: over shapes, placements in memory, element types and
 //! options; and what its recording says of dispatches and bytes.
 
+#![cfg(feature = "optim")]
+
 mod common;
 
 use common::{algorithms, gpu, gpu_shaped_for, noise, read, step, write};
