@@ -274,6 +274,7 @@ fn mixed_precision_rounds_the_reference_step_once() {
     }
 }
 
+#[cfg(feature = "weights")]
 #[test]
 fn master_weights_do_not_lose_small_steps() {
     let gpu = gpu(Checks::Unchecked);

@@ -1,6 +1,5 @@
 //! Trainings that go on from a checkpoint as if they had not been interrupted.
 
-use std::collections::HashMap;
 use std::f64::consts::PI;
 
 use gradus::graph::Parameters;

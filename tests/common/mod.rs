@@ -1,6 +1,6 @@
 //! What the test binaries share: one device of each kind, and what tests of optimizers need.
 
-#![allow(dead_code, reason = "each test binary uses its part")]
+#![allow(dead_code, unused_imports, reason = "each test binary uses its part")]
 
 use std::sync::OnceLock;
 
