@@ -201,6 +201,7 @@ fn matches_the_reference_at_random_shapes() {
 }
 
 /// Rounds to a type as the kernels must.
+#[cfg(feature = "weights")]
 fn rounded(dtype: DType, x: f32) -> f32 {
     match dtype {
         DType::F16 => rounding::f16_to_f32(rounding::f32_to_f16_nearest(x)),
