@@ -9,7 +9,12 @@
 //! - [`poisson`]: the Laplacian of cells that are fluid, solid or air.
 //! - [`mod@reference`]: the same mathematics in plain f64 loops, the oracle of every kernel.
 //!
+//! Each but the first two is a Cargo feature of its name, on by default: `curvature` brings `graph` and `krylov` with it, `poisson`
+//! brings `krylov`. What reads and writes files is the feature `weights`.
+//!
 //! ```
+//! # #[cfg(feature = "optim")]
+//! # {
 //! use gradus::optim::{AdamW, Optimizer, Param};
 //! use gradus::{DType, Gpu, Tensor};
 //!
@@ -29,6 +34,7 @@
 //! # }
 //! # if let Err(error) = pollster::block_on(train()) {
 //! #     assert!(matches!(error, gradus::Error::NoAdapter { .. }), "{error}");
+//! # }
 //! # }
 //! ```
 
