@@ -44,11 +44,8 @@ fn main() {
         let offsets = layout.members.iter().map(|member| format!("({member:?}, std::mem::offset_of!({name}, {member}))"));
         writeln!(members, "({name:?}, size_of::<{name}>(), &[{}]),", offsets.collect::<Vec<_>>().join(", ")).unwrap();
     }
-    writeln!(
-        out,
-        "/// Names, sizes, and where members begin.\n#[cfg(test)]\npub const ALL: &[(&str, usize, &[(&str, usize)])] = &[{members}];\n}}"
-    )
-    .unwrap();
+    out.push_str("#[cfg(test)]\n/// Name, size, and where members begin.\npub type Struct = (&'static str, usize, &'static [(&'static str, usize)]);\n");
+    writeln!(out, "#[cfg(test)]\npub const ALL: &[Struct] = &[{members}];\n}}").unwrap();
     fs::write(PathBuf::from(env::var("OUT_DIR").unwrap()).join("shaders.rs"), out).unwrap();
 }
 
