@@ -135,9 +135,10 @@ impl Lowered {
     }
 }
 
-/// An object of JSON whose values are numbers, lists of numbers and flags: they are written there as here.
+/// An object of JSON, keys in order, whose values are numbers, lists of numbers and flags: they are written there as here.
 pub(crate) fn json(fields: &[(&str, &dyn std::fmt::Debug)]) -> String {
-    let fields: Vec<String> = fields.iter().map(|(name, value)| format!("\"{name}\":{value:?}")).collect();
+    let mut fields: Vec<String> = fields.iter().map(|(name, value)| format!("\"{name}\":{value:?}").replace(' ', "")).collect();
+    fields.sort_unstable();
     format!("{{{}}}", fields.join(","))
 }
 
