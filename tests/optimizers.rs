@@ -11,7 +11,6 @@ use gradus::optim::{
     Adadelta, Adagrad, Adam, AdamP, AdamW, Algorithm, DiffGrad, Group, Optimizer, Options, Param, RmsProp, Rounding, Sgd, SgdP,
 };
 use gradus::reference::optim::Step;
-use gradus::reference::rounding;
 use gradus::{DType, Gpu, Recording, Tensor};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -203,6 +202,7 @@ fn matches_the_reference_at_random_shapes() {
 /// Rounds to a type as the kernels must.
 #[cfg(feature = "weights")]
 fn rounded(dtype: DType, x: f32) -> f32 {
+    use gradus::reference::rounding;
     match dtype {
         DType::F16 => rounding::f16_to_f32(rounding::f32_to_f16_nearest(x)),
         DType::Bf16 => rounding::bf16_to_f32(rounding::f32_to_bf16_nearest(x)),
