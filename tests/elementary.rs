@@ -1,6 +1,8 @@
 //! The elementary functions of graphs over all f32: a 65,521st of them, both signs, subnormal and special ones, against f64, by
 //! the bounds that hold on every device that keeps what WGSL promises.
 
+#![cfg(feature = "graph")]
+
 mod common;
 
 use gradus::gpu::Checks;

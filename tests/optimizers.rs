@@ -1,6 +1,8 @@
 //! Every optimizer against the f64 reference: over shapes, placements in memory, element types and
 //! options; and what its recording says of dispatches and bytes.
 
+#![cfg(feature = "optim")]
+
 mod common;
 
 use common::{Pair, algorithms, gpu, gpu_shaped_for, noise, read, step, write};
@@ -9,7 +11,6 @@ use gradus::optim::{
     Adadelta, Adagrad, Adam, AdamP, AdamW, Algorithm, DiffGrad, Group, Optimizer, Options, Param, RmsProp, Rounding, Sgd, SgdP,
 };
 use gradus::reference::optim::Step;
-use gradus::reference::rounding;
 use gradus::{DType, Gpu, Recording, Tensor};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -274,7 +275,9 @@ fn tensors_of_many_rows_are_projected() {
 }
 
 /// Rounds to a type as the kernels must.
+#[cfg(feature = "weights")]
 fn rounded(dtype: DType, x: f32) -> f32 {
+    use gradus::reference::rounding;
     match dtype {
         DType::F16 => rounding::f16_to_f32(rounding::f32_to_f16_nearest(x)),
         DType::Bf16 => rounding::bf16_to_f32(rounding::f32_to_bf16_nearest(x)),
@@ -347,6 +350,7 @@ fn mixed_precision_rounds_the_reference_step_once() {
     }
 }
 
+#[cfg(feature = "weights")]
 #[test]
 fn master_weights_do_not_lose_small_steps() {
     let gpu = gpu(Checks::Unchecked);

@@ -36,6 +36,8 @@ impl Product {
 /// depends on has changed, is for the caller to run.
 ///
 /// ```
+/// # #[cfg(feature = "krylov")]
+/// # {
 /// use gradus::graph::{Graph, LinearMap, Product};
 /// use gradus::krylov::{Csr, LinearOperator};
 ///
@@ -56,6 +58,7 @@ impl Product {
 /// let energy = graph.sum(energies, &[])?;
 /// let gradient = graph.gradient(energy, &[x])?; // 2 A x
 /// # Ok(())
+/// # }
 /// # }
 /// ```
 #[derive(Clone)]

@@ -3,6 +3,7 @@
 //!
 //! Errors are in units in the last place of an f32 result, [`ulp`]. Results below 2⁻¹²⁶ may be 0, and so may such operands.
 
+#[cfg(feature = "graph")]
 use crate::graph::Unary;
 
 /// What WGSL promises of `a / b` for 2⁻¹²⁶ ≤ |b| ≤ 2¹²⁶ (section 15.7.4, *Floating point accuracy*).
@@ -47,6 +48,7 @@ pub fn ulp(x: f64) -> f64 {
 }
 
 /// The bound of a function of [`Graph`](crate::graph::Graph).
+#[cfg(feature = "graph")]
 #[must_use]
 pub fn unary(function: Unary) -> Accuracy {
     match function {
