@@ -141,17 +141,10 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
             let rows = vec4(indices[at.x], indices[at.y], indices[at.z], indices[at.w]) - vec4(own.first_row);
             let hits = (rows < vec4(own.rows)) & (vec4(n) + vec4(0u, 1u, 2u, 3u) < vec4(own.end));
             if any(hits) {
-                if hits.x {
-                    add(rows.x, lane, n, columns);
-                }
-                if hits.y {
-                    add(rows.y, lane, n + 1u, columns);
-                }
-                if hits.z {
-                    add(rows.z, lane, n + 2u, columns);
-                }
-                if hits.w {
-                    add(rows.w, lane, n + 3u, columns);
+                for (var k = 0u; k < 4u; k++) {
+                    if hits[k] {
+                        add(rows[k], lane, n + k, columns);
+                    }
                 }
             }
         }

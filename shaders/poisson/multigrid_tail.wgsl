@@ -2,7 +2,7 @@
 // memory: on the way down, from x = 0, sweeps of red and black cells and the restriction of the residual; on the way up the
 // correction and sweeps of black and red ones. The coarsest level has as many of both.
 //
-// Deterministic. Bytes a cell of the first level: 8, and the codes and weights of all of them from the cache.
+// Deterministic. 12.5 KiB of workgroup memory. Bytes a cell of the first level: 8, and the codes and weights of all of them from the cache.
 
 #import shared/gate
 #import shared/multigrid_rows
@@ -24,16 +24,27 @@ struct TailConstants {
 // of all levels, whose sizes halve at least
 var<workgroup> x: array<f32, 1056>;
 var<workgroup> b: array<f32, 1056>;
+// b - A x of the red cells of the level at hand
+var<workgroup> rest: array<f32, 512>;
 
 fn value(l: Level, p: vec3<u32>) -> f32 {
     return x[l.x + index_of(l, p)];
 }
 
-// Of a red cell.
+// Of a red cell: once for the several coarse cells that take a part.
 fn residual(l: Level, p: vec3<u32>) -> f32 {
-    let i = index_of(l, p);
-    let d = diagonal(l, p);
-    return select(0.0, b[l.b + i] - d * x[l.x + i] + around(l, p), d > 0.0);
+    return rest[index_of(l, p)];
+}
+
+fn find_residuals(l: Level, lane: u32) {
+    for (var i = lane; i < cells_of(l); i += 256u) {
+        let p = place_of(l, i);
+        let d = diagonal(l, p);
+        if is_of(p, 0u) {
+            rest[i] = select(0.0, b[l.b + i] - d * x[l.x + i] + around(l, p), d > 0.0);
+        }
+    }
+    workgroupBarrier();
 }
 
 fn coarse_x(c: Level, i: u32) -> f32 {
@@ -59,7 +70,7 @@ fn begin(l: Level, lane: u32) {
         let p = place_of(l, i);
         let d = diagonal(l, p);
         var relaxed = 0.0;
-        if d > 0.0 && is_of(p, 0u) {
+        if (d > 0.0) & is_of(p, 0u) {
             relaxed = b[l.b + i] / d;
         }
         x[l.x + i] = relaxed;
@@ -71,7 +82,7 @@ fn sweep(l: Level, lane: u32, colour: u32) {
     for (var i = lane; i < cells_of(l); i += 256u) {
         let p = place_of(l, i);
         let d = diagonal(l, p);
-        if d > 0.0 && is_of(p, colour) {
+        if (d > 0.0) & is_of(p, colour) {
             x[l.x + i] = (b[l.b + i] + around(l, p)) / d;
         }
     }
@@ -109,6 +120,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
             sweep(l, lane, 1u);
         }
         if k + 1u < count {
+            find_residuals(l, lane);
             let c = levels[k + 1u];
             for (var i = lane; i < cells_of(c); i += 256u) {
                 b[c.b + i] = restricted(l, place_of(c, i));
