@@ -198,7 +198,7 @@ fn a_second_head_that_no_loss_reads() {
             GradientNormalizedNewton::new(&gpu, &graph, loss, &parameters, &[(classes, &class)], &NewtonOptions::default()).unwrap();
         let mut free = HessianFree::new(&gpu, &graph, x, loss, &parameters, &[(classes, &class)], &HessianFreeOptions::default()).unwrap();
         for report in [block_on(newton.step()).unwrap(), block_on(free.step()).unwrap()] {
-            assert!(report.accepted && report.loss < report.loss_before, "{report:?}");
+            assert!(report.status == StepStatus::Accepted && report.loss < report.loss_before, "{report:?}");
         }
         let p = read(&gpu, parameters.flat());
         assert!(p[1] > 0.0 && p[0] < 0.0 && p[2..] == [0.0; 2], "{p:?}");
@@ -354,7 +354,7 @@ fn a_loss_with_an_offset() {
             }
             // and f32 allow some more, and then no more: nothing moves for good
             let end = (0..200).map(|_| step()).find(|report| matches!(report.status, StepStatus::NoProgress | StepStatus::Stationary));
-            assert!(end.is_some_and(|report| report.gradient_norm <= 1e-3 && !report.accepted), "{what}: {end:?}");
+            assert!(end.is_some_and(|report| report.gradient_norm <= 1e-3), "{what}: {end:?}");
             for p in read(&gpu, parameters.flat()) {
                 assert!((p - 1.0).abs() < 1e-3, "{what}: {p}");
             }

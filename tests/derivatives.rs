@@ -191,7 +191,10 @@ fn every_operation() {
     let volume = options(&[], &[], Padding::Same);
     let cases = [
         case("exp", [&[3]], |g, x, _| g.exp(x[0])),
+        case("expm1", [&[3]], |g, x, _| g.expm1(x[0])),
         case("log", [&[3]], |g, x, _| g.log(x[0])),
+        case("log1p", [&[3]], |g, x, _| g.log1p(x[0])),
+        case("erf", [&[4]], |g, x, _| g.erf(x[0])),
         case("sqrt", [&[3]], |g, x, _| g.sqrt(x[0])),
         case("reciprocal", [&[4]], |g, x, _| g.reciprocal(x[0])),
         case("tanh", [&[4]], |g, x, _| g.tanh(x[0])),

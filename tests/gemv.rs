@@ -89,7 +89,30 @@ fn matrices_larger_than_a_binding() {
     let (device, queue) = device(limits);
     for shape in [Shape::Cpu, Shape::Gpu] {
         let gpu = Gpu::with_options(&device, &queue, gradus::gpu::GpuOptions { shape, ..Default::default() }).unwrap();
-        products_are_right(&gpu, &[(40, 1000), (41, 4000), (5, 9001), (3, 40_001)]);
+        products_are_right(&gpu, &[(40, 1000), (41, 4000), (11, 5000), (7, 8000), (5, 9001), (3, 40_001)]);
+        // more rows than a binding holds eight sums of
+        products_are_right(&gpu, &[(3001, 3)]);
+    }
+}
+
+/// Few long rows: as many to a dispatch as a binding holds.
+#[test]
+fn dispatches_of_long_rows() {
+    let limits = wgpu::Limits { max_storage_buffer_binding_size: 1 << 16, ..wgpu::Limits::defaults() };
+    let (device, queue) = device(limits);
+    for shape in [Shape::Cpu, Shape::Gpu] {
+        let gpu = Gpu::with_options(&device, &queue, gradus::gpu::GpuOptions { shape, ..Default::default() }).unwrap();
+        for (rows, columns, tiles) in [(30, 5000, 10), (30, 8000, 15), (30, 10_000, 30), (30, 16_384, 30), (30, 4096, 8), (5, 32_768, 10)] {
+            let zeros = |shape: &[usize]| Tensor::zeros(&gpu, shape, DType::F32).unwrap();
+            let (a, x, y) = (zeros(&[rows, columns]), zeros(&[columns]), zeros(&[rows]));
+            let mut recording = Recording::new();
+            vector::gemv(&gpu, &mut recording, 1.0, &a, &x, 0.0, &y).unwrap();
+            assert_eq!(recording.len(), tiles + 1, "[{rows}, {columns}]");
+            let mut recording = Recording::new();
+            vector::gemv_transposed(&gpu, &mut recording, 1.0, &a, &y, 0.0, &x).unwrap();
+            // of four rows and more a dispatch leaves sums, which another adds up
+            assert_eq!(recording.len(), if columns == 4096 { 8 + 2 + 1 } else { tiles }, "transposed [{rows}, {columns}]");
+        }
     }
 }
 

@@ -3,8 +3,8 @@
 
 mod common;
 
-use common::{algorithms, gpu, gpu_shaped_for, noise, read, step, write};
-use gradus::gpu::{Checks, Shape};
+use common::{Pair, algorithms, gpu, gpu_shaped_for, noise, read, step, write};
+use gradus::gpu::{Checks, GpuOptions, Shape};
 use gradus::optim::{
     Adadelta, Adagrad, Adam, AdamP, AdamW, Algorithm, DiffGrad, Group, Optimizer, Options, Param, RmsProp, Rounding, Sgd, SgdP,
 };
@@ -13,6 +13,7 @@ use gradus::reference::rounding;
 use gradus::{DType, Gpu, Recording, Tensor};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
+use serde_json::json;
 
 /// Shapes around every boundary of the kernels: no elements, no axes, below and above a cell, rows
 /// that are a whole number of cells and not, rows of 8, 64 and 256 invocations, segments of a row,
@@ -196,6 +197,80 @@ fn matches_the_reference_at_random_shapes() {
         Ok(())
     });
     result.unwrap();
+}
+
+/// Gradients by which a tensor is projected row by row, as a whole, or not at all.
+#[derive(Clone, Copy, Debug)]
+enum View {
+    Channels,
+    Layer,
+    None,
+}
+
+fn gradients_of(view: View, p: &[f32], columns: usize) -> Vec<f32> {
+    let square = |row: &[f32]| row.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>();
+    let across =
+        |row: &[f32]| row.chunks(2).flat_map(|pair| if let [a, b] = *pair { vec![-b, a] } else { vec![0.0] }).collect::<Vec<f32>>();
+    let rows: Vec<&[f32]> = p.chunks_exact(columns).collect();
+    let of_rows = |rows: &&[&[f32]]| match (view, *rows) {
+        (View::None, rows) => rows.concat(),
+        // along the first and against the second, as much
+        (View::Layer, [a, b]) => {
+            let factor = -square(a) / square(b);
+            a.iter().copied().chain(b.iter().map(|&x| (f64::from(x) * factor) as f32)).collect()
+        }
+        (_, rows) => rows.iter().flat_map(|row| across(row)).collect(),
+    };
+    rows.chunks(2).flat_map(|rows| of_rows(&rows)).collect()
+}
+
+/// A step with each view, among other tensors.
+fn projected_right(gpu: &Gpu, shapes: &[&[usize]], what: &str) {
+    let adamp =
+        json!({"lr": 0.01, "betas": [0.9, 0.999], "eps": 1e-8, "weight_decay": 0.2, "delta": 0.1, "wd_ratio": 0.1, "nesterov": false});
+    let sgdp = json!({"lr": 0.05, "momentum": 0.9, "dampening": 0.2, "weight_decay": 0.02, "nesterov": false, "eps": 1e-8, "delta": 0.1, "wd_ratio": 0.1});
+    for (name, config, views) in
+        [("adamp", adamp, &[View::Channels, View::Layer, View::None][..]), ("sgdp", sgdp, &[View::Channels, View::Layer])]
+    {
+        let Pair { kernel, reference } = common::pair(name, &config).unwrap();
+        for &view in views {
+            let placed = place(gpu, Placement::Separate, shapes, DType::F32, DType::F32);
+            let start = values(shapes, 1);
+            let optimizer = optimizer(gpu, &*kernel, &placed, Options::default());
+            let mut expected: Vec<Vec<f64>> = Vec::new();
+            for (i, (shape, p)) in shapes.iter().zip(&start).enumerate() {
+                let columns = if shape.len() > 1 { shape[1..].iter().product() } else { p.len() };
+                let g = gradients_of(view, p, columns);
+                write(gpu, &placed.params[i], p);
+                write(gpu, &placed.grads[i], &g);
+                let wide = |values: &[f32]| values.iter().copied().map(f64::from).collect::<Vec<f64>>();
+                let mut right = wide(p);
+                reference.step(1, shape, &mut right, &wide(&g), &mut reference.initial_state(p.len()));
+                expected.push(right);
+            }
+            step(gpu, &optimizer);
+            for ((param, expected), shape) in placed.params.iter().zip(&expected).zip(shapes) {
+                for (i, (found, expected)) in read(gpu, param).iter().zip(expected).enumerate() {
+                    let error = (found - expected).abs();
+                    assert!(error <= 1e-5 + 1.3e-6 * expected.abs(), "{what} {name} {view:?} {shape:?}[{i}]: {found} for {expected}");
+                }
+            }
+        }
+    }
+}
+
+/// More rows than one workgroup projects, and more than a binding of 64 KiB holds the sums of.
+#[test]
+fn tensors_of_many_rows_are_projected() {
+    for gpu in [gpu_shaped_for(Shape::Gpu), gpu(Checks::Checked)] {
+        projected_right(&gpu, &[&[70_001, 2], &[5, 7]], "many rows");
+    }
+    let limits = wgpu::Limits { max_storage_buffer_binding_size: 1 << 16, ..wgpu::Limits::defaults() };
+    let (device, queue) = common::device(limits);
+    for shape in [Shape::Gpu, Shape::Cpu] {
+        let gpu = Gpu::with_options(&device, &queue, GpuOptions { shape, ..Default::default() }).unwrap();
+        projected_right(&gpu, &[&[5, 7], &[9001, 3], &[2, 9000], &[11]], "64 KiB");
+    }
 }
 
 /// Rounds to a type as the kernels must.

@@ -23,7 +23,7 @@ struct PointwiseConstants {
 fn cell(c: u32) {
     let x = f32(c);
     let y = logarithm(sigmoid(x)) + softplus(x) + hyperbolic_tangent(x);
-    stand_in[c] = y + sine(x) + cosine(x);
+    stand_in[c] = y + sine(x) + cosine(x) + expm1(x) + erf(x);
 }
 #endif
 

@@ -139,18 +139,18 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
             let at = min(vec4(n) + vec4(0u, 1u, 2u, 3u), vec4(own.end - 1u)) + vec4(constants.indices);
             // indices below first_row wrap around
             let rows = vec4(indices[at.x], indices[at.y], indices[at.z], indices[at.w]) - vec4(own.first_row);
-            let hits = rows < vec4(own.rows);
+            let hits = (rows < vec4(own.rows)) & (vec4(n) + vec4(0u, 1u, 2u, 3u) < vec4(own.end));
             if any(hits) {
                 if hits.x {
                     add(rows.x, lane, n, columns);
                 }
-                if hits.y && n + 1u < own.end {
+                if hits.y {
                     add(rows.y, lane, n + 1u, columns);
                 }
-                if hits.z && n + 2u < own.end {
+                if hits.z {
                     add(rows.z, lane, n + 2u, columns);
                 }
-                if hits.w && n + 3u < own.end {
+                if hits.w {
                     add(rows.w, lane, n + 3u, columns);
                 }
             }

@@ -3,17 +3,13 @@
 
 #import shared/blocks
 #import shared/cg_state
-#import shared/scaling
+#import shared/powers_of_two
+#import shared/preconditioned
 
 #permute - | SNAPSHOTS
-#permute - | PRECONDITIONED
 
 @group(0) @binding(1) var<storage, read> state: CgState;
-@group(0) @binding(2) var<storage, read> z: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read_write> p: array<vec4<f32>>;
-#ifdef PRECONDITIONED
-@group(0) @binding(6) var<storage, read> r: array<vec4<f32>>;
-#endif
 #ifdef SNAPSHOTS
 @group(0) @binding(4) var<storage, read> x: array<vec4<f32>>;
 // rows as long as x is in cells
@@ -36,20 +32,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         return;
     }
     let beta = state.beta;
-#ifdef PRECONDITIONED
     let plain = state.plain != 0u;
-#endif
     for (var i = own.x; i < own.y; i += 8u) {
-#ifdef PRECONDITIONED
-        var value = vec4(0.0);
-        if plain {
-            value = r[i];
-        } else {
-            value = z[i];
-        }
-#else
-        let value = z[i];
-#endif
+        let value = preconditioned(i, plain);
         // the first direction is z, whatever p holds
         if beta == 0.0 {
             p[i] = value;

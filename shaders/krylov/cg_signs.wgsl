@@ -5,7 +5,7 @@
 #import shared/blocks
 #import shared/cg_state
 #import shared/philox
-#import shared/scaling
+#import shared/powers_of_two
 
 @group(0) @binding(1) var<storage, read> state: CgState;
 @group(0) @binding(2) var<storage, read> x: array<vec4<f32>>;

@@ -4,7 +4,7 @@
 
 #import shared/blocks
 #import shared/cg_state
-#import shared/scaling
+#import shared/powers_of_two
 
 #permute STORE | ROUND
 

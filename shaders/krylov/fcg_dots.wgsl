@@ -3,16 +3,12 @@
 
 #import shared/block_sums
 #import shared/cg_state
+#import shared/preconditioned
 
 #permute - | ONE | ONE TWO | ONE TWO THREE
-#permute - | PRECONDITIONED
 
 @group(0) @binding(2) var<storage, read> state: CgState;
-@group(0) @binding(3) var<storage, read> z: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read> s0: array<vec4<f32>>;
-#ifdef PRECONDITIONED
-@group(0) @binding(8) var<storage, read> r: array<vec4<f32>>;
-#endif
 #ifdef ONE
 @group(0) @binding(5) var<storage, read> s1: array<vec4<f32>>;
 #endif
@@ -29,22 +25,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     if state.status != 0u {
         return;
     }
-#ifdef PRECONDITIONED
     let plain = state.plain != 0u;
-#endif
     let own = own_cells(c, group.x, lane);
     var sums = vec4(0.0);
     for (var i = own.x; i < own.y; i += 8u) {
-#ifdef PRECONDITIONED
-        var value = vec4(0.0);
-        if plain {
-            value = r[i];
-        } else {
-            value = z[i];
-        }
-#else
-        let value = z[i];
-#endif
+        let value = preconditioned(i, plain);
         sums.x += dot(value, s0[i]);
 #ifdef ONE
         sums.y += dot(value, s1[i]);

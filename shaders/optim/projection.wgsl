@@ -7,10 +7,13 @@
 //   else c = 0, and the decay stays as it is
 //
 // Cosines are not negative, so their bits order them as integers, and a NaN is above all others: it
-// projects nothing. One workgroup a tensor, of 256, or fewer for tensors of few sums. Deterministic: the order of each sum depends on
-// the shape alone. Bytes a row: 16 read and 4 written a segment, 4 more for the layer view.
+// projects nothing. One workgroup a tensor, of 256, or fewer for tensors of few sums. Tensors of many rows are projected in
+// three dispatches: PARTIAL has a workgroup for a block of rows, which leaves the rows' coefficients and the block's sums;
+// FINISH has one for a tensor, which leaves the view; and FILL replaces the coefficients where that is not the channels'.
+// Deterministic: the order of each sum depends on the shape alone. Bytes a row: 16 read and 4 written a segment, 4 more for
+// the layer view.
 
-#permute LANES_256 | LANES_64 | LANES_8
+#permute LANES_256 | LANES_64 | LANES_8 | LANES_256 PARTIAL | LANES_256 FINISH | LANES_256 FILL
 #import shared/scalars
 #import shared/tree
 
@@ -33,13 +36,46 @@ struct ProjectionTask {
     coefficients: u32,
     // 0 for tensors of less than two dimensions, which are not projected
     projected: u32,
+    // of a block of rows its own place in `partials`, of a tensor that of its first block; and how many blocks it has
+    partial: u32,
+    partials: u32,
+    // of a block of rows that of its tensor's first
+    whole: u32,
 }
 
+// What a block of rows leaves; in the first of a tensor is the view as well.
+struct ProjectionPartial {
+    sums: vec4<f32>,
+    maximum: u32,
+    // 1 if rows keep their coefficients; else `coefficient` is that of all
+    channel: u32,
+    coefficient: f32,
+}
+
+#ifndef FILL
 @group(0) @binding(0) var<uniform> constants: ProjectionConstants;
+#endif
 @group(0) @binding(1) var<storage, read> tasks: array<ProjectionTask>;
+#ifdef FINISH
+@group(0) @binding(2) var<storage, read_write> scalars: array<Scalars>;
+#else
+@group(0) @binding(4) var<storage, read_write> coefficients: array<f32>;
+#endif
+#ifdef FILL
+@group(0) @binding(5) var<storage, read> partials: array<ProjectionPartial>;
+#else
+#ifdef PARTIAL
+@group(0) @binding(3) var<storage, read> sums: array<vec4<f32>>;
+@group(0) @binding(5) var<storage, read_write> partials: array<ProjectionPartial>;
+#else
+#ifdef FINISH
+@group(0) @binding(5) var<storage, read_write> partials: array<ProjectionPartial>;
+#else
 @group(0) @binding(2) var<storage, read_write> scalars: array<Scalars>;
 @group(0) @binding(3) var<storage, read> sums: array<vec4<f32>>;
-@group(0) @binding(4) var<storage, read_write> coefficients: array<f32>;
+#endif
+#endif
+#endif
 
 #ifdef LANES_256
 const LANES: u32 = 256;
@@ -51,6 +87,19 @@ const LANES: u32 = 64;
 const LANES: u32 = 8;
 #endif
 
+#ifdef FILL
+@compute @workgroup_size(LANES)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) invocation: u32) {
+    for (var index = group.x; index < arrayLength(&tasks); index += groups.x) {
+        let task = tasks[index];
+        if partials[task.whole].channel == 0u {
+            for (var row = invocation; row < task.rows; row += LANES) {
+                coefficients[task.coefficients + row] = partials[task.whole].coefficient;
+            }
+        }
+    }
+}
+#else
 var<workgroup> shared_total: vec4<f32>;
 // the result of a maximum does not depend on its order
 var<workgroup> shared_maximum: atomic<u32>;
@@ -72,6 +121,7 @@ fn coefficient(sum: vec4<f32>) -> f32 {
     return sum.w / norm / norm;
 }
 
+#ifndef FINISH
 // The segments of a row from number `begin` on, `step` apart.
 fn sum_of_row(task: ProjectionTask, row: u32, begin: u32, step: u32) -> vec4<f32> {
     let at = task.sums + row * task.segments;
@@ -85,6 +135,7 @@ fn sum_of_row(task: ProjectionTask, row: u32, begin: u32, step: u32) -> vec4<f32
     }
     return total_carried(all);
 }
+#endif
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) invocation: u32) {
@@ -95,6 +146,12 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         }
         var totals = Carry();
         var maximum = 0u;
+#ifdef FINISH
+        for (var i = invocation; i < task.partials; i += LANES) {
+            totals = carried(totals, partials[task.partial + i].sums);
+            maximum = max(maximum, partials[task.partial + i].maximum);
+        }
+#else
         if task.rows >= LANES || task.segments <= 4u {
             for (var row = invocation; row < task.rows; row += LANES) {
                 let sum = sum_of_row(task, row, 0u, 1u);
@@ -112,6 +169,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
                 }
             }
         }
+#endif
         var total = sum_runs(invocation, LANES, total_carried(totals));
         if invocation == 0u {
             shared_total = total;
@@ -125,17 +183,32 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         // the next task stores to both
         workgroupBarrier();
 
+#ifdef PARTIAL
+        if invocation == 0u {
+            partials[task.partial].sums = total;
+            partials[task.partial].maximum = maximum;
+        }
+#else
         let columns = f32(task.columns);
         let channel = task.projected != 0u && maximum < bitcast<u32>(constants.delta / sqrt(columns));
         let layer = task.projected != 0u && !channel && cosine(total) < bitcast<u32>(constants.delta / sqrt(columns * f32(task.rows)));
+        let c = select(0.0, coefficient(total), layer);
+#ifdef FINISH
+        if invocation == 0u {
+            partials[task.partial].channel = u32(channel);
+            partials[task.partial].coefficient = c;
+        }
+#else
         if !channel {
-            let c = select(0.0, coefficient(total), layer);
             for (var row = invocation; row < task.rows; row += LANES) {
                 coefficients[task.coefficients + row] = c;
             }
         }
+#endif
         if invocation == 0u && (channel || layer) {
             scalars[task.tensor].decay = scalars[task.tensor].projected_decay;
         }
+#endif
     }
 }
+#endif

@@ -3,7 +3,7 @@
 // where the largest |b_i| is less than 2^-16 or at least 2^17, b and x are multiplied by 2^-e, which makes it at least 1 and
 // less than 2. Elsewhere e is 0.
 
-#import shared/scaling
+#import shared/powers_of_two
 
 // e, of the largest |b_i|.
 fn exponent_of_solution(b: u32) -> i32 {

@@ -26,7 +26,7 @@ struct GemvConstants {
     // the rows of this dispatch, and the first one's index in the matrix
     rows: u32,
     first: u32,
-    // the rows of a tile: 4, or 1 where a binding cannot hold four
+    // the rows of a tile: 4, or fewer where a binding cannot hold four
     height: u32,
     // the cells of a row in this dispatch, and from row to row
     cells: u32,
@@ -68,12 +68,8 @@ alias Cell = vec4<f32>;
 @group(0) @binding(2) var<storage, read> x: array<Cell>;
 @group(0) @binding(3) var<storage, read_write> partials: array<vec4<f32>>;
 
-#ifdef PARTIAL_SUMS
-const LANES: u32 = 8u;
-#else
-// the invocations of a task: 64 or 256
-override LANES: u32 = 256u;
-#endif
+// the invocations of a task: 64 or 256, with PARTIAL_SUMS 8, or 1 where rows are many and short
+override LANES: u32 = 64u;
 
 fn total(cell: Cell) -> f32 {
 #ifdef SCALAR
@@ -120,7 +116,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         let place = (c.first / c.height + tile) * c.partials + c.before;
 #ifdef PARTIAL_SUMS
         if task < tasks {
-            partials[place + 8u * block + lane] = sums;
+            partials[place + LANES * block + lane] = sums;
         }
 #else
         sums = sum_runs(invocation, LANES, sums);

@@ -48,9 +48,7 @@ pub struct StepReport {
     pub cg_iterations: u32,
     /// By what the direction was multiplied; 0 if the step was not accepted.
     pub step_size: f64,
-    /// Whether the parameters changed. If not they are what they were, bit for bit.
-    pub accepted: bool,
-    /// How the step ended; `accepted` is whether it is [`StepStatus::Accepted`].
+    /// How the step ended. The parameters changed if it is [`StepStatus::Accepted`]; else they are what they were, bit for bit.
     pub status: StepStatus,
 }
 
@@ -64,7 +62,6 @@ impl StepReport {
             lambda,
             cg_iterations: 0,
             step_size: 0.0,
-            accepted: false,
             status: StepStatus::Rejected,
         }
     }

@@ -228,7 +228,7 @@ impl HessianFree {
             _ => 1.0,
         };
         self.damp(factor);
-        Ok(StepReport { loss: trial.value.loss, step_size, accepted: true, status: StepStatus::Accepted, ..report })
+        Ok(StepReport { loss: trial.value.loss, step_size, status: StepStatus::Accepted, ..report })
     }
 
     /// Goes back to where the step began, and forgets the solution.

@@ -162,7 +162,7 @@ impl GradientNormalizedNewton {
             return self.reject(report, StepStatus::Rejected);
         }
         self.gamma = (2.0 * self.gamma).min(GAMMA[1]);
-        Ok(StepReport { loss: after.loss, step_size: 1.0, accepted: true, status: StepStatus::Accepted, ..report })
+        Ok(StepReport { loss: after.loss, step_size: 1.0, status: StepStatus::Accepted, ..report })
     }
 
     /// Goes back to where the step began.

@@ -484,10 +484,13 @@ impl Unary {
     pub fn apply(self, x: f64) -> f64 {
         match self {
             Unary::Exp => x.exp(),
+            Unary::Expm1 => x.exp_m1(),
             Unary::Log => x.ln(),
+            Unary::Log1p => x.ln_1p(),
             Unary::Sqrt => x.sqrt(),
             Unary::Reciprocal => x.recip(),
             Unary::Tanh => x.tanh(),
+            Unary::Erf => libm::erf(x),
             Unary::Sigmoid => 1.0 / (1.0 + (-x).exp()),
             Unary::Relu => {
                 if x > 0.0 || x.is_nan() {

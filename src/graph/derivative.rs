@@ -202,7 +202,20 @@ impl Graph {
     fn slope(&mut self, function: Unary, x: Id, y: Id) -> Option<Id> {
         match function {
             Unary::Exp => Some(y),
+            Unary::Expm1 => Some(self.unary(Unary::Exp, x)),
             Unary::Log => Some(self.unary(Unary::Reciprocal, x)),
+            Unary::Log1p => {
+                let one = self.fill_like(1.0, x);
+                let sum = self.plus(x, one);
+                Some(self.unary(Unary::Reciprocal, sum))
+            }
+            // 2/√π exp(-x²)
+            Unary::Erf => {
+                let square = self.times(x, x);
+                let exponent = self.scale_by(square, -1.0);
+                let bell = self.unary(Unary::Exp, exponent);
+                Some(self.scale_by(bell, std::f64::consts::FRAC_2_SQRT_PI))
+            }
             Unary::Sqrt => {
                 let inverse = self.unary(Unary::Reciprocal, y);
                 Some(self.scale_by(inverse, 0.5))

@@ -504,10 +504,13 @@ impl<'a> Emitter<'a> {
         let (zero, one) = (self.literal(0.0), self.literal(1.0));
         match function {
             Unary::Exp => self.call("exponential", x),
+            Unary::Expm1 => self.call("expm1", x),
             Unary::Log => self.call("logarithm", x),
+            Unary::Log1p => self.call("log1p", x),
             Unary::Sqrt => format!("sqrt({x})"),
             Unary::Reciprocal => format!("{one} / {x}"),
             Unary::Tanh => self.call("hyperbolic_tangent", x),
+            Unary::Erf => self.call("erf", x),
             Unary::Sigmoid => self.call("sigmoid", x),
             Unary::Relu => format!("select({zero}, {x}, ({x} > {zero}) | {})", self.is_nan(x)),
             Unary::Step => format!("select({zero}, {one}, ({x} > {zero}) & !{})", self.is_nan(x)),
@@ -622,11 +625,15 @@ impl<'a> Emitter<'a> {
         }
     }
 
-    /// Whether coordinates are inside, negative ones being large.
+    /// Whether coordinates are inside, negative ones being large. Without `&&`, whose branches some drivers compile for minutes.
     fn condition(&self, guards: &[(Axis, usize)], k: usize) -> String {
-        let inside = guards.iter().map(|(axis, size)| format!("{} < {size}u", self.index(axis, k)));
+        let inside = guards.iter().map(|(axis, size)| format!("({} < {size}u)", self.index(axis, k)));
         let all: Vec<String> = inside.collect();
-        if all.is_empty() { "true".into() } else { format!("({})", all.join(" && ")) }
+        match all.len() {
+            0 => "true".into(),
+            1 => all.concat(),
+            _ => format!("({})", all.join(" & ")),
+        }
     }
 
     /// An index, and 0 where the element is outside.

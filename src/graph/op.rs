@@ -111,14 +111,20 @@ pub struct Window {
 pub enum Unary {
     /// eˣ
     Exp,
+    /// eˣ - 1
+    Expm1,
     /// The natural logarithm.
     Log,
+    /// log(1 + x)
+    Log1p,
     /// The square root.
     Sqrt,
     /// 1/x
     Reciprocal,
     /// The hyperbolic tangent.
     Tanh,
+    /// The error function.
+    Erf,
     /// 1/(1 + e⁻ˣ)
     Sigmoid,
     /// max(x, 0); NaN of NaN.

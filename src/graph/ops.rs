@@ -49,29 +49,37 @@ macro_rules! unary {
 }
 
 unary! {
-    /// eˣ, within 3e-7 relative. ∞ from 88.73 on; from -87.3 down it may be 0; NaN of NaN.
+    /// eˣ, within 2 units in the last place. ∞ from 88.73 on; from -87.3 down it may be 0; NaN of NaN.
     exp => Exp;
-    /// The natural logarithm, within 5e-7 relative, near 1 too. -∞ of 0, with derivative ∞; NaN of negative numbers and of NaN;
-    /// ∞ of ∞. Subnormal numbers may count as 0.
+    /// eˣ - 1, within 2 units in the last place, near 0 too. ∞ from 88.73 on; -1 of -∞; NaN of NaN.
+    expm1 => Expm1;
+    /// The natural logarithm, within 1 unit in the last place, near 1 too. -∞ of 0, with derivative ∞; NaN of negative numbers
+    /// and of NaN; ∞ of ∞. Subnormal numbers may count as 0.
     log => Log;
-    /// The square root, within 2.5 units in the last place. 0 of 0, with derivative ∞; NaN of negative numbers and of NaN;
-    /// ∞ of ∞. Subnormal numbers may count as 0.
+    /// log(1 + x), within 3 units in the last place, near 0 too. -∞ of -1, with derivative ∞; NaN of smaller numbers and of
+    /// NaN; ∞ of ∞.
+    log1p => Log1p;
+    /// The square root, within 5 units in the last place, of which WGSL promises no more. 0 of 0, with derivative ∞; NaN of
+    /// negative numbers and of NaN; ∞ of ∞. Subnormal numbers may count as 0.
     sqrt => Sqrt;
     /// 1/x, within 2.5 units in the last place for 2⁻¹²⁶ ≤ |x| ≤ 2¹²⁶. ±∞ of ±0, 0 of ±∞, NaN of NaN. Subnormal numbers may
     /// count as 0, and so may results that are subnormal.
     reciprocal => Reciprocal;
-    /// The hyperbolic tangent, within 5e-7 relative, near 0 too. ±1 of ±∞, NaN of NaN. Its derivative `1 - tanh² x` is within
-    /// 3e-6 relative, also where it is small.
+    /// The hyperbolic tangent, within 3 units in the last place, near 0 too. ±1 of ±∞, NaN of NaN. Its derivative `1 - tanh² x`
+    /// is within 3e-6 relative, also where it is small.
     tanh => Tanh;
-    /// 1/(1 + e⁻ˣ), within 1e-6 relative on both sides. 0 of -∞, 1 of ∞, NaN of NaN; from -87.3 down it may be 0. Its
-    /// derivatives are as accurate.
+    /// The error function 2/√π ∫₀ˣ exp(-t²) dt, within 3 units in the last place, near 0 too. ±1 of ±∞, NaN of NaN. Its
+    /// derivative is within 3e-7 (1 + x²) relative.
+    erf => Erf;
+    /// 1/(1 + e⁻ˣ), within 3 units in the last place on both sides. 0 of -∞, 1 of ∞, NaN of NaN; from -87.3 down it may be 0.
+    /// Its derivatives are within 3e-6 relative.
     sigmoid => Sigmoid;
     /// max(x, 0), with derivative 0 at 0; NaN of NaN, with derivative 0.
     relu => Relu;
     /// 1 where x > 0, else 0, also of NaN. Its derivative counts as zero.
     step => Step;
-    /// log(1 + eˣ), within 1e-6 relative on both sides. 0 of -∞, ∞ of ∞, NaN of NaN; from -87.3 down it may be 0. Its
-    /// derivatives are as accurate.
+    /// log(1 + eˣ), within 3 units in the last place on both sides. 0 of -∞, ∞ of ∞, NaN of NaN; from -87.3 down it may be 0.
+    /// Its derivatives are within 3e-6 relative.
     softplus => Softplus;
     /// |x|, with derivative 0 at 0; NaN of NaN, with derivative 0.
     abs => Abs;

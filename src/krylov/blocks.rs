@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use wgpu::BufferUsages;
 
-use crate::gpu::work::{SUM_RUNS, run_of_block, summed};
+use crate::gpu::work::{SUM_RUNS, looped, run_of_block, summed};
 use crate::gpu::{Bind, Gpu, KernelSource, Recording, Tensor, Work};
 use crate::shaders::layout::BlockConstants;
 use crate::{DType, Result};
@@ -91,8 +91,9 @@ impl Blocks {
             let others = others.iter().map(|&(name, buffer)| Bind::whole(name, buffer));
             let count = range.end - range.start;
             let constants = BlockConstants { count: count as u32, block: self.block as u32, first: (range.start / self.block) as u32 };
-            // two loops over a block, and a sum
-            let work = Work::strided(count.div_ceil(self.block), 2 * run_of_block(self.block) + SUM_RUNS);
+            // two loops over a block, one of which may take the ten rounds of random signs for each cell, and a sum
+            let random = looped(self.block.div_ceil(256), looped(10, 0));
+            let work = Work::strided(count.div_ceil(self.block), run_of_block(self.block) + random + SUM_RUNS);
             recording.dispatch_with(gpu, &kernel, work, &constants, vectors.chain(others).collect())?;
         }
         Ok(())

@@ -1,6 +1,6 @@
 //! Where the elements of many tensors are, and how they are cut into the ranges that kernels visit.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 
 use wgpu::BufferUsages;
@@ -33,6 +33,10 @@ const LONGEST_ROW: u64 = 1 << 17;
 /// A tensor of as many rows as this occupies a GPU without segments.
 const MANY_ROWS: u64 = 64;
 
+/// A tensor of more rows is projected in blocks, by a workgroup each, and two more dispatches.
+const ROWS_ALONE: u64 = 1 << 16;
+const BLOCK_OF_ROWS: u64 = 1 << 14;
+
 /// Tensors, or ranges of them, that one set of dispatches visits: they lie in the same two buffers,
 /// within the range that a binding may have.
 pub(super) struct Batch {
@@ -47,6 +51,8 @@ pub(super) struct Batch {
     pub grad_window: Range<u64>,
     /// How many elements a state of this batch holds.
     pub state_len: u64,
+    /// How many sums by row its elements have, if rows matter.
+    pub sums: u64,
     pub pieces: Vec<Piece>,
 }
 
@@ -62,8 +68,8 @@ pub(super) struct Piece {
     pub state: u64,
 }
 
-/// Where the coefficients of a tensor's rows begin, and how long its rows are.
-pub(super) type Coefficients<'a> = dyn Fn(usize) -> (u64, u64) + 'a;
+/// Where the coefficient of a tensor's row 0 is, or would be, modulo 2^32, and how long its rows are.
+pub(super) type Coefficients<'a> = dyn Fn(usize) -> (u32, u64) + 'a;
 
 /// The kernels' way to load cells, and how many invocations share a range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -93,12 +99,12 @@ pub(super) enum CellRows {
 pub(super) fn batches(gpu: &Gpu, tensors: &[(&str, &Tensor, &Tensor)], rows: bool) -> Result<Vec<Batch>> {
     // in the order of first appearance, so that the plan depends on the list alone
     let mut groups: Vec<(bool, Vec<usize>)> = Vec::new();
-    let mut index = std::collections::HashMap::new();
+    let mut index = HashMap::new();
     for (i, (_, param, grad)) in tensors.iter().enumerate() {
         if param.is_empty() {
             continue;
         }
-        let limit = Builder::limit(gpu);
+        let limit = limit(gpu);
         let start = param.offset().min(grad.offset()) / binding_alignment(gpu) * binding_alignment(gpu);
         let end = param.range().end.max(grad.range().end).next_multiple_of(4);
         let apart = param.buffer() == grad.buffer() && end - start > limit;
@@ -117,8 +123,8 @@ pub(super) fn batches(gpu: &Gpu, tensors: &[(&str, &Tensor, &Tensor)], rows: boo
             let (name, param, grad) = tensors[i];
             let mut rest = 0..param.len() as u64;
             while !rest.is_empty() {
-                let builder = open.get_or_insert_with(|| Builder::new(gpu, param, grad, *apart));
-                let taken = builder.take(i, param, grad, rest.clone(), rows);
+                let builder = open.get_or_insert_with(|| Builder::new(gpu, param, grad, *apart, rows));
+                let taken = builder.take(i, param, grad, rest.clone());
                 rest.start += taken;
                 if taken == 0 && builder.batch.pieces.is_empty() {
                     let limit = gpu.limits().max_storage_buffer_binding_size;
@@ -146,6 +152,8 @@ pub(super) fn batches(gpu: &Gpu, tensors: &[(&str, &Tensor, &Tensor)], rows: boo
 /// A batch that still grows.
 struct Builder<'a> {
     gpu: &'a Gpu,
+    /// Whether pieces end where rows or their segments do.
+    rows: bool,
     batch: Batch,
     alignment: u64,
     limit: u64,
@@ -154,12 +162,7 @@ struct Builder<'a> {
 }
 
 impl<'a> Builder<'a> {
-    /// The bytes of a window at most.
-    fn limit(gpu: &Gpu) -> u64 {
-        gpu.binding_limit().min(gpu.limits().max_buffer_size) / 4 * 4
-    }
-
-    fn new(gpu: &'a Gpu, param: &Tensor, grad: &Tensor, apart: bool) -> Self {
+    fn new(gpu: &'a Gpu, param: &Tensor, grad: &Tensor, apart: bool, rows: bool) -> Self {
         let batch = Batch {
             param: param.buffer().clone(),
             grad: grad.buffer().clone(),
@@ -169,15 +172,16 @@ impl<'a> Builder<'a> {
             param_window: 0..0,
             grad_window: 0..0,
             state_len: 0,
+            sums: 0,
             pieces: Vec::new(),
         };
         let shared = param.buffer() == grad.buffer() && !apart;
-        Self { gpu, batch, alignment: binding_alignment(gpu), limit: Self::limit(gpu), shared }
+        Self { gpu, rows, batch, alignment: binding_alignment(gpu), limit: limit(gpu), shared }
     }
 
     /// Adds the first elements of `rest`, as many as fit, and returns how many that were. A tensor is
     /// cut only if it does not fit in a batch of its own.
-    fn take(&mut self, tensor: usize, param: &Tensor, grad: &Tensor, rest: Range<u64>, rows: bool) -> u64 {
+    fn take(&mut self, tensor: usize, param: &Tensor, grad: &Tensor, rest: Range<u64>) -> u64 {
         if let Some(fit) = self.fit(param, grad, &rest) {
             self.add(tensor, param, grad, rest.clone(), fit);
             return rest.end - rest.start;
@@ -185,8 +189,12 @@ impl<'a> Builder<'a> {
         if !self.batch.pieces.is_empty() {
             return 0;
         }
-        let room = room(self.gpu, param.dtype(), grad.dtype());
-        let length = cut(param, rest.start, room, rows.then(|| segment(self.gpu, param)));
+        let mut room = room(self.gpu, param.dtype(), grad.dtype());
+        if self.rows {
+            let rows = Rows::of(self.gpu, param);
+            room = room.min((self.limit / 16 / rows.parts).saturating_mul(rows.segment));
+        }
+        let length = cut(param, rest.start, room, self.rows.then(|| segment(self.gpu, param)));
         let part = rest.start..rest.start + length;
         match self.fit(param, grad, &part).filter(|_| length > 0) {
             Some(fit) => {
@@ -217,8 +225,9 @@ impl<'a> Builder<'a> {
         let phase = (param.offset() / param.dtype().size() + elements.start) % 4;
         let state = self.batch.state_len + (phase + 4 - self.batch.state_len % 4) % 4;
         let state_end = state + (elements.end - elements.start);
-        let fits = [param_window.end - param_window.start, grad_window.end - grad_window.start, state_end * 4];
-        fits.iter().all(|&bytes| bytes <= self.limit).then_some(Fit { param_window, grad_window, state, state_end })
+        let sums = self.batch.sums + if self.rows { Rows::of(self.gpu, param).sums(elements) } else { 0 };
+        let fits = [param_window.end - param_window.start, grad_window.end - grad_window.start, state_end * 4, sums * 16];
+        fits.iter().all(|&bytes| bytes <= self.limit).then_some(Fit { param_window, grad_window, state, state_end, sums })
     }
 
     fn add(&mut self, tensor: usize, param: &Tensor, grad: &Tensor, elements: Range<u64>, fit: Fit) {
@@ -229,6 +238,7 @@ impl<'a> Builder<'a> {
         self.batch.param_window = fit.param_window;
         self.batch.grad_window = fit.grad_window;
         self.batch.state_len = fit.state_end;
+        self.batch.sums = fit.sums;
     }
 }
 
@@ -237,6 +247,7 @@ struct Fit {
     grad_window: Range<u64>,
     state: u64,
     state_end: u64,
+    sums: u64,
 }
 
 /// How many elements from `start` on a piece of at most `room` may have.
@@ -303,7 +314,7 @@ impl Batch {
                     state: (piece.state + range.start) as u32,
                     element: (piece.elements.start + range.start) as u32,
                     length: (range.end - range.start) as u32,
-                    coefficient: coefficient as u32,
+                    coefficient,
                     columns: columns as u32,
                 });
             }
@@ -328,11 +339,11 @@ impl Batch {
         classes
     }
 
-    /// Cuts the pieces into tasks of rows. `rows(tensor)` says how the tensor's rows are summed.
-    pub fn row_tasks(&self, rows: &dyn Fn(usize) -> Rows) -> BTreeMap<Class, Vec<RowTask>> {
+    /// Cuts the pieces into tasks of rows. `rows(tensor)` says how the tensor's rows are summed, and where the sums go.
+    pub fn row_tasks(&self, rows: &dyn Fn(usize) -> (Rows, Part)) -> BTreeMap<Class, Vec<RowTask>> {
         let mut classes: BTreeMap<Class, Vec<RowTask>> = BTreeMap::new();
         for piece in &self.pieces {
-            let Rows { columns, segment, segments, sums, lanes, parts, .. } = rows(piece.tensor);
+            let (Rows { columns, segment, segments, lanes, parts, .. }, part) = rows(piece.tensor);
             let at = [self.param_at(piece), self.grad_at(piece), piece.state];
             // short rows are several to a task, so that the table stays small beside the elements
             let task_rows = (256 / columns).max(1);
@@ -347,7 +358,7 @@ impl Batch {
                     state: (at[2] + skipped) as u32,
                     rows: count as u32,
                     columns: length as u32,
-                    sums: (sums + (row * segments + column / segment) * parts) as u32,
+                    sums: (part.sums + ((row - part.first) * segments + column / segment) * parts) as u32,
                 });
             };
             let aligned = |element: u64| at.iter().all(|at| (at + element - piece.elements.start).is_multiple_of(4));
@@ -408,7 +419,7 @@ fn ranges((chunk, lanes): (u64, u32), param: u64, grad: u64, length: u64) -> Vec
     ends.chain(chunked(head..tail, chunk).map(|range| (class(false, lanes), range))).collect()
 }
 
-/// How the rows of a tensor are summed and where the results go.
+/// How the rows of a tensor are summed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rows {
     pub rows: u64,
@@ -419,15 +430,11 @@ pub(super) struct Rows {
     /// How many invocations share a segment, and how many sums they leave.
     pub lanes: u32,
     pub parts: u64,
-    /// Where the sums and the coefficients of the tensor begin.
-    pub sums: u64,
-    pub coefficients: u64,
 }
 
-/// The rows of each tensor one after another. Tensors of fewer than two dimensions are one row.
-pub(super) fn rows(gpu: &Gpu, tensors: &[(&str, &Tensor, &Tensor)]) -> Vec<Rows> {
-    let (mut sums, mut coefficients) = (0, 0);
-    let layout = |(_, param, _): &(&str, &Tensor, &Tensor)| {
+impl Rows {
+    /// Tensors of fewer than two dimensions are one row.
+    pub fn of(gpu: &Gpu, param: &Tensor) -> Self {
         let (columns, segment) = (columns(param), segment(gpu, param));
         let length = segment.min(columns);
         let (lanes, parts) = match gpu.is_cpu() {
@@ -437,27 +444,138 @@ pub(super) fn rows(gpu: &Gpu, tensors: &[(&str, &Tensor, &Tensor)]) -> Vec<Rows>
             false if length <= MEDIUM_ROW => (64, 1),
             false => (256, 1),
         };
-        let segments = columns.div_ceil(segment);
-        let rows = Rows { rows: param.len() as u64 / columns, columns, segment, segments, lanes, parts, sums, coefficients };
-        sums += rows.rows * rows.segments * rows.parts;
-        coefficients += rows.rows;
-        rows
-    };
-    tensors.iter().map(layout).collect()
+        Self { rows: param.len() as u64 / columns, columns, segment, segments: columns.div_ceil(segment), lanes, parts }
+    }
+
+    /// How many sums there are of so many elements, which end where rows or segments do.
+    fn sums(&self, elements: &Range<u64>) -> u64 {
+        let length = elements.end - elements.start;
+        match self.segments {
+            1 => length / self.columns * self.parts,
+            _ => length.div_ceil(self.segment) * self.parts,
+        }
+    }
 }
 
-/// What `optim/projection.wgsl` is to do with each tensor that has elements.
-pub(super) fn projection_tasks(tensors: &[(&str, &Tensor, &Tensor)], rows: &[Rows]) -> Vec<ProjectionTask> {
-    let task = |(i, (&(_, param, _), r)): (usize, (&(&str, &Tensor, &Tensor), &Rows))| ProjectionTask {
-        tensor: i as u32,
-        rows: r.rows as u32,
-        columns: r.columns as u32,
-        segments: (r.segments * r.parts) as u32,
-        sums: r.sums as u32,
-        coefficients: r.coefficients as u32,
-        projected: u32::from(param.shape().len() >= 2),
-    };
-    tensors.iter().zip(rows).enumerate().filter(|(_, ((_, param, _), _))| !param.is_empty()).map(task).collect()
+/// Batches whose sums by row a binding holds, and so whose rows' coefficients.
+#[derive(Default)]
+pub(super) struct Group {
+    pub batches: Range<usize>,
+    pub parts: Vec<Part>,
+    /// The part of each tensor.
+    index: HashMap<usize, usize>,
+    /// How many of each there are.
+    pub sums: u64,
+    pub coefficients: u64,
+}
+
+/// Rows of a tensor that are in a group: all, if they are in segments.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Part {
+    pub tensor: usize,
+    pub first: u64,
+    pub rows: u64,
+    /// Where their sums and coefficients begin in the group's.
+    pub sums: u64,
+    pub coefficients: u64,
+}
+
+impl Group {
+    /// Of a tensor that is in one of its batches.
+    pub fn part(&self, tensor: usize) -> Part {
+        self.parts[self.index[&tensor]]
+    }
+
+    fn add(&mut self, tensor: usize, rows: &Rows, range: Range<u64>) {
+        let count = range.end - range.start;
+        match self.parts.last_mut() {
+            Some(part) if part.tensor == tensor => part.rows += count,
+            _ => {
+                self.index.insert(tensor, self.parts.len());
+                self.parts.push(Part { tensor, first: range.start, rows: count, sums: self.sums, coefficients: self.coefficients });
+            }
+        }
+        self.sums += count * rows.segments * rows.parts;
+        self.coefficients += count;
+    }
+}
+
+/// Groups batches in their order.
+pub(super) fn groups(gpu: &Gpu, rows: &[Rows], batches: &[Batch]) -> Vec<Group> {
+    let most = limit(gpu) / 16;
+    let mut groups: Vec<Group> = Vec::new();
+    for (i, batch) in batches.iter().enumerate() {
+        // the segments of a tensor stay together: there is but one for thousands of elements
+        let continues = batch.pieces.first().is_some_and(|piece| piece.elements.start > 0 && rows[piece.tensor].segments > 1);
+        if groups.last().is_none_or(|group| !continues && group.sums + batch.sums > most) {
+            groups.push(Group { batches: i..i, ..Group::default() });
+        }
+        let Some(group) = groups.last_mut() else { continue };
+        group.batches.end = i + 1;
+        for piece in &batch.pieces {
+            let r = &rows[piece.tensor];
+            match (r.segments, piece.elements.start) {
+                (1, start) => group.add(piece.tensor, r, start / r.columns..piece.elements.end / r.columns),
+                (_, 0) => group.add(piece.tensor, r, 0..r.rows),
+                _ => {}
+            }
+        }
+    }
+    groups
+}
+
+/// What `optim/projection.wgsl` is to do.
+#[derive(Default)]
+pub(super) struct Projections {
+    /// For each group, the tensors that one workgroup projects.
+    pub alone: Vec<Vec<ProjectionTask>>,
+    /// For each group, blocks of the rows of others.
+    pub blocks: Vec<Vec<ProjectionTask>>,
+    /// Those others.
+    pub finish: Vec<ProjectionTask>,
+    /// How many blocks there are.
+    pub partials: u64,
+}
+
+impl Projections {
+    pub fn new(tensors: &[(&str, &Tensor, &Tensor)], rows: &[Rows], groups: &[Group]) -> Self {
+        let mut all = Self::default();
+        for group in groups {
+            let (mut alone, mut blocks) = (Vec::new(), Vec::new());
+            for part in &group.parts {
+                let (r, projected) = (&rows[part.tensor], tensors[part.tensor].1.shape().len() >= 2);
+                let task = |rows: Range<u64>| ProjectionTask {
+                    tensor: part.tensor as u32,
+                    rows: (rows.end - rows.start) as u32,
+                    columns: r.columns as u32,
+                    segments: (r.segments * r.parts) as u32,
+                    sums: (part.sums + rows.start * r.segments * r.parts) as u32,
+                    coefficients: (part.coefficients + rows.start) as u32,
+                    projected: projected.into(),
+                    ..Default::default()
+                };
+                if part.rows == r.rows && (r.rows <= ROWS_ALONE || r.segments > 1) {
+                    alone.push(task(0..part.rows));
+                    continue;
+                }
+                if part.first == 0 {
+                    all.finish.push(ProjectionTask { rows: r.rows as u32, partial: all.partials as u32, ..task(0..0) });
+                }
+                // the parts of a tensor are in consecutive groups, the last of one and the first of the next
+                let Some(whole) = all.finish.last_mut() else { continue };
+                for start in (0..part.rows).step_by(BLOCK_OF_ROWS as usize) {
+                    let own = whole.partial + whole.partials;
+                    let rows = start..(start + BLOCK_OF_ROWS).min(part.rows);
+                    blocks.push(ProjectionTask { partial: own, whole: whole.partial, ..task(rows) });
+                    whole.partials += 1;
+                    all.partials += 1;
+                }
+            }
+            all.alone.push(alone);
+            all.blocks.push(blocks);
+        }
+        all
+    }
 }
 
 /// The length of a row: the first axis counts rows, if there are two or more.
@@ -483,9 +601,14 @@ fn segment(gpu: &Gpu, param: &Tensor) -> u64 {
     }
 }
 
+/// The bytes that a binding holds of a buffer.
+fn limit(gpu: &Gpu) -> u64 {
+    gpu.binding_limit().min(gpu.limits().max_buffer_size) / 4 * 4
+}
+
 /// How many elements of two types, and of f32 states, a binding holds wherever they begin.
 fn room(gpu: &Gpu, param: DType, grad: DType) -> u64 {
-    let bytes = gpu.binding_limit().min(gpu.limits().max_buffer_size);
+    let bytes = limit(gpu);
     // what lies before the first element, and the phase of the states
     bytes.saturating_sub(binding_alignment(gpu) + 16) / param.size().max(grad.size()).max(4)
 }

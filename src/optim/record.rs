@@ -4,11 +4,12 @@ use wgpu::BufferUsages;
 
 use super::algorithm::Lowered;
 use super::options::{LossScale, Options, Rounding};
-use super::plan::{Batch, CellRows, Class, Coefficients, Rows};
+use super::plan::{Batch, CellRows, Class, Coefficients, Part, Projections, Rows};
 use crate::gpu::work::{SUM_RUNS, looped, summed};
 use crate::gpu::{Bind, DType, Gpu, Recording, Tensor, Work};
 use crate::shaders::layout::{
-    BiasCorrectionConstants, GlobalNormConstants, GlobalNormFinishConstants, ProjectionConstants, ProjectionTask, RowTask,
+    BiasCorrectionConstants, GlobalNormConstants, GlobalNormFinishConstants, ProjectionConstants, ProjectionPartial, ProjectionTask,
+    RowTask,
 };
 use crate::{Result, shaders, vector};
 
@@ -146,52 +147,64 @@ impl Recorder<'_> {
         constants: &wgpu::Buffer,
     ) -> Result<()> {
         let Some(projection) = self.lowered.projection else { return Ok(()) };
-        let rows = super::plan::rows(self.gpu, tensors);
-        let (total_sums, total_coefficients) =
-            rows.last().map_or((0, 0), |last| (last.sums + last.rows * last.segments * last.parts, last.coefficients + last.rows));
-        let sums = self.gpu.buffer("gradus.optim.sums", total_sums * 16, BufferUsages::STORAGE)?;
-        let coefficients = self.gpu.buffer("gradus.optim.coefficients", total_coefficients * 4, BufferUsages::STORAGE)?;
+        let gpu = self.gpu;
+        let rows: Vec<Rows> = tensors.iter().map(|(_, param, _)| Rows::of(gpu, param)).collect();
+        let groups = super::plan::groups(gpu, &rows, batches);
+        let projections = Projections::new(tensors, &rows, &groups);
+        let buffer = |label: &str, bytes: u64| gpu.buffer(label, bytes, BufferUsages::STORAGE);
+        // a group's sums have been used when those of the next are made
+        let sums = buffer("gradus.optim.sums", 16 * groups.iter().map(|group| group.sums).max().unwrap_or_default())?;
+        let partials = buffer("gradus.optim.partials", size_of::<ProjectionPartial>() as u64 * projections.partials)?;
+        let coefficients: Vec<wgpu::Buffer> =
+            groups.iter().map(|group| buffer("gradus.optim.coefficients", 4 * group.coefficients)).collect::<Result<_>>()?;
         let nesterov = projection.nesterov.then_some("NESTEROV");
-
-        for (batch, store) in batches.iter().zip(stores) {
-            self.sums(batch, store, constants, &sums, nesterov, &|tensor| rows[tensor])?;
-        }
-
-        let (few, many): (Vec<_>, Vec<_>) =
-            super::plan::projection_tasks(tensors, &rows).into_iter().partition(|task| task.rows * task.segments <= FEW_SUMS);
         let block = ProjectionConstants { delta: projection.delta as f32, eps: projection.eps as f32 };
-        let small = if self.gpu.is_cpu() { "LANES_8" } else { "LANES_64" };
-        for (tasks, lanes) in [(few, small), (many, "LANES_256")] {
+        let project = |recorder: &mut Self, defines: &[&'static str], lanes: u64, tasks: &[ProjectionTask], group: Option<usize>| {
             if tasks.is_empty() {
-                continue;
+                return Ok(());
             }
-            let kernel = self.gpu.kernel(&shaders::optim::PROJECTION, &[lanes], &[])?;
-            let own = if lanes == "LANES_256" {
-                256
-            } else if lanes == "LANES_64" {
-                64
-            } else {
-                8
-            };
-            let rounds = tasks.iter().map(|task| projected(task, own)).max().unwrap_or_default();
+            let kernel = gpu.kernel(&shaders::optim::PROJECTION, defines, &[])?;
+            let rounds = tasks.iter().map(|task| projected(task, lanes)).max().unwrap_or_default();
             let work = Work::strided(tasks.len() as u64, rounds);
-            let tasks = self.table(&tasks)?;
-            let bindings = vec![
+            let tasks = recorder.table(tasks)?;
+            let mut bindings = vec![
                 Bind::whole("tasks", &tasks),
-                Bind::whole("scalars", &self.tables.scalars),
+                Bind::whole("scalars", &recorder.tables.scalars),
                 Bind::whole("sums", &sums),
-                Bind::whole("coefficients", &coefficients),
+                Bind::whole("partials", &partials),
             ];
-            self.recording.dispatch_with(self.gpu, &kernel, work, &block, bindings)?;
+            bindings.extend(group.map(|group| Bind::whole("coefficients", &coefficients[group])));
+            recorder.recording.dispatch_with(gpu, &kernel, work, &block, bindings)
+        };
+
+        let (small, small_lanes) = if gpu.is_cpu() { ("LANES_8", 8) } else { ("LANES_64", 64) };
+        for (g, group) in groups.iter().enumerate() {
+            let place = |tensor: usize| (rows[tensor], group.part(tensor));
+            for b in group.batches.clone() {
+                self.sums(&batches[b], &stores[b], constants, &sums, nesterov, &place)?;
+            }
+            let (few, many): (Vec<_>, Vec<_>) = projections.alone[g].iter().partition(|task| task.rows * task.segments <= FEW_SUMS);
+            project(self, &[small], small_lanes, &few, Some(g))?;
+            project(self, &["LANES_256"], 256, &many, Some(g))?;
+            project(self, &["LANES_256", "PARTIAL"], 256, &projections.blocks[g], Some(g))?;
+        }
+        project(self, &["LANES_256", "FINISH"], 256, &projections.finish, None)?;
+        for (g, blocks) in projections.blocks.iter().enumerate() {
+            project(self, &["LANES_256", "FILL"], 256, blocks, Some(g))?;
         }
 
         let mut defines = vec!["APPLY", "PROJECTION"];
         defines.extend(nesterov);
         defines.extend((!projection.nesterov).then_some("NO_GRAD"));
         defines.extend((!projection.writes_states).then_some("READ_STATES"));
-        let coefficient = |tensor: usize| (rows[tensor].coefficients, rows[tensor].columns);
-        for (batch, store) in batches.iter().zip(stores) {
-            self.elements(batch, store, constants, &defines, Some((&coefficients, &coefficient)))?;
+        for (group, coefficients) in groups.iter().zip(&coefficients) {
+            let coefficient = |tensor: usize| {
+                let part = group.part(tensor);
+                (part.coefficients.wrapping_sub(part.first) as u32, rows[tensor].columns)
+            };
+            for b in group.batches.clone() {
+                self.elements(&batches[b], &stores[b], constants, &defines, Some((coefficients, &coefficient)))?;
+            }
         }
         Ok(())
     }
@@ -204,7 +217,7 @@ impl Recorder<'_> {
         constants: &wgpu::Buffer,
         sums: &wgpu::Buffer,
         nesterov: Option<&'static str>,
-        rows: &dyn Fn(usize) -> Rows,
+        rows: &dyn Fn(usize) -> (Rows, Part),
     ) -> Result<()> {
         for (class, tasks) in batch.row_tasks(rows) {
             let mut defines = self.defines(batch, store, class);
@@ -346,8 +359,11 @@ fn cells(length: u32, class: Class) -> u64 {
     u64::from(length.div_ceil(4).div_ceil(class.lanes))
 }
 
-/// The rounds that `projection.wgsl` takes for a tensor with so many invocations.
+/// A bound on the rounds that `projection.wgsl` takes for a task with so many invocations, in each of its forms.
 fn projected(task: &ProjectionTask, lanes: u64) -> u64 {
+    if task.partials > 0 {
+        return looped(u64::from(task.partials).div_ceil(lanes), 0) + SUM_RUNS;
+    }
     let (rows, segments) = (u64::from(task.rows), u64::from(task.segments));
     let sums = match rows >= lanes || segments <= 4 {
         true => looped(rows.div_ceil(lanes), summed(segments)),

@@ -3,6 +3,7 @@
 //! Nothing here is fast, and nothing here knows of a device: these are loops to be read beside the
 //! papers, and the yardstick that every kernel is tested against. Only the standard library is used.
 //!
+//! - [`accuracy`]: how far a device may be from an exact value
 //! - [`curvature`]: estimators of a matrix from its products
 //! - [`gathering`]: rows of a table by number; [`pooling`]: sums and maxima over windows
 //! - [`mod@graph`]: graphs, each primitive as a loop; of the crate it uses the definition of graphs alone
@@ -18,6 +19,7 @@
 //! Random words and rounded values are defined bit for bit; everything else is defined in f64, and
 //! an f32 kernel agrees with it to a tolerance.
 
+pub mod accuracy;
 pub mod curvature;
 pub mod dcdm;
 pub mod gathering;

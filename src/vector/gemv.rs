@@ -102,7 +102,7 @@ pub(crate) struct Tile {
 }
 
 /// Cuts a matrix of `rows` rows of `cells` cells, which lie `stride` cells apart, into tiles that span no
-/// more than `limit` cells, each of `most` rows at most: of a multiple of four rows, or of one, or of all.
+/// more than `limit` cells, each of `most` rows at most: of a multiple of four rows, or of fewer than four, or of all.
 pub(crate) fn tiles(rows: u64, cells: u64, stride: u64, limit: u64, most: u64) -> Vec<Tile> {
     let fit = match cells <= limit {
         // the last row needs no stride
@@ -111,7 +111,7 @@ pub(crate) fn tiles(rows: u64, cells: u64, stride: u64, limit: u64, most: u64) -
     };
     let together = match fit {
         fit if fit >= rows => rows,
-        0..4 => 1,
+        0..4 => fit,
         fit => fit / 4 * 4,
     };
     let (together, width) = (together.max(1), cells.min(limit).max(1));
@@ -122,6 +122,11 @@ pub(crate) fn tiles(rows: u64, cells: u64, stride: u64, limit: u64, most: u64) -
         }
     }
     tiles
+}
+
+/// Whether a binding holds no four rows.
+fn few(tile: &Tile) -> bool {
+    tile.rows.end - tile.rows.start < 4
 }
 
 /// The layout of `a`, and of a vector along its rows, as the kernels load them.
@@ -143,7 +148,11 @@ impl<'a> Rows<'a> {
         let room = vector.offset() + 4 * padded as u64 <= vector.buffer().size();
         let aligned = self.matrix.offset().is_multiple_of(16) && vector.offset().is_multiple_of(16);
         let size = if self.stride == padded && room && aligned { 4 } else { 1 };
-        let bytes = gpu.binding_limit() - binding_alignment(gpu);
+        // a part of a row is found at its own offset, before which a binding has up to that of a binding
+        let alignment = binding_alignment(gpu);
+        let places = [self.matrix.offset(), vector.offset(), 4 * self.stride as u64];
+        let whole = gpu.binding_limit() / alignment * alignment;
+        let bytes = if places.iter().all(|place| place.is_multiple_of(alignment)) { whole } else { whole - alignment };
         Cells { size, count: (self.columns as u64).div_ceil(size), stride: self.stride as u64 / size, limit: bytes / 4 / size }
     }
 
@@ -159,6 +168,8 @@ impl<'a> Rows<'a> {
         let sequential = gpu.is_cpu();
         // 16 cells an invocation, fewer where rows are short
         let lanes = match cells.count {
+            // of so many rows a binding would not hold eight sums each
+            0..=2048 if sequential && self.rows as u64 > gpu.binding_limit() / 32 => 1,
             _ if sequential => 8,
             0..1024 => 64,
             _ => 256,
@@ -170,10 +181,10 @@ impl<'a> Rows<'a> {
         };
         let tiles = tiles(self.rows as u64, cells.count, cells.stride, cells.limit, u64::from(u32::MAX));
         let height = match &tiles[..] {
-            [first, ..] if first.rows.end - first.rows.start == 1 && self.rows > 1 => 1,
+            [first, ..] if few(first) && first.rows.end < self.rows as u64 => first.rows.end,
             _ => 4,
         };
-        let sums = |tile: &Tile| (tile.cells.end - tile.cells.start).div_ceil(block) * if sequential { 8 } else { 1 };
+        let sums = |tile: &Tile| (tile.cells.end - tile.cells.start).div_ceil(block) * if sequential { lanes } else { 1 };
         let partials: u64 = tiles.iter().take_while(|tile| tile.rows.start == 0).map(sums).sum();
         let bytes = (self.rows as u64).div_ceil(height) * partials * 16;
         let buffer = gpu.buffer("gradus.vector.partials", bytes, BufferUsages::STORAGE)?;
@@ -182,8 +193,7 @@ impl<'a> Rows<'a> {
         defines.extend((cells.size == 1).then_some("SCALAR"));
         defines.extend(sequential.then_some("PARTIAL_SUMS"));
         defines.extend(self.active.map(|_| "ACTIVE"));
-        let overrides = [("LANES", lanes as u32)];
-        let kernel = gpu.kernel(&shaders::vector::GEMV, &defines, if sequential { &[] } else { &overrides })?;
+        let kernel = gpu.kernel(&shaders::vector::GEMV, &defines, &[("LANES", lanes as u32)])?;
         let mut before = 0;
         for tile in &tiles {
             if tile.cells.start == 0 {
@@ -257,8 +267,8 @@ impl<'a> Rows<'a> {
         if parts(&tiles_of(&direct)) == 1 {
             return self.parts(gpu, recording, &direct, &tiles_of(&direct), alpha, x, beta, y, 0);
         }
-        if parts(&tiles_of(&direct)) >= self.rows as u64 {
-            // a binding holds no two rows, so that parts would be as many: each row is added to y
+        if tiles_of(&direct).first().is_some_and(few) {
+            // parts would be nearly as many as rows: each is added to y
             for tile in tiles_of(&direct) {
                 let beta = if tile.rows.start == 0 { beta } else { 1.0 };
                 self.parts(gpu, recording, &direct, &[tile], alpha, x, beta, y, 0)?;

@@ -84,7 +84,7 @@ struct Builder {
     values: HashMap<Var, Vec<f64>>,
 }
 
-const UNARY: [Unary; 13] = [
+const UNARY: [Unary; 16] = [
     Unary::Exp,
     Unary::Log,
     Unary::Sqrt,
@@ -98,9 +98,12 @@ const UNARY: [Unary; 13] = [
     Unary::Sign,
     Unary::Sin,
     Unary::Cos,
+    Unary::Expm1,
+    Unary::Log1p,
+    Unary::Erf,
 ];
 
-const OPERATIONS: usize = 44;
+const OPERATIONS: usize = 47;
 
 impl Builder {
     /// The operation `o` of `x` and perhaps of another; `None` if `x` is not for it.
@@ -114,6 +117,7 @@ impl Builder {
         let axis = how % rank.max(1);
         let y = match o {
             0..13 => return self.unary(UNARY[o], x),
+            44.. => return self.unary(UNARY[o - 31], x),
             13..19 => {
                 return self.binary(
                     [Binary::Add, Binary::Sub, Binary::Mul, Binary::Div, Binary::Maximum, Binary::Greater][o - 13],
@@ -222,7 +226,7 @@ impl Builder {
     fn unary(&mut self, function: Unary, x: Var) -> Result<Option<Var>> {
         let all = |fits: &dyn Fn(f64) -> bool| self.known[&x].iter().all(|&x| fits(x));
         let fits = match function {
-            Unary::Log | Unary::Sqrt => all(&|x| x > 0.4),
+            Unary::Log | Unary::Log1p | Unary::Sqrt => all(&|x| x > 0.4),
             Unary::Reciprocal => all(&|x| x.abs() > 0.4),
             Unary::Relu | Unary::Step | Unary::Abs | Unary::Sign => all(&|x| x.abs() > MARGIN),
             _ => true,
@@ -230,7 +234,7 @@ impl Builder {
         let graph = &mut self.graph;
         let x = match function {
             _ if fits => x,
-            Unary::Log | Unary::Sqrt | Unary::Reciprocal => {
+            Unary::Log | Unary::Log1p | Unary::Sqrt | Unary::Reciprocal => {
                 let positive = graph.softplus(x)?;
                 graph.add_scalar(positive, 0.5)?
             }
@@ -238,7 +242,10 @@ impl Builder {
         };
         Ok(match function {
             Unary::Exp => Some(graph.exp(x)?),
+            Unary::Expm1 => Some(graph.expm1(x)?),
             Unary::Log => Some(graph.log(x)?),
+            Unary::Log1p => Some(graph.log1p(x)?),
+            Unary::Erf => Some(graph.erf(x)?),
             Unary::Sqrt => Some(graph.sqrt(x)?),
             Unary::Reciprocal => Some(graph.reciprocal(x)?),
             Unary::Tanh => Some(graph.tanh(x)?),
