@@ -22,8 +22,9 @@ pub enum Error {
         /// The features that are missing.
         missing: wgpu::Features,
     },
-    /// A limit of the device is below what is needed.
-    #[error("the device's limit `{limit}` is {found}, and {needed} is needed{}", context(.what))]
+    /// A limit of the device is below what is needed. [`recommended_limits`](crate::gpu::recommended_limits) are the highest that
+    /// are of use.
+    #[error("the device's limit `{limit}` is {found}, and {needed} is needed{}; see gradus::gpu::recommended_limits", context(.what))]
     LimitTooSmall {
         /// The name of the limit, as in `wgpu::Limits`.
         limit: &'static str,
@@ -171,6 +172,12 @@ pub enum Error {
     /// The device is lost, or was destroyed, while something was read from it.
     #[error("the device is lost: {reason}")]
     DeviceLost {
+        /// What wgpu says of it.
+        reason: String,
+    },
+    /// A buffer of the caller's was destroyed, or is of another device.
+    #[error("a buffer cannot be used: {reason}")]
+    InvalidBuffer {
         /// What wgpu says of it.
         reason: String,
     },

@@ -4,9 +4,12 @@
 
 mod common;
 
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
 use common::{f32s, gpu, noise, read, step};
 use gradus::curvature::{Curvature, Matrix};
-use gradus::gpu::{Checks, GpuOptions, Shape, required_features, required_limits};
+use gradus::gpu::{Checks, GpuOptions, Polling, Shape, recommended_limits, required_features, required_limits};
 use gradus::graph::{Graph, Plan, Stage};
 use gradus::krylov::{Cg, CgOptions, Dense, Diagonal, LinearOperator};
 use gradus::optim::{AdamP, AdamW, Optimizer, Options, Param};
@@ -192,4 +195,134 @@ fn the_required_limits_suffice() {
             }
         }
     }
+}
+
+/// Those of the adapter for buffers, WebGPU's for the rest; the error of a smaller device says where to find them.
+#[test]
+fn the_recommended_limits_are_had() {
+    block_on(async {
+        let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
+        let adapter = instance.request_adapter(&Default::default()).await.unwrap();
+        let (limits, available) = (recommended_limits(&adapter), adapter.limits());
+        assert_eq!(limits.max_buffer_size, available.max_buffer_size);
+        assert_eq!(limits.max_storage_buffer_binding_size, available.max_storage_buffer_binding_size);
+        assert_eq!(limits.max_compute_invocations_per_workgroup, 256);
+        let descriptor = wgpu::DeviceDescriptor { required_limits: limits.clone(), ..Default::default() };
+        let (device, queue) = adapter.request_device(&descriptor).await.unwrap();
+        assert_eq!(Gpu::new(&device, &queue).unwrap().limits(), &limits);
+    });
+    let (device, queue) = common::device(required_limits());
+    let error = Tensor::zeros(&Gpu::new(&device, &queue).unwrap(), &[16_385], DType::F32).unwrap_err();
+    assert!(matches!(error, Error::LimitTooSmall { limit: "max_buffer_size", needed: 65_540, found: 65_536, .. }), "{error}");
+    assert!(error.to_string().contains("gradus::gpu::recommended_limits"), "{error}");
+}
+
+// ---- who polls
+
+/// The threads that wait for devices, by a name of their own.
+#[cfg(target_os = "linux")]
+fn waiting_threads() -> usize {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+    // one may end while they are counted
+    let names = tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok());
+    names.filter(|name| name.trim() == "gradus.wait").count()
+}
+
+/// None by default, one for all reads if it is asked for, and none when the last clone is gone. The only test here that reads by
+/// a thread.
+#[cfg(target_os = "linux")]
+#[test]
+fn no_read_has_a_thread_of_its_own() {
+    let (device, queue) = common::device(wgpu::Limits::defaults());
+    for (polling, threads) in [(Polling::Caller, 0), (Polling::Thread, 1)] {
+        let gpu = Gpu::with_options(&device, &queue, GpuOptions { polling, ..Default::default() }).unwrap();
+        let tensor = Tensor::from_slice(&gpu, &[3], &[1f32, 2.0, 3.0]).unwrap();
+        let mut reads: Vec<_> = (0..8).map(|_| Box::pin(tensor.read::<f32>(&gpu))).collect();
+        for read in &mut reads {
+            // submits the copy
+            let _ = read.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        }
+        assert_eq!(waiting_threads(), threads, "{polling:?}");
+        // by an executor that sleeps until it is woken; those that are there already cannot be polled again
+        let again = tensor.read::<f32>(&gpu);
+        assert_eq!(block_on(again).unwrap(), [1.0, 2.0, 3.0]);
+        assert_eq!(waiting_threads(), threads, "{polling:?}");
+    }
+    let ended = (0..1000).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+        waiting_threads() == 0
+    });
+    assert!(ended, "a thread outlives its Gpu");
+}
+
+/// A loop that polls once a frame, without a waker, has the result; so has one that polls the device itself.
+#[test]
+fn polls_of_a_read_do_not_wait() {
+    let gpu = gpu(Checks::Unchecked);
+    let gpu = Gpu::with_options(gpu.device(), gpu.queue(), GpuOptions::default()).unwrap();
+    let tensor = Tensor::from_slice(&gpu, &[2], &[4f32, 5.0]).unwrap();
+    let context = &mut Context::from_waker(Waker::noop());
+    let mut frames = 0;
+    let mut read = pin!(tensor.read::<f32>(&gpu));
+    let found = loop {
+        match read.as_mut().poll(context) {
+            Poll::Ready(found) => break found,
+            Poll::Pending => std::thread::sleep(std::time::Duration::from_millis(1)),
+        }
+        frames += 1;
+        assert!(frames < 10_000, "the read does not end");
+    };
+    assert_eq!(found.unwrap(), [4.0, 5.0]);
+
+    let mut read = pin!(tensor.read::<f32>(&gpu));
+    let first = read.as_mut().poll(context);
+    gpu.device().poll(wgpu::PollType::wait_indefinitely()).unwrap();
+    let found = if first.is_pending() { read.as_mut().poll(context) } else { first };
+    assert!(matches!(found, Poll::Ready(Ok(values)) if values == [4.0, 5.0]));
+}
+
+// ---- threads
+
+/// What holds on native back ends; a browser's objects are of one thread.
+#[test]
+fn types_are_send_and_sync() {
+    fn both<T: Send + Sync>() {}
+    fn sent<T: Send>(_: T) {}
+    both::<(Gpu, Tensor, Recording, Error, GpuOptions)>();
+    both::<(Optimizer, AdamW, Options, Param)>();
+    both::<(Graph, Plan, gradus::graph::Program, gradus::graph::Parameters, gradus::graph::LinearMap, gradus::graph::Product)>();
+    both::<(Dense, Diagonal, gradus::krylov::Csr, gradus::krylov::Lanczos, gradus::krylov::Eigenpairs, gradus::krylov::Report)>();
+    both::<(Cg, gradus::krylov::FlexibleCg, gradus::krylov::Richardson)>();
+    both::<(Curvature, gradus::curvature::FiniteDifferenceHessian, gradus::curvature::SpectralDensity)>();
+    both::<(gradus::curvature::HessianFree, gradus::curvature::GradientNormalizedNewton, gradus::curvature::Inverse)>();
+    both::<(Grid, Laplacian, Multigrid, LearnedMultigrid, Coefficients)>();
+    both::<(gradus::poisson::Jacobi, gradus::poisson::IncompletePoisson, gradus::poisson::dcdm::DeepPreconditioner)>();
+    // what executors of several threads take
+    let gpu = gpu(Checks::Unchecked);
+    let x = f32s(&gpu, &[1]);
+    sent(x.read::<f32>(&gpu));
+    sent(gradus::gpu::measure(&gpu, &Recording::new()));
+    let diagonal = Diagonal::new(&gpu, &x).unwrap();
+    let mut cg = Cg::new(&diagonal, None, &x, &f32s(&gpu, &[1]), &CgOptions::default()).unwrap();
+    sent(cg.solve());
+}
+
+// ---- buffers that are gone
+
+#[test]
+fn destroyed_buffers_are_errors() {
+    let gpu = gpu(Checks::Unchecked);
+    let [diagonal, b, x] = [(); 3].map(|()| Tensor::from_slice(&gpu, &[3], &[1f32, 2.0, 3.0]).unwrap());
+    let operator = Diagonal::new(&gpu, &diagonal).unwrap();
+    let mut cg = Cg::new(&operator, None, &b, &x, &CgOptions::default()).unwrap();
+    b.buffer().destroy();
+    let invalid = |what: &str, error: Error| assert!(matches!(error, Error::InvalidBuffer { .. }), "{what}: {error}");
+    invalid("write", b.write(&gpu, &[0f32; 3]).unwrap_err());
+    invalid("read", block_on(b.read::<f32>(&gpu)).unwrap_err());
+    invalid("solve", block_on(cg.solve()).unwrap_err());
+    let mut recording = Recording::new();
+    assert!(matches!(vector::copy(&gpu, &mut recording, &b, &x), Err(Error::Pipeline { .. })));
+    assert!(recording.is_empty());
+    // the device goes on
+    assert_eq!(read(&gpu, &x), [1.0, 2.0, 3.0]);
 }

@@ -61,11 +61,11 @@ fn messages_name_what_is_wrong() {
         (Error::NoAdapter { reason: "none".into() }, "no GPU adapter was found: none"),
         (
             Error::LimitTooSmall { limit: "max_storage_buffers_per_shader_stage", what: String::new(), needed: 8, found: 4 },
-            "the device's limit `max_storage_buffers_per_shader_stage` is 4, and 8 is needed",
+            "the device's limit `max_storage_buffers_per_shader_stage` is 4, and 8 is needed; see gradus::gpu::recommended_limits",
         ),
         (
             Error::LimitTooSmall { limit: "max_buffer_size", what: "states".into(), needed: 9, found: 8 },
-            "the device's limit `max_buffer_size` is 8, and 9 is needed for states",
+            "the device's limit `max_buffer_size` is 8, and 9 is needed for states; see gradus::gpu::recommended_limits",
         ),
         (
             Error::Shape { tensor: "w.grad".into(), expected: vec![2, 3], found: vec![6] },
@@ -91,6 +91,7 @@ fn messages_name_what_is_wrong() {
             "the state dictionary does not fit: one thing; another",
         ),
         (Error::OutOfMemory { what: "states".into(), bytes: 8 }, "out of memory: states needs 8 bytes"),
+        (Error::InvalidBuffer { reason: "destroyed".into() }, "a buffer cannot be used: destroyed"),
         (Error::DeviceLost { reason: "gone".into() }, "the device is lost: gone"),
         (Error::Pipeline { kernel: "k".into(), reason: "no".into() }, "kernel `k` could not be made: no"),
     ];
@@ -810,15 +811,34 @@ fn parameters_without_elements_change_nothing() {
     }
 }
 
-// ---- buffers and devices that are gone
+// ---- memory, buffers and devices that are gone
+
+/// In a process with an address space of 1 GB. The device goes on.
+#[cfg(target_os = "linux")]
+#[test]
+fn no_memory_left_is_an_error() {
+    const LIMITED: &str = "GRADUS_LIMITED_MEMORY";
+    if std::env::var_os(LIMITED).is_none() {
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", "ulimit -v 1000000 && exec \"$0\" --exact no_memory_left_is_an_error --test-threads=1"]);
+        let output = command.arg(std::env::current_exe().unwrap()).env(LIMITED, "1").output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+        return;
+    }
+    let (device, queue) = noop_device(Limits { max_buffer_size: 0x7fff_fff0, ..Limits::defaults() }, Features::empty());
+    let gpu = Gpu::new(&device, &queue).unwrap();
+    expect(Tensor::zeros(&gpu, &[1 << 28], DType::F32), Error::OutOfMemory { what: "gradus.tensor[268435456]".into(), bytes: 1 << 30 });
+    expect(Tensor::arena(&gpu, &[&[1 << 28]], DType::F32), Error::OutOfMemory { what: "gradus.arena".into(), bytes: 1 << 30 });
+    assert_eq!(block_on(Tensor::from_slice(&gpu, &[2], &[1f32, 2.0]).unwrap().read::<f32>(&gpu)).unwrap(), [1.0, 2.0]);
+}
 
 #[test]
 fn a_destroyed_buffer_is_an_error() {
     let gpu = noop();
     let tensor = f32s(&gpu, &[3]);
     tensor.buffer().destroy();
-    assert!(tensor.write(&gpu, &[1f32; 3]).is_err());
-    assert!(block_on(tensor.read::<f32>(&gpu)).is_err());
+    assert!(matches!(tensor.write(&gpu, &[1f32; 3]), Err(Error::InvalidBuffer { .. })));
+    assert!(matches!(block_on(tensor.read::<f32>(&gpu)), Err(Error::InvalidBuffer { .. })));
 }
 
 /// What `work` returns, from a thread of its own: a panic and a wait without end fail the test, not

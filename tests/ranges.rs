@@ -138,3 +138,94 @@ fn more_elements_than_65_535_workgroups_have_invocations() {
     let found: Vec<f32> = pollster::block_on(param.read(&gpu)).unwrap();
     assert!(found.iter().zip(&gradient).all(|(p, g)| *p == -0.5 * g));
 }
+
+/// Where two tensors begin in one buffer, in bytes: the second behind the first, before it, and further away than a binding reaches.
+const NEIGHBOURS: [[u64; 2]; 3] = [[4, 412], [1612, 8], [0, 200_000]];
+
+/// WebGPU refuses a dispatch in which a buffer is read and written by two bindings, or bound twice where ranges overlap, as those of
+/// neighbours do: they begin at multiples of 256 bytes. Recordings refuse it on all back ends, so operations must bind it once.
+#[test]
+fn vectors_in_one_buffer() {
+    use gradus::krylov::{Csr, Diagonal, LinearOperator};
+    let gpu = small();
+    let n = 100;
+    let (vx, vy) = (noise(1, n), noise(2, n));
+    let (offsets, columns): (Vec<u32>, Vec<u32>) = ((0..=n as u32).collect(), (0..n as u32).rev().collect());
+    for [start_x, start_y] in NEIGHBOURS {
+        let buffer = common::buffer(&gpu, 1 << 18, common::ALL);
+        let at = |start, shape: &[usize], dtype| Tensor::from_buffer(&buffer, start, shape, dtype).unwrap();
+        let (x, y) = (at(start_x, &[n], DType::F32), at(start_y, &[n], DType::F32));
+        let run = |record: &dyn Fn(&mut gradus::Recording) -> gradus::Result<()>| {
+            x.write(&gpu, &vx).unwrap();
+            y.write(&gpu, &vy).unwrap();
+            let mut recording = gradus::Recording::new();
+            record(&mut recording).unwrap();
+            gpu.submit([&recording]);
+        };
+        let expect = |what: &str, expected: &dyn Fn(usize) -> f64| {
+            assert_eq!(read(&gpu, &x), vx.iter().map(|&x| f64::from(x)).collect::<Vec<_>>(), "{what}: x at {start_x}");
+            for (i, found) in read(&gpu, &y).into_iter().enumerate() {
+                assert!((found - expected(i)).abs() < 1e-5, "{what} at {start_x} and {start_y}: y[{i}] = {found} for {}", expected(i));
+            }
+        };
+        let (ex, ey) = (|i: usize| f64::from(vx[i]), |i: usize| f64::from(vy[i]));
+        run(&|r| vector::copy(&gpu, r, &x, &y));
+        expect("copy", &ex);
+        run(&|r| vector::axpy(&gpu, r, -0.5, &x, &y));
+        expect("axpy", &|i| ey(i) - 0.5 * ex(i));
+        run(&|r| Csr::new(&gpu, &offsets, &columns, &vy)?.record(r, &x, &y));
+        expect("csr", &|i| ey(i) * ex(n - 1 - i));
+        let diagonal = Diagonal::new(&gpu, &x).unwrap();
+        let other = Tensor::from_slice(&gpu, &[n], &vy).unwrap();
+        run(&|r| diagonal.record(r, &other, &y));
+        expect("diagonal", &|i| ex(i) * ey(i));
+        run(&|r| Diagonal::new(&gpu, &other)?.record(r, &x, &y));
+        expect("diagonal", &|i| ex(i) * ey(i));
+        // 10 by 10, of which y takes ten elements
+        let (a, first, ten) =
+            (at(start_x, &[10, 10], DType::F32), at(start_y, &[10], DType::F32), Tensor::from_slice(&gpu, &[10], &vy[..10]));
+        let ten = ten.unwrap();
+        run(&|r| vector::gemv_transposed(&gpu, r, 2.0, &a, &ten, -1.0, &first));
+        expect("gemv_transposed", &|i| if i < 10 { (0..10).map(|k| 2.0 * ex(10 * k + i) * ey(k)).sum::<f64>() - ey(i) } else { ey(i) });
+        run(&|r| vector::gemv(&gpu, r, 2.0, &a, &ten, -1.0, &first));
+        expect("gemv", &|i| if i < 10 { (0..10).map(|k| 2.0 * ex(10 * i + k) * ey(k)).sum::<f64>() - ey(i) } else { ey(i) });
+        let halves = at(start_y, &[n - 1], DType::F16);
+        run(&|r| vector::cast(&gpu, r, &at(start_x, &[n - 1], DType::F32), &halves));
+        for (i, found) in read(&gpu, &halves).into_iter().enumerate() {
+            assert!((found - ex(i)).abs() <= 2f64.powi(-11) * ex(i).abs() + 2f64.powi(-25), "cast at {start_x}: {found} for {}", ex(i));
+        }
+    }
+}
+
+/// Steps with the gradients next to the parameters, and further away than a binding reaches.
+#[test]
+fn gradients_in_the_buffer_of_the_parameters() {
+    let gpu = small();
+    let shape = [6, 17];
+    for (name, pair) in algorithms().into_iter().filter(|(name, _)| ["adamw", "adamp"].contains(name)) {
+        for [start_p, start_g] in NEIGHBOURS {
+            for (param, grad) in [(DType::F32, DType::F32), (DType::F32, DType::F16), (DType::F16, DType::F32), (DType::Bf16, DType::Bf16)]
+            {
+                let buffer = common::buffer(&gpu, 1 << 18, common::ALL);
+                let p = Tensor::from_buffer(&buffer, start_p, &shape, param).unwrap();
+                let g = Tensor::from_buffer(&buffer, start_g, &shape, grad).unwrap();
+                common::write(&gpu, &p, &noise(1, p.len()));
+                common::write(&gpu, &g, &noise(2, g.len()));
+                let (mut expected, gradient) = (read(&gpu, &p), read(&gpu, &g));
+                let optimizer = Optimizer::new(&gpu, &*pair.kernel, &[Param::new("w", &p, &g)]).unwrap();
+                step(&gpu, &optimizer);
+                pair.reference.step(1, &shape, &mut expected, &gradient, &mut pair.reference.initial_state(p.len()));
+                let rounding =
+                    [1e-6, 2f64.powi(-11), 2f64.powi(-8)][[DType::F32, DType::F16, DType::Bf16].iter().position(|&d| d == param).unwrap()];
+                for (i, (found, expected)) in read(&gpu, &p).into_iter().zip(&expected).enumerate() {
+                    let error = (found - expected).abs();
+                    assert!(
+                        error <= 1e-6 + rounding * expected.abs(),
+                        "{name} {param} {grad} at {start_p}: [{i}] = {found} for {expected}"
+                    );
+                }
+                assert_eq!(read(&gpu, &g), gradient, "{name} {param} {grad}: the gradient");
+            }
+        }
+    }
+}

@@ -54,26 +54,17 @@
 //! tolerances. The gradients of AdamP and SGDP are made orthogonal to the rows of the parameter in
 //! some steps, to the whole in some, and to neither in others, so that each branch is taken.
 
-mod curvature;
-mod graph;
-mod krylov;
-mod optim;
-mod poisson;
-mod values;
-mod vector;
+#[path = "suite.rs"]
+mod suite;
 
 use std::io::Write;
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use clap::Parser;
-use gradus::gpu::{Checks, KERNELS};
-use gradus::{Gpu, Result};
-use serde_json::json;
-
-/// Of random numbers, with both of its words used.
-const SEED: u64 = 0x0123_4567_89ab_cdef;
+use gradus::Gpu;
+use gradus::gpu::Checks;
+use suite::{Output, Report};
 
 #[derive(Parser)]
 #[command(about = "Checks every kernel on this machine's GPU against plain f64 loops")]
@@ -100,138 +91,25 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let mut report = Report::new(gpu, arguments);
-    vector::run(&mut report);
-    optim::run(&mut report);
-    graph::run(&mut report);
-    krylov::run(&mut report);
-    curvature::run(&mut report);
-    poisson::run(&mut report);
-    report.coverage();
-    report.finish()
-}
-
-// --------------------------------------------------------------------------------------- report
-
-/// A kernel at one size.
-struct Entry {
-    size: Vec<usize>,
-    dtype: String,
-    error: f64,
-    bound: f64,
-    /// Why it could not be run.
-    message: Option<String>,
-}
-
-impl Entry {
-    fn new(size: &[usize], dtype: impl ToString, error: f64, bound: f64) -> Self {
-        Self { size: size.to_vec(), dtype: dtype.to_string(), error, bound, message: None }
+    let start = Instant::now();
+    let output = if arguments.json { Output::Json } else { Output::Table };
+    let mut report = Report::new(gpu, &arguments.filter, output, print);
+    report.run();
+    // objects alone on the standard output
+    let show = if arguments.json { |line: &str| eprintln!("{line}") } else { print };
+    if !report.failures().is_empty() {
+        show("\nfailed:");
+        report.failures().iter().for_each(|line| show(line));
     }
-
-    fn not_run(message: String) -> Self {
-        Self { message: Some(message), ..Self::new(&[], "", f64::NAN, 0.0) }
-    }
-
-    /// False for NaN.
-    fn passed(&self) -> bool {
-        self.error <= self.bound && self.message.is_none()
-    }
-}
-
-struct Report {
-    gpu: Gpu,
-    arguments: Arguments,
-    start: Instant,
-    entries: usize,
-    failures: Vec<String>,
-    /// What wgpu reports by no other way; its own handler would end the program.
-    uncaptured: Arc<Mutex<Vec<String>>>,
-}
-
-impl Report {
-    fn new(gpu: Gpu, arguments: Arguments) -> Self {
-        let uncaptured = Arc::new(Mutex::new(Vec::new()));
-        let handler = uncaptured.clone();
-        gpu.device().on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
-            handler.lock().unwrap_or_else(PoisonError::into_inner).push(error.to_string());
-        }));
-        let report = Self { gpu, arguments, start: Instant::now(), entries: 0, failures: Vec::new(), uncaptured };
-        if !report.arguments.json {
-            print(&format!("{:36} {:>12} {:>10} {:>10} {:>10}", "kernel", "size", "dtype", "error", "bound"));
+    let blank = if arguments.json { "" } else { "\n" };
+    show(&format!("{blank}{}, {:.1} s", report.summary(), start.elapsed().as_secs_f64()));
+    match (report.entries(), report.failures().len()) {
+        (0, _) => {
+            eprintln!("error: no kernel's name contains `{}`", arguments.filter);
+            ExitCode::from(2)
         }
-        report
-    }
-
-    /// Runs `case` if the kernel is asked for. What goes wrong is an entry that failed.
-    fn case(&mut self, kernel: &str, case: impl FnOnce(&Gpu) -> Result<Vec<Entry>>) {
-        if !kernel.contains(&self.arguments.filter) {
-            return;
-        }
-        let mut entries = case(&self.gpu).unwrap_or_else(|error| vec![Entry::not_run(error.to_string())]);
-        let messages = std::mem::take(&mut *self.uncaptured.lock().unwrap_or_else(PoisonError::into_inner));
-        entries.extend(messages.into_iter().map(Entry::not_run));
-        for entry in entries {
-            self.add(kernel, &entry);
-        }
-    }
-
-    fn add(&mut self, kernel: &str, entry: &Entry) {
-        let Entry { size, dtype, error, bound, message } = entry;
-        let verdict = if entry.passed() { "" } else { "  FAILED" };
-        let size_text = format!("{size:?}").replace(' ', "");
-        let mut line = format!("{kernel:36} {size_text:>12} {dtype:>10} {error:10.2e} {bound:10.2e}{verdict}");
-        if let Some(message) = message {
-            line.push_str(&format!(": {message}"));
-        }
-        if self.arguments.json {
-            let passed = entry.passed();
-            let mut object = json!({"kernel": kernel, "size": size, "dtype": dtype, "error": error, "bound": bound, "passed": passed});
-            if let Some(message) = message {
-                object["message"] = json!(message);
-            }
-            print(&object.to_string());
-        } else {
-            print(&line);
-        }
-        self.entries += 1;
-        if !entry.passed() {
-            self.failures.push(line);
-        }
-    }
-
-    /// Every kernel that there is must have been run, unless only some were asked for: one that no case leads to
-    /// has failed.
-    fn coverage(&mut self) {
-        if !self.arguments.filter.is_empty() {
-            return;
-        }
-        let run = self.gpu.kernels();
-        for kernel in KERNELS.iter().filter(|kernel| !run.contains(kernel)) {
-            self.add(kernel, &Entry::not_run("no case runs this kernel".into()));
-        }
-    }
-
-    fn finish(self) -> ExitCode {
-        let info = self.gpu.device().adapter_info();
-        let driver = [info.driver.as_str(), info.driver_info.as_str()].join(" ");
-        let (entries, failed) = (self.entries, self.failures.len());
-        let seconds = self.start.elapsed().as_secs_f64();
-        let summary = format!("{} ({:?}, {}): {entries} entries, {failed} failed, {seconds:.1} s", info.name, info.backend, driver.trim());
-        // objects alone on the standard output
-        let show = if self.arguments.json { |line: &str| eprintln!("{line}") } else { print };
-        if failed > 0 {
-            show("\nfailed:");
-            self.failures.iter().for_each(|line| show(line));
-        }
-        show(&format!("{}{summary}", if self.arguments.json { "" } else { "\n" }));
-        match (entries, failed) {
-            (0, _) => {
-                eprintln!("error: no kernel's name contains `{}`", self.arguments.filter);
-                ExitCode::from(2)
-            }
-            (_, 0) => ExitCode::SUCCESS,
-            _ => ExitCode::FAILURE,
-        }
+        (_, 0) => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
     }
 }
 

@@ -315,7 +315,7 @@ fn bias_correction(report: &mut Report) {
     ];
     for pair in algorithms {
         let names = TIMES.map(|t| format!("{} t={t}", pair.name));
-        if !names.iter().any(|name| name.contains(&report.arguments.filter)) {
+        if !names.iter().any(|name| name.contains(&report.filter)) {
             continue;
         }
         let found = steps_at(&report.gpu, &pair, TIMES);

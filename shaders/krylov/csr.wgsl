@@ -1,10 +1,9 @@
 // y = A x for a sparse matrix in compressed rows. A segment is a part of a row of up to 256 entries; an
 // invocation adds up one, in blocks (shared/carry.wgsl). Where all rows have one segment these are y. Else GATHER adds up
-// the segments of each row alike. SHARED: x and y are in one buffer. Deterministic.
+// the segments of each row alike. Deterministic.
 // Bytes an entry: 8, and x as the cache has it.
 
 #permute - | GATHER
-#permute - | SHARED
 
 struct CsrConstants {
     x: u32,
@@ -24,11 +23,7 @@ alias Sum = f32;
 #else
 @group(0) @binding(2) var<storage, read> columns: array<u32>;
 @group(0) @binding(3) var<storage, read> values: array<f32>;
-#ifdef SHARED
-@group(0) @binding(4) var<storage, read_write> x: array<f32>;
-#else
 @group(0) @binding(4) var<storage, read> x: array<f32>;
-#endif
 #endif
 @group(0) @binding(5) var<storage, read_write> y: array<f32>;
 

@@ -1,8 +1,7 @@
-// y = d x, element by element; INVERSE: y = x / d. SHARED: x and y are in one buffer. Deterministic.
+// y = d x, element by element; INVERSE: y = x / d. Deterministic.
 // Bytes an element: 12.
 
 #permute - | INVERSE
-#permute - | SHARED
 
 struct DiagonalConstants {
     d: u32,
@@ -12,13 +11,8 @@ struct DiagonalConstants {
 }
 
 @group(0) @binding(0) var<uniform> constants: DiagonalConstants;
-#ifdef SHARED
-@group(0) @binding(1) var<storage, read_write> d: array<f32>;
-@group(0) @binding(2) var<storage, read_write> x: array<f32>;
-#else
 @group(0) @binding(1) var<storage, read> d: array<f32>;
 @group(0) @binding(2) var<storage, read> x: array<f32>;
-#endif
 @group(0) @binding(3) var<storage, read_write> y: array<f32>;
 
 @compute @workgroup_size(256)

@@ -9,8 +9,8 @@
 // 0 constants, 1 ranges, 9 the projection.
 //
 // SUMS only reads the parameter; READ_STATES only reads the states; NO_GRAD has no gradient.
-// SHARED: parameter and gradient are ranges of one buffer, which may not be bound as read and as
-// read_write in one dispatch.
+// SHARED: parameter and gradient are ranges of one buffer, which is bound once, as the parameter's:
+// WebGPU refuses ranges that overlap, and ranges begin at multiples of 256 bytes.
 // MASTER: the parameter's f32 copy is what the step reads and writes, and the parameter is the
 // rounded copy of that.
 
@@ -48,12 +48,11 @@ alias Grad = Halves;
 #ifdef SUMS
 #ifdef MASTER
 @group(0) @binding(8) var<storage, read> master: array<Float>;
-#else
 #ifdef SHARED
-@group(0) @binding(3) var<storage, read_write> param: array<Param>;
-#else
 @group(0) @binding(3) var<storage, read> param: array<Param>;
 #endif
+#else
+@group(0) @binding(3) var<storage, read> param: array<Param>;
 #endif
 #else
 @group(0) @binding(3) var<storage, read_write> param: array<Param>;
@@ -63,9 +62,7 @@ alias Grad = Halves;
 #endif
 
 #ifndef NO_GRAD
-#ifdef SHARED
-@group(0) @binding(4) var<storage, read_write> grad: array<Grad>;
-#else
+#ifndef SHARED
 @group(0) @binding(4) var<storage, read> grad: array<Grad>;
 #endif
 #endif
@@ -141,19 +138,45 @@ fn load_param(cell: Cell) -> vec4<f32> {
 }
 
 #ifndef NO_GRAD
+// Gradient i in units of `Grad`, of the one buffer that there may be.
+fn grad_at(i: u32) -> Grad {
+#ifdef SHARED
+#ifdef SCALAR
+    return bitcast<Grad>(param[i]);
+#else
+#ifdef PARAM_F32
+#ifdef GRAD_F32
+    return param[i];
+#else
+    let two = bitcast<vec4<u32>>(param[i >> 1u]);
+    return select(two.xy, two.zw, (i & 1u) == 1u);
+#endif
+#else
+#ifdef GRAD_F32
+    return bitcast<vec4<f32>>(vec4(param[2u * i], param[2u * i + 1u]));
+#else
+    return param[i];
+#endif
+#endif
+#endif
+#else
+    return grad[i];
+#endif
+}
+
 fn load_grad(cell: Cell) -> vec4<f32> {
 #ifdef SCALAR
     let i = indices(cell.grad, cell.count);
 #ifdef GRAD_F32
-    return vec4(grad[i.x], grad[i.y], grad[i.z], grad[i.w]);
+    return vec4(grad_at(i.x), grad_at(i.y), grad_at(i.z), grad_at(i.w));
 #else
-    let bits = half_of(vec4(grad[i.x >> 1u], grad[i.y >> 1u], grad[i.z >> 1u], grad[i.w >> 1u]), i);
+    let bits = half_of(vec4(grad_at(i.x >> 1u), grad_at(i.y >> 1u), grad_at(i.z >> 1u), grad_at(i.w >> 1u)), i);
 #endif
 #else
 #ifdef GRAD_F32
-    return grad[cell.grad >> 2u];
+    return grad_at(cell.grad >> 2u);
 #else
-    let bits = halves(grad[cell.grad >> 2u]);
+    let bits = halves(grad_at(cell.grad >> 2u));
 #endif
 #endif
 #ifdef GRAD_F16

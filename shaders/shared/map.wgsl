@@ -1,15 +1,13 @@
 // y[i] = map(y[i], x[i], i) for the words of a range. Workgroups of 256 stride over blocks of
 // constants.block cells, whose runs of eight go through a part each, from its start to its end (see
 // shared/runs.wgsl).
-// SOURCE: there is an x. SHARED: x and y are ranges of one buffer. WRITE_ONLY: y is not read.
+// SOURCE: there is an x. SHARED: x and y are ranges of one buffer, which is bound once, as y. WRITE_ONLY: y is not read.
 // The importing kernel supplies `map`. Deterministic: a word is the work of one invocation.
 
 #import shared/words
 
 #ifdef SOURCE
-#ifdef SHARED
-@group(0) @binding(1) var<storage, read_write> x: array<Words>;
-#else
+#ifndef SHARED
 @group(0) @binding(1) var<storage, read> x: array<Words>;
 #endif
 #endif
@@ -24,7 +22,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         for (var i = block + own + lane % 8u; i < end; i += 8u) {
             let at = constants.y + i;
 #ifdef SOURCE
+#ifdef SHARED
+            let source = y[constants.x + i];
+#else
             let source = x[constants.x + i];
+#endif
 #else
             let source = Words(0u);
 #endif

@@ -6,7 +6,6 @@
 #permute FROM_F32 | FROM_F16 | FROM_BF16
 // ODD: the last word has but one element, and its other half is left as it is.
 #permute TO_F32 | TO_F16 | TO_BF16 | TO_F16 ODD | TO_BF16 ODD
-#permute - | SHARED
 
 struct CastConstants {
     // the first element in each binding, and how many there are
@@ -16,11 +15,7 @@ struct CastConstants {
 }
 
 @group(0) @binding(0) var<uniform> constants: CastConstants;
-#ifdef SHARED
-@group(0) @binding(1) var<storage, read_write> x: array<u32>;
-#else
 @group(0) @binding(1) var<storage, read> x: array<u32>;
-#endif
 @group(0) @binding(2) var<storage, read_write> y: array<u32>;
 
 fn load(i: u32) -> f32 {

@@ -4,14 +4,14 @@
 // drivers, runs of eight go through constants.part cells of y for every 16 rows instead, so that rows are read in order,
 // and y from the cache (see shared/runs.wgsl).
 //
-// Cells are four f32, or one with SCALAR. SHARED: y is in the buffer of A or x. ACTIVE: as in gemv.wgsl.
+// Cells are four f32, or one with SCALAR. ACTIVE: as in gemv.wgsl.
 //
 // Deterministic: rows are added in blocks, in an order that depends on the sizes alone; no sum is of more than 32
 // numbers up to 16,384 rows. Bytes an element of A: 4; of y: 8, or 4 where beta is 0.
 
 #permute - | SCALAR
 #permute - | SEQUENTIAL
-#permute - | SHARED | ACTIVE | SHARED ACTIVE | ONES
+#permute - | ACTIVE | ONES
 
 struct GemvTransposedConstants {
     // where A and y begin in their bindings, in cells, and x, in elements
@@ -42,14 +42,9 @@ alias Cell = vec4<f32>;
 #endif
 
 @group(0) @binding(0) var<uniform> constants: GemvTransposedConstants;
-#ifdef SHARED
-@group(0) @binding(1) var<storage, read_write> a: array<Cell>;
-@group(0) @binding(2) var<storage, read_write> x: array<f32>;
-#else
 @group(0) @binding(1) var<storage, read> a: array<Cell>;
 #ifndef ONES
 @group(0) @binding(2) var<storage, read> x: array<f32>;
-#endif
 #endif
 @group(0) @binding(3) var<storage, read_write> y: array<Cell>;
 #ifdef ACTIVE

@@ -51,7 +51,7 @@ pub async fn check(operator: &dyn LinearOperator, seed: u64) -> Result<Check> {
     let (random_x, random_y) = (random(&x, 0)?, random(&y, 2)?);
     let (keep_ax, keep_again, keep_ay) = (keep(&ax)?, keep(&again)?, keep(&ay)?);
     sampler.prepare()?;
-    gpu.submit([&random_x, &product, &keep_ax, &product, &keep_again, &random_y, &product, &keep_ay]);
+    gpu.execute([&random_x, &product, &keep_ax, &product, &keep_again, &random_y, &product, &keep_ay])?;
 
     let bytes = read_all(gpu, &[x, y, ax, again, ay]).await?;
     let [x, y, ax, again, ay] = [0, 1, 2, 3, 4].map(|i| bytemuck::pod_collect_to_vec::<u8, f32>(bytes.get(i).map_or(&[], Vec::as_slice)));

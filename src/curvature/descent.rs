@@ -220,7 +220,7 @@ impl Descent {
 
     /// Evaluates where the parameters are, which is where trial points begin from now on.
     pub async fn begin(&self) -> Result<Value> {
-        self.gpu.submit([&self.evaluate, &self.save]);
+        self.gpu.execute([&self.evaluate, &self.save])?;
         let [loss, norm, unit] = self.read([&self.loss, &self.norm[0], &self.norm[1]]).await?;
         Ok(Value { loss, gradient_norm: norm * unit })
     }
@@ -230,7 +230,7 @@ impl Descent {
     pub async fn choose(&self, direction: &Tensor) -> Result<[f64; 2]> {
         let mut copy = Recording::new();
         vector::copy(&self.gpu, &mut copy, direction, &self.direction)?;
-        self.gpu.submit([&copy, &self.measure]);
+        self.gpu.execute([&copy, &self.measure])?;
         let [product, norm] = self.read([&self.products[0], &self.products[1]]).await?;
         Ok([-product, norm])
     }
@@ -238,7 +238,7 @@ impl Descent {
     /// Goes to the trial point `step_size` times the direction away from the beginning, and evaluates there.
     pub async fn evaluate(&self, step_size: f64) -> Result<Trial> {
         self.go(step_size)?;
-        self.gpu.submit([&self.evaluate, &self.compare]);
+        self.gpu.execute([&self.evaluate, &self.compare])?;
         let tensors = [&self.loss, &self.norm[0], &self.norm[1], &self.products[0], &self.products[1], &self.moved];
         let [loss, norm, unit, along, slope, moved] = self.read(tensors).await?;
         Ok(Trial { value: Value { loss, gradient_norm: norm * unit }, slopes: [-along, slope], moved })
@@ -247,13 +247,12 @@ impl Descent {
     /// Goes to a trial point.
     pub fn go(&self, step_size: f64) -> Result<()> {
         self.step_size.write(&self.gpu, &[step_size as f32])?;
-        self.gpu.submit([&self.advance]);
-        Ok(())
+        self.gpu.execute([&self.advance])
     }
 
     /// Goes back to the beginning.
-    pub fn restore(&self) {
-        self.gpu.submit([&self.restore]);
+    pub fn restore(&self) -> Result<()> {
+        self.gpu.execute([&self.restore])
     }
 
     async fn read<const N: usize>(&self, scalars: [&Tensor; N]) -> Result<[f64; N]> {

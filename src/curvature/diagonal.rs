@@ -59,8 +59,8 @@ pub fn diagonal(operator: &dyn LinearOperator, options: &DiagonalOptions) -> Res
 
     sampler.prepare()?;
     for _ in 0..options.samples {
-        gpu.submit([&sample]);
+        gpu.execute([&sample])?;
     }
-    gpu.submit([&finish]);
+    gpu.execute([&finish])?;
     Ok(DiagonalEstimate { value: mean, standard_error: m2, samples: options.samples })
 }

@@ -175,7 +175,7 @@ impl HessianFree {
         }
         let mut decay = Recording::new();
         vector::scale(&gpu, &mut decay, self.options.decay, &self.descent.solution)?;
-        gpu.submit([&decay]);
+        gpu.execute([&decay])?;
         let solution = self.cg.solve().await?;
         report.cg_iterations = solution.iterations;
         if solution.status == Status::NonFinite {
@@ -234,10 +234,10 @@ impl HessianFree {
     /// Goes back to where the step began, and forgets the solution.
     fn reject(&mut self, report: StepReport, status: StepStatus) -> Result<StepReport> {
         let gpu = LinearOperator::gpu(&self.curvature);
-        self.descent.restore();
+        self.descent.restore()?;
         let mut forget = Recording::new();
         vector::fill(gpu, &mut forget, 0.0, &self.descent.solution)?;
-        gpu.submit([&forget]);
+        gpu.execute([&forget])?;
         self.damp(1.5);
         Ok(StepReport { status, ..report })
     }
@@ -291,7 +291,7 @@ impl Jacobi {
     fn update(&self, gpu: &Gpu, diagonal: &Tensor) -> Result<()> {
         let mut copy = Recording::new();
         vector::copy(gpu, &mut copy, diagonal, &self.diagonal)?;
-        gpu.submit([&copy, &self.recording]);
+        gpu.execute([&copy, &self.recording])?;
         Ok(())
     }
 }

@@ -77,13 +77,13 @@ pub async fn hutch_plus_plus(operator: &dyn LinearOperator, options: &HutchPlusP
 
     sampler.prepare()?;
     for [sketch, orthonormalize, _] in &columns {
-        gpu.submit([sketch, &product, orthonormalize]);
+        gpu.execute([sketch, &product, orthonormalize])?;
     }
     for [_, _, load] in &columns {
-        gpu.submit([load, &product, &collect]);
+        gpu.execute([load, &product, &collect])?;
     }
     for _ in 0..options.samples {
-        gpu.submit([&rest, &product, &collect]);
+        gpu.execute([&rest, &product, &collect])?;
     }
     let all: Vec<f64> = samples.read::<f32>(gpu).await?.into_iter().map(f64::from).collect();
     let (computed, estimated) = all.split_at(rank.min(all.len()));

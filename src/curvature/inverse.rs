@@ -75,9 +75,9 @@ impl Inverse {
         vector::copy(&self.gpu, &mut load, &b.reshape(self.b.shape())?, &self.b)?;
         vector::copy(&self.gpu, &mut load, &caller, &self.x)?;
         vector::copy(&self.gpu, &mut store, &self.x, &caller)?;
-        self.gpu.submit([&load]);
+        self.gpu.execute([&load])?;
         let report = self.cg.solve().await?;
-        self.gpu.submit([&store]);
+        self.gpu.execute([&store])?;
         Ok(report)
     }
 }

@@ -126,23 +126,23 @@ impl GradientNormalizedNewton {
             return Ok(StepReport { status: StepStatus::Stationary, ..report });
         }
         if !before.is_finite() {
-            return Ok(self.reject(report, StepStatus::NonFinite));
+            return self.reject(report, StepStatus::NonFinite);
         }
         self.damping.write(gpu, &[lambda as f32])?;
         let mut zero = Recording::new();
         vector::fill(gpu, &mut zero, 0.0, &self.descent.solution)?;
-        gpu.submit([&zero]);
+        gpu.execute([&zero])?;
         let solution = self.cg.solve().await?;
         report.cg_iterations = solution.iterations;
         if solution.status == Status::NonFinite {
-            return Ok(self.reject(report, StepStatus::NonFinite));
+            return self.reject(report, StepStatus::NonFinite);
         }
         let mut objective = solution.objectives.last().copied().unwrap_or(f64::NAN);
         if solution.iterations == 0 {
             let mut along = Recording::new();
             vector::copy(gpu, &mut along, &self.descent.descent, &self.descent.solution)?;
             vector::scale(gpu, &mut along, 1.0 / lambda, &self.descent.solution)?;
-            gpu.submit([&along]);
+            gpu.execute([&along])?;
             // of the slope and the damping alone
             objective = -0.5 * before.gradient_norm * self.gamma;
         }
@@ -152,23 +152,23 @@ impl GradientNormalizedNewton {
         let reduction = trial.reduction(&before);
         report.reduction_ratio = -reduction / (objective - 0.5 * lambda * length * length);
         if self.progress.ended(&before, &trial) {
-            return Ok(self.reject(report, StepStatus::NoProgress));
+            return self.reject(report, StepStatus::NoProgress);
         }
         if !after.is_finite() {
-            return Ok(self.reject(report, StepStatus::NonFinite));
+            return self.reject(report, StepStatus::NonFinite);
         }
         let sufficient = after.gradient_norm * after.gradient_norm / (8.0 * lambda);
         if !(reduction > 0.0 && reduction >= sufficient) {
-            return Ok(self.reject(report, StepStatus::Rejected));
+            return self.reject(report, StepStatus::Rejected);
         }
         self.gamma = (2.0 * self.gamma).min(GAMMA[1]);
         Ok(StepReport { loss: after.loss, step_size: 1.0, status: StepStatus::Accepted, ..report })
     }
 
     /// Goes back to where the step began.
-    fn reject(&mut self, report: StepReport, status: StepStatus) -> StepReport {
-        self.descent.restore();
+    fn reject(&mut self, report: StepReport, status: StepStatus) -> Result<StepReport> {
+        self.descent.restore()?;
         self.gamma = (0.5 * self.gamma).max(GAMMA[0]);
-        StepReport { status, ..report }
+        Ok(StepReport { status, ..report })
     }
 }

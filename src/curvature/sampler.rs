@@ -87,7 +87,7 @@ impl<'a> Sampler<'a> {
     pub fn prepare(&self) -> Result<()> {
         let mut recording = Recording::new();
         self.operator.record_prepare(&mut recording)?;
-        self.gpu().submit([&recording]);
+        self.gpu().execute([&recording])?;
         Ok(())
     }
 }

@@ -96,7 +96,7 @@ pub async fn spectral_density(operator: &dyn LinearOperator, options: &DensityOp
     for probe in 0..options.probes {
         let mut recording = Recording::new();
         vector::random_rademacher(gpu, &mut recording, options.seed, probe as u32, &start)?;
-        gpu.submit([&recording]);
+        gpu.execute([&recording])?;
         let lanczos_options = LanczosOptions { steps: options.steps, ..Default::default() };
         let result = lanczos(operator, Some(&start), &lanczos_options).await?;
         if result.end == LanczosEnd::NonFinite {

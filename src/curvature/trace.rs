@@ -89,7 +89,7 @@ async fn sample(
     sampler.record_collect(&mut recording, &results, &samples)?;
     sampler.prepare()?;
     for _ in 0..options.samples {
-        gpu.submit([&recording]);
+        gpu.execute([&recording])?;
     }
     Ok(samples.read::<f32>(gpu).await?.into_iter().map(f64::from).collect())
 }

@@ -64,7 +64,7 @@ impl Gpu {
             }
         });
         match error {
-            Some(error) => Err(Error::DeviceLost { reason: error.to_string() }),
+            Some(error) => Err(self.refused(&error)),
             None => Ok(()),
         }
     }

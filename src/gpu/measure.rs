@@ -33,7 +33,7 @@ async fn by_timestamps(gpu: &Gpu, recording: &Recording) -> Result<Duration> {
         wgpu::ComputePassTimestampWrites { query_set: &queries, beginning_of_pass_write_index: Some(0), end_of_pass_write_index: Some(1) };
     recording.encode_timed(&mut encoder, Some(writes));
     encoder.resolve_query_set(&queries, 0..2, &resolved, 0);
-    gpu.queue().submit([encoder.finish()]);
+    gpu.submit_encoder(encoder)?;
     let words: Vec<u32> = Tensor::from_buffer(&resolved, 0, &[4], DType::U32)?.read(gpu).await?;
     let [start, end] = [0, 2].map(|i| u64::from(words[i]) | u64::from(words[i + 1]) << 32);
     let nanoseconds = end.saturating_sub(start) as f64 * f64::from(gpu.queue().get_timestamp_period());
@@ -41,19 +41,8 @@ async fn by_timestamps(gpu: &Gpu, recording: &Recording) -> Result<Duration> {
 }
 
 async fn by_clock(gpu: &Gpu, recording: &Recording) -> Result<Duration> {
-    let (sender, receiver) = futures_intrusive::channel::shared::oneshot_channel();
+    let mut encoder = gpu.device().create_command_encoder(&Default::default());
+    recording.encode(&mut encoder);
     let start = std::time::Instant::now();
-    let submission = gpu.submit([recording]);
-    let sender = std::sync::Arc::new(std::sync::Mutex::new(Some(sender)));
-    let take = |sender: &std::sync::Mutex<Option<_>>| sender.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
-    let done = std::sync::Arc::clone(&sender);
-    gpu.queue().on_submitted_work_done(move || {
-        if let Some(sender) = take(&done) {
-            // the receiver is gone if the future was dropped
-            let _: Result<(), _> = sender.send(start.elapsed());
-        }
-    });
-    // a lost device never calls back
-    readback::wait_in_background(gpu, submission, move || drop(take(&sender)));
-    receiver.receive().await.ok_or(Error::DeviceLost { reason: "the submission was abandoned".into() })
+    readback::run(gpu, encoder, move || start.elapsed()).await
 }

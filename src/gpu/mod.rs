@@ -29,6 +29,8 @@ pub(crate) use kernel::{BindingLayout, Generated, Kernel, KernelSource};
 pub use measure::measure;
 #[cfg(test)]
 pub(crate) use readback::COUNTS;
+#[cfg(not(target_arch = "wasm32"))]
+use readback::Waiter;
 pub(crate) use readback::{Reader, read as read_all};
 pub use recording::{Access, BindingInfo, DispatchInfo, Recording};
 pub(crate) use recording::{Bind, binding_alignment};
@@ -60,6 +62,28 @@ pub fn required_limits() -> wgpu::Limits {
         min_uniform_buffer_offset_alignment: defaults.min_uniform_buffer_offset_alignment,
         // what only textures, vertices and other stages need
         ..wgpu::Limits::downlevel_webgl2_defaults()
+    }
+}
+
+/// The limits to ask an adapter for: buffers and bindings as large as it has them, and WebGPU's defaults, or what the adapter
+/// has below them, for all others. With larger buffers more fits, and work takes fewer dispatches.
+///
+/// ```
+/// # async fn device(adapter: &wgpu::Adapter) -> Result<(), Box<dyn std::error::Error>> {
+/// let required_limits = gradus::gpu::recommended_limits(adapter);
+/// let descriptor = wgpu::DeviceDescriptor { required_limits, ..Default::default() };
+/// let (device, queue) = adapter.request_device(&descriptor).await?;
+/// let gpu = gradus::Gpu::new(&device, &queue)?;
+/// # Ok(())
+/// # }
+/// ```
+#[must_use]
+pub fn recommended_limits(adapter: &wgpu::Adapter) -> wgpu::Limits {
+    let available = adapter.limits();
+    wgpu::Limits {
+        max_buffer_size: available.max_buffer_size,
+        max_storage_buffer_binding_size: available.max_storage_buffer_binding_size,
+        ..wgpu::Limits::defaults().or_worse_values_from(&available)
     }
 }
 
@@ -102,6 +126,20 @@ pub enum Shape {
     Cpu,
 }
 
+/// Who polls the device while something is read from it: on native back ends nothing arrives otherwise. In a browser the event
+/// loop does it, whatever this says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Polling {
+    /// Whoever polls the future of the read. Each time the future polls the device, without waiting, and asks to be polled
+    /// again: a loop that does so once a frame has the result as soon as it is there, an executor with nothing else to do
+    /// is busy until then. There is no thread, and the device may be polled by others as well.
+    #[default]
+    Caller,
+    /// A thread of the [`Gpu`]'s, one for all reads, that waits for the device and wakes the futures: for executors that should
+    /// sleep meanwhile. It begins with the first read, and ends with the last clone of the `Gpu`.
+    Thread,
+}
+
 /// Options of [`Gpu::with_options`].
 #[derive(Clone, Debug, Default)]
 pub struct GpuOptions {
@@ -109,6 +147,8 @@ pub struct GpuOptions {
     pub checks: Checks,
     /// A cache of the caller's for compiled pipelines, of the same device. Default: none.
     pub pipeline_cache: Option<wgpu::PipelineCache>,
+    /// Who polls the device during reads. Default: the caller.
+    pub polling: Polling,
     /// For tests and measurements: results differ in the last bits of sums, and speed by far.
     /// Default: by the adapter.
     pub shape: Shape,
@@ -127,14 +167,15 @@ struct Inner {
     options: GpuOptions,
     kernels: Mutex<HashMap<kernel::Key, Kernel>>,
     open_gate: OnceLock<wgpu::Buffer>,
+    #[cfg(not(target_arch = "wasm32"))]
+    waiter: OnceLock<Option<Waiter>>,
     /// Those that were found to wrap the same device.
     same: Mutex<Vec<Weak<Inner>>>,
 }
 
 impl Gpu {
-    /// Wraps the caller's device and queue. Nothing is submitted but uploads and what the
-    /// documentation says, and the
-    /// device is the caller's to poll, lose and destroy.
+    /// Wraps the caller's device and queue. Constructors upload data; apart from that, only methods that say so submit work.
+    /// The device is the caller's to poll ([`Polling`]), lose and destroy.
     ///
     /// # Errors
     /// [`Error::MissingFeatures`] or [`Error::LimitTooSmall`], against [`required_features`] and
@@ -172,6 +213,8 @@ impl Gpu {
                     options,
                     kernels: Mutex::default(),
                     open_gate: OnceLock::new(),
+                    #[cfg(not(target_arch = "wasm32"))]
+                    waiter: OnceLock::new(),
                     same: Mutex::default(),
                 }),
             }),
@@ -180,8 +223,8 @@ impl Gpu {
 
     /// Makes a device of its own, without a window. The adapter is chosen by wgpu's environment
     /// variables (`WGPU_BACKEND`, `WGPU_ADAPTER_NAME`), else the one of highest performance; the
-    /// device gets the adapter's buffer limits, WebGPU's defaults for all others, and those of
-    /// [`optional_features`] that the adapter has.
+    /// device gets [`recommended_limits`], and those of [`optional_features`] that the adapter has. It is polled by a thread
+    /// ([`Polling::Thread`]).
     ///
     /// # Errors
     /// [`Error::NoAdapter`], [`Error::Device`], and those of [`Gpu::new`].
@@ -195,21 +238,15 @@ impl Gpu {
     /// As [`Gpu::headless`].
     pub async fn headless_with_options(checks: Checks) -> Result<Self> {
         let adapter = headless_adapter().await?;
-        let available = adapter.limits();
-        let limits = wgpu::Limits {
-            max_buffer_size: available.max_buffer_size,
-            max_storage_buffer_binding_size: available.max_storage_buffer_binding_size,
-            ..wgpu::Limits::defaults().or_worse_values_from(&available)
-        };
         let (device, queue) = adapter
             .request_device(&wgpu::DeviceDescriptor {
                 label: Some("gradus"),
                 required_features: adapter.features() & optional_features(),
-                required_limits: limits,
+                required_limits: recommended_limits(&adapter),
                 ..Default::default()
             })
             .await?;
-        Self::with_options(&device, &queue, GpuOptions { checks, ..Default::default() })
+        Self::with_options(&device, &queue, GpuOptions { checks, polling: Polling::Thread, ..Default::default() })
     }
 
     /// The device.
@@ -244,15 +281,40 @@ impl Gpu {
         KERNELS.iter().copied().filter(|name| kernels.keys().any(|key| key.name() == *name)).collect()
     }
 
-    /// Encodes `recordings` in order and submits them: for programs with no encoder of their own.
+    /// Encodes `recordings` in order and submits them: for programs with no encoder of their own. As with any submission, what
+    /// wgpu refuses, a buffer that was destroyed, goes to the device's own error handler or scope.
     pub fn submit<'a>(&self, recordings: impl IntoIterator<Item = &'a Recording>) -> wgpu::SubmissionIndex {
         let mut encoder = self.device().create_command_encoder(&Default::default());
         for recording in recordings {
             recording.encode(&mut encoder);
         }
+        self.queue().submit([encoder.finish()])
+    }
+
+    /// [`Gpu::submit`]; what wgpu refuses is an error here.
+    pub(crate) fn execute<'a>(&self, recordings: impl IntoIterator<Item = &'a Recording>) -> Result<()> {
+        let mut encoder = self.device().create_command_encoder(&Default::default());
+        recordings.into_iter().for_each(|recording| recording.encode(&mut encoder));
+        self.submit_encoder(encoder)
+    }
+
+    pub(crate) fn submit_encoder(&self, encoder: wgpu::CommandEncoder) -> Result<()> {
         #[cfg(test)]
         readback::count(|counts| counts.submissions += 1);
-        self.queue().submit([encoder.finish()])
+        let (_, error) = self.scoped(&[wgpu::ErrorFilter::Validation], || self.queue().submit([encoder.finish()]));
+        error.map_or(Ok(()), |error| Err(self.refused(&error)))
+    }
+
+    /// What it means that wgpu refused to write, copy or dispatch: all that this crate checks was in order.
+    pub(crate) fn refused(&self, error: &wgpu::Error) -> Error {
+        let reason = error.to_string();
+        // nothing is wrong with a new buffer but what is wrong with the device
+        let (_, lost) = self.scoped(&[wgpu::ErrorFilter::Validation], || {
+            let usage = wgpu::BufferUsages::COPY_DST;
+            let descriptor = wgpu::BufferDescriptor { label: Some("gradus.probe"), size: 4, usage, mapped_at_creation: false };
+            self.queue().write_buffer(&self.device().create_buffer(&descriptor), 0, &[0; 4]);
+        });
+        if lost.is_some() { Error::DeviceLost { reason } } else { Error::InvalidBuffer { reason } }
     }
 
     /// Whether both wrap one device. Those of two wgpu instances may compare as equal: what tells them apart is whose error
@@ -283,6 +345,15 @@ impl Gpu {
             known().push(Arc::downgrade(&other.inner));
         }
         same
+    }
+
+    /// The thread that polls the device, if that is wanted and can be had.
+    #[cfg(not(target_arch = "wasm32"))]
+    fn waiter(&self) -> Option<&Waiter> {
+        match self.inner.options.polling {
+            Polling::Caller => None,
+            Polling::Thread => self.inner.waiter.get_or_init(|| Waiter::new(self.device())).as_ref(),
+        }
     }
 
     /// The bytes of a buffer that a binding may hold: the device's limit, and no more than kernels can

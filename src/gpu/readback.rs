@@ -1,18 +1,18 @@
 //! Reading tensors without blocking anybody.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 
 use futures_intrusive::channel::shared::{OneshotReceiver, oneshot_channel};
-use wgpu::BufferUsages;
+use wgpu::{BufferUsages, WasmNotSend};
 
 use super::{Gpu, Tensor};
 use crate::{Error, Result};
 
 /// Copies `tensors` into one mappable buffer with one submission, and resolves to the bytes of each
 /// when the device has got there.
-///
-/// On native back ends a thread waits for the device meanwhile, so that the future is woken whatever
-/// executor polls it; in a browser the event loop does it.
 pub(crate) async fn read(gpu: &Gpu, tensors: &[Tensor]) -> Result<Vec<Vec<u8>>> {
     for tensor in tensors {
         tensor.expect_usage("tensor", BufferUsages::COPY_SRC)?;
@@ -51,7 +51,7 @@ async fn read_at_once(gpu: &Gpu, tensors: &[Tensor]) -> Result<Vec<Vec<u8>>> {
     if end == 0 {
         return Ok(vec![Vec::new(); tensors.len()]);
     }
-    map(gpu, &staging, encoder)?.done().await?;
+    map(gpu, &staging, encoder, || ())?.done().await?;
     let view = view(&staging)?;
     let mut start = 0;
     let part = |tensor: &Tensor| {
@@ -87,7 +87,7 @@ impl Reader {
             None => self.gpu.buffer("gradus.look", bytes, BufferUsages::MAP_READ | BufferUsages::COPY_DST)?,
         };
         encoder.copy_buffer_to_buffer(self.source.buffer(), self.source.offset(), &staging, 0, bytes);
-        let mapping = map(&self.gpu, &staging, encoder)?;
+        let mapping = map(&self.gpu, &staging, encoder, || ())?;
         let free = self.free.clone();
         // if the future is dropped, so is the buffer, which may be about to be mapped
         Ok(async move {
@@ -100,13 +100,31 @@ impl Reader {
     }
 }
 
-/// A buffer that will be mapped.
-struct Mapping(OneshotReceiver<Result<(), wgpu::BufferAsyncError>>);
+/// A buffer that will be mapped, and what `map` was given to call then.
+struct Mapping<T: Send + 'static> {
+    receiver: OneshotReceiver<Result<T, wgpu::BufferAsyncError>>,
+    /// To poll, if nobody else does it.
+    device: Option<wgpu::Device>,
+}
 
-impl Mapping {
-    async fn done(self) -> Result<()> {
-        match self.0.receive().await {
-            Some(Ok(())) => Ok(()),
+impl<T: Send + 'static> Mapping<T> {
+    async fn done(self) -> Result<T> {
+        let mut received = pin!(self.receiver.receive());
+        let received = poll_fn(|context| {
+            let now = received.as_mut().poll(context);
+            let (Poll::Pending, Some(device)) = (&now, &self.device) else { return now };
+            // callbacks run here; a lost device calls back as well
+            let _ = device.poll(wgpu::PollType::Poll);
+            let now = received.as_mut().poll(context);
+            if now.is_pending() {
+                // nobody else knows when it is time; meanwhile others may want the processor
+                context.waker().wake_by_ref();
+                std::thread::yield_now();
+            }
+            now
+        });
+        match received.await {
+            Some(Ok(value)) => Ok(value),
             Some(Err(error)) => Err(Error::DeviceLost { reason: error.to_string() }),
             None => Err(Error::DeviceLost { reason: "the mapping was abandoned".into() }),
         }
@@ -117,8 +135,25 @@ fn view(staging: &wgpu::Buffer) -> Result<wgpu::BufferView> {
     staging.slice(..).get_mapped_range().map_err(|error| Error::DeviceLost { reason: error.to_string() })
 }
 
-/// Submits `encoder`, and has `staging` mapped after it.
-fn map(gpu: &Gpu, staging: &wgpu::Buffer, encoder: wgpu::CommandEncoder) -> Result<Mapping> {
+/// Submits `encoder`, and resolves to what `then` returns at the time when the device has got there.
+pub(crate) async fn run<T: Send + 'static>(
+    gpu: &Gpu,
+    mut encoder: wgpu::CommandEncoder,
+    then: impl FnOnce() -> T + WasmNotSend + 'static,
+) -> Result<T> {
+    let staging = gpu.buffer("gradus.end", 4, BufferUsages::MAP_READ | BufferUsages::COPY_DST)?;
+    // so that the mapping waits for the submission
+    encoder.clear_buffer(&staging, 0, None);
+    map(gpu, &staging, encoder, then)?.done().await
+}
+
+/// Submits `encoder`, and has `staging` mapped after it; then calls `then`.
+fn map<T: Send + 'static>(
+    gpu: &Gpu,
+    staging: &wgpu::Buffer,
+    encoder: wgpu::CommandEncoder,
+    then: impl FnOnce() -> T + WasmNotSend + 'static,
+) -> Result<Mapping<T>> {
     #[cfg(test)]
     count(|counts| {
         counts.maps += 1;
@@ -129,15 +164,48 @@ fn map(gpu: &Gpu, staging: &wgpu::Buffer, encoder: wgpu::CommandEncoder) -> Resu
         let submission = gpu.queue().submit([encoder.finish()]);
         staging.map_async(wgpu::MapMode::Read, .., move |result| {
             // the receiver is gone if the future was dropped
-            let _ = sender.send(result);
+            let _ = sender.send(result.map(|()| then()));
         });
         submission
     });
     if let Some(error) = error {
-        return Err(Error::DeviceLost { reason: error.to_string() });
+        return Err(gpu.refused(&error));
     }
-    wait_in_background(gpu, submission, || ());
-    Ok(Mapping(receiver))
+    Ok(Mapping { receiver, device: (!is_awaited(gpu, submission)).then(|| gpu.device().clone()) })
+}
+
+/// Whether somebody waits for the submission, and runs callbacks then. In a browser it is the event loop.
+#[cfg(target_arch = "wasm32")]
+fn is_awaited(_: &Gpu, _: wgpu::SubmissionIndex) -> bool {
+    true
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+fn is_awaited(gpu: &Gpu, submission: wgpu::SubmissionIndex) -> bool {
+    gpu.waiter().is_some_and(|waiter| waiter.0.send(submission).is_ok())
+}
+
+/// A thread that waits for one submission after another, and so runs the callbacks of a device. It ends with the last clone of
+/// its [`Gpu`].
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) struct Waiter(std::sync::mpsc::Sender<wgpu::SubmissionIndex>);
+
+#[cfg(not(target_arch = "wasm32"))]
+impl Waiter {
+    /// `None` if there is no thread to be had.
+    pub fn new(device: &wgpu::Device) -> Option<Self> {
+        let (sender, submissions) = std::sync::mpsc::channel();
+        let device = device.clone();
+        let wait = move || {
+            for submission in submissions {
+                #[cfg(test)]
+                count(|counts| counts.waits += 1);
+                // an error means that the device is lost, which the callbacks hear as well
+                let _ = device.poll(wgpu::PollType::Wait { submission_index: Some(submission), timeout: None });
+            }
+        };
+        std::thread::Builder::new().name("gradus.wait".into()).spawn(wait).ok().map(|_| Self(sender))
+    }
 }
 
 /// How often this thread has waited for the device, mapped a buffer, and submitted.
@@ -160,23 +228,3 @@ pub(crate) fn count(change: impl FnOnce(&mut Counts)) {
     change(&mut counts);
     COUNTS.set(counts);
 }
-
-/// Drives the callbacks of `submission` from a thread of its own.
-#[cfg(not(target_arch = "wasm32"))]
-pub(crate) fn wait_in_background(gpu: &Gpu, submission: wgpu::SubmissionIndex, after: impl Fn() + Clone + Send + 'static) {
-    let device = gpu.device().clone();
-    let wait = move || {
-        #[cfg(test)]
-        count(|counts| counts.waits += 1);
-        // an error means that the device is lost, which the callbacks hear as well
-        let _ = device.poll(wgpu::PollType::Wait { submission_index: Some(submission), timeout: None });
-        after();
-    };
-    let fallback = wait.clone();
-    if std::thread::Builder::new().name("gradus.wait".into()).spawn(wait).is_err() {
-        fallback();
-    }
-}
-
-#[cfg(target_arch = "wasm32")]
-pub(crate) fn wait_in_background(_: &Gpu, _: wgpu::SubmissionIndex, _: impl Fn()) {}

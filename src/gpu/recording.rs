@@ -120,6 +120,12 @@ impl<'a> Bind<'a> {
         (Self { name, buffer: tensor.buffer(), offset: range.start - before, size, visited, foreign: !tensor.may_be_on(gpu) }, before)
     }
 
+    /// Whether the bindings of two tensors would have bytes in common.
+    pub fn ranges_overlap(gpu: &Gpu, first: &Tensor, second: &Tensor) -> bool {
+        let [(a, _), (b, _)] = [Bind::tensor(gpu, "", first), Bind::tensor(gpu, "", second)];
+        first.shares_buffer(second) && a.offset < b.offset + b.size && b.offset < a.offset + a.size
+    }
+
     /// A tensor, and how many bytes of the binding lie before it.
     pub fn tensor(gpu: &Gpu, name: &'static str, tensor: &'a Tensor) -> (Self, u64) {
         Self::range(gpu, name, tensor, tensor.range())
@@ -190,6 +196,9 @@ impl Recording {
             let resource = wgpu::BufferBinding { buffer: bind.buffer, offset: bind.offset, size: std::num::NonZeroU64::new(bind.size) };
             entries.push(wgpu::BindGroupEntry { binding: layout.index, resource: wgpu::BindingResource::Buffer(resource) });
             infos.push(BindingInfo { name: layout.name, access: layout.access, bytes: bind.visited });
+        }
+        if let Some((first, second)) = refused(&entries, kernel) {
+            return Err(failed(format!("`{first}` and `{second}` are ranges of one buffer that WebGPU refuses in one dispatch")));
         }
         let descriptor = wgpu::BindGroupDescriptor { label: Some(kernel.label()), layout: kernel.layout(), entries: &entries };
         let (bind_group, error) = gpu.scoped(&[wgpu::ErrorFilter::Validation], || gpu.device().create_bind_group(&descriptor));
@@ -299,6 +308,30 @@ impl Recording {
     pub fn bytes(&self) -> u64 {
         self.dispatches().map(|dispatch| dispatch.bytes()).sum()
     }
+}
+
+/// Two bindings of one buffer that a dispatch may not have: one is written and the other only read, or both are written, and
+/// their ranges overlap. Back ends other than a browser's would take the latter.
+fn refused(entries: &[wgpu::BindGroupEntry], kernel: &Kernel) -> Option<(&'static str, &'static str)> {
+    let bound = |entry: &wgpu::BindGroupEntry| match &entry.resource {
+        wgpu::BindingResource::Buffer(binding) => {
+            let end = binding.size.map_or(binding.buffer.size(), |size| binding.offset + size.get());
+            Some((binding.buffer.clone(), binding.offset..end))
+        }
+        _ => None,
+    };
+    let layouts = kernel.bindings();
+    for (i, first) in entries.iter().enumerate() {
+        for (j, second) in entries.iter().enumerate().skip(i + 1) {
+            let writes = [i, j].map(|i| matches!(layouts[i].access, Access::Write | Access::ReadWrite));
+            let (Some((buffer, range)), Some((other, of_other))) = (bound(first), bound(second)) else { continue };
+            let overlap = range.start < of_other.end && of_other.start < range.end;
+            if buffer == other && (writes[0] != writes[1] || (writes[0] && overlap)) {
+                return Some((layouts[i].name, layouts[j].name));
+            }
+        }
+    }
+    None
 }
 
 impl fmt::Debug for Recording {

@@ -119,7 +119,8 @@ impl Tensor {
     ///
     /// # Errors
     /// [`Error::DType`] or [`Error::Length`] if `data` is not what the tensor holds,
-    /// [`Error::BufferUsage`] if the buffer lacks `COPY_DST`, [`Error::ForeignDevice`].
+    /// [`Error::BufferUsage`] if the buffer lacks `COPY_DST`, [`Error::ForeignDevice`], [`Error::InvalidBuffer`] if the buffer
+    /// was destroyed.
     pub fn write<T: Element>(&self, gpu: &Gpu, data: &[T]) -> Result<()> {
         self.expect_dtype("tensor", &[T::DTYPE])?;
         self.expect_usage("tensor", BufferUsages::COPY_DST)?;
@@ -130,12 +131,13 @@ impl Tensor {
         gpu.write(&self.buffer, self.offset, bytemuck::cast_slice(data))
     }
 
-    /// Reads the elements, row-major, as they are after all that was submitted so far. Submits one
-    /// copy; nothing blocks until the future is awaited, and then nothing but the caller's task.
+    /// Reads the elements, row-major, as they are after all that was submitted so far. The first poll of the future submits
+    /// one copy. No poll waits; who lets the device go on meanwhile is [`Polling`](super::Polling).
     ///
     /// # Errors
     /// [`Error::DType`] if `T` is not the tensor's type, [`Error::BufferUsage`] if the buffer lacks
-    /// `COPY_SRC`, [`Error::ForeignDevice`], [`Error::DeviceLost`].
+    /// `COPY_SRC`, [`Error::ForeignDevice`], [`Error::InvalidBuffer`] if it was destroyed, [`Error::DeviceLost`],
+    /// [`Error::OutOfMemory`].
     pub async fn read<T: Element>(&self, gpu: &Gpu) -> Result<Vec<T>> {
         self.expect_dtype("tensor", &[T::DTYPE])?;
         let mut all = readback::read(gpu, std::slice::from_ref(self)).await?;

@@ -4,26 +4,33 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
+use wgpu::WasmNotSendSync;
+
 use super::build::{Graph, Var};
 use crate::{Error, Recording, Result, Tensor};
 
-type Record = dyn Fn(&mut Recording, &Tensor, &Tensor) -> Result<()> + Send + Sync;
-type Reference = dyn Fn(&[f64]) -> Vec<f64> + Send + Sync;
+/// What [`Product`] keeps: of any thread, but in a browser, whose buffers are of one thread.
+trait Record: Fn(&mut Recording, &Tensor, &Tensor) -> Result<()> + WasmNotSendSync {}
+impl<F: Fn(&mut Recording, &Tensor, &Tensor) -> Result<()> + WasmNotSendSync> Record for F {}
+
+trait Reference: Fn(&[f64]) -> Vec<f64> + WasmNotSendSync {}
+impl<F: Fn(&[f64]) -> Vec<f64> + WasmNotSendSync> Reference for F {}
 
 /// What a matrix does to a vector: on the device, and in f64.
 #[derive(Clone)]
 pub struct Product {
-    record: Arc<Record>,
-    reference: Arc<Reference>,
+    record: Arc<dyn Record>,
+    reference: Arc<dyn Reference>,
 }
 
 impl Product {
     /// `record` appends `y = A x` for vectors x and y of f32, which it may find anywhere in two buffers; it overwrites
     /// all of y, and does not keep what it was given. `reference` is the same for
-    /// [`evaluate`](crate::reference::graph::evaluate), and plays no part on the device.
+    /// [`evaluate`](crate::reference::graph::evaluate), and plays no part on the device. Both are `Send + Sync`, except in a
+    /// browser, whose buffers are not.
     pub fn new(
-        record: impl Fn(&mut Recording, &Tensor, &Tensor) -> Result<()> + Send + Sync + 'static,
-        reference: impl Fn(&[f64]) -> Vec<f64> + Send + Sync + 'static,
+        record: impl Fn(&mut Recording, &Tensor, &Tensor) -> Result<()> + WasmNotSendSync + 'static,
+        reference: impl Fn(&[f64]) -> Vec<f64> + WasmNotSendSync + 'static,
     ) -> Self {
         Self { record: Arc::new(record), reference: Arc::new(reference) }
     }

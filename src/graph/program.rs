@@ -424,11 +424,18 @@ impl Recorder<'_> {
             .filter(|(buffer, _)| !matches!(buffer, Buffer::Storage(_)))
             .map(|(_, tensor)| tensor.clone())
             .collect();
+        let mut written: Vec<Tensor> = Vec::new();
         for (buffer, tensor) in buffers.iter().zip(&mut located) {
+            if !matches!(buffer, Buffer::Storage(_)) {
+                continue;
+            }
             let shared = read.iter().chain(operands.iter().map(|(_, tensor)| tensor)).any(|other| other.shares_buffer(tensor));
-            if matches!(buffer, Buffer::Storage(_)) && shared {
+            // nor may two results be in one range of a binding's alignment
+            if shared || written.iter().any(|other| Bind::ranges_overlap(gpu, other, tensor)) {
                 let aside = Tensor::zeros(gpu, tensor.shape(), DType::F32)?;
                 copies.push((aside.clone(), std::mem::replace(tensor, aside)));
+            } else {
+                written.push(tensor.clone());
             }
         }
         let mut defines = defines.to_vec();

@@ -92,7 +92,7 @@ pub async fn eigenpairs(operator: &dyn LinearOperator, k: usize, which: Which, o
     let (mut taken, mut blocks) = (0, 1);
     let complete = loop {
         let before = iteration.seen.alpha.len();
-        iteration.advance((target - before).min(longest));
+        iteration.advance((target - before).min(longest))?;
         iteration.look().await?;
         let steps = iteration.seen.alpha.len();
         taken += steps - before;
@@ -215,7 +215,7 @@ impl Search {
             vector::axpy(&gpu, &mut after, -value, &q, &w)?;
             scaling.record_norm(&gpu, &mut after, &w, &part(0)?)?;
             vector::copy(&gpu, &mut after, &scaling.unit, &part(1)?)?;
-            gpu.submit([&before, &product, &after]);
+            gpu.execute([&before, &product, &after])?;
         }
         let read = read_all(&gpu, std::slice::from_ref(&norms)).await?;
         let pairs: Vec<[f32; 2]> = bytemuck::pod_collect_to_vec(&read.concat());

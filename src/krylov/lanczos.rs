@@ -87,7 +87,7 @@ pub async fn lanczos(operator: &dyn LinearOperator, start: Option<&Tensor>, opti
         Some(start) => iteration.begin(start)?,
         None => iteration.begin_at_random(options.seed, 0)?,
     }
-    iteration.advance(steps);
+    iteration.advance(steps)?;
     iteration.look().await?;
     iteration.finish()
 }
@@ -167,7 +167,7 @@ impl Basis {
             let row = result.within(4 * (i * n) as u64, &[n], DType::F32)?;
             vector::copy(gpu, &mut recording, &sum, &row)?;
         }
-        gpu.submit([&recording]);
+        gpu.execute([&recording])?;
         Ok(result)
     }
 
@@ -277,7 +277,7 @@ impl Iteration {
         expect_vector("start", start, self.dim)?;
         let mut fill = std::mem::take(&mut self.prepare);
         vector::copy(&self.gpu, &mut fill, &start.reshape(&[self.dim])?, &self.w)?;
-        self.gpu.submit([&fill, &self.begin]);
+        self.gpu.execute([&fill, &self.begin])?;
         Ok(())
     }
 
@@ -285,12 +285,12 @@ impl Iteration {
     pub fn begin_at_random(&mut self, seed: u64, stream: u32) -> Result<()> {
         let mut fill = std::mem::take(&mut self.prepare);
         vector::random_normal(&self.gpu, &mut fill, seed, stream, &self.w)?;
-        self.gpu.submit([&fill, &self.begin]);
+        self.gpu.execute([&fill, &self.begin])?;
         Ok(())
     }
 
     /// Submits steps, of which those after the end do nothing but the product.
-    pub fn advance(&self, steps: usize) {
+    pub fn advance(&self, steps: usize) -> Result<()> {
         let all: Vec<&Recording> = (0..steps).flat_map(|_| [&self.product, &self.step]).collect();
         for some in all.chunks(2 * STEPS_AT_ONCE) {
             let mut encoder = self.gpu.device().create_command_encoder(&Default::default());
@@ -298,8 +298,9 @@ impl Iteration {
                 let mut pass = encoder.begin_compute_pass(&Default::default());
                 some.iter().for_each(|recording| recording.encode_in_pass(&mut pass));
             }
-            self.gpu.queue().submit([encoder.finish()]);
+            self.gpu.submit_encoder(encoder)?;
         }
+        Ok(())
     }
 
     /// Waits for the steps submitted so far.
@@ -330,7 +331,7 @@ impl Iteration {
             let row = Tensor::from_buffer(locked.buffer(), 4 * (i * self.dim) as u64, &[self.dim], DType::F32)?;
             vector::copy(&self.gpu, &mut load, &row, &self.basis.row(i)?)?;
         }
-        self.gpu.submit([&load]);
+        self.gpu.execute([&load])?;
         let values: Vec<f32> = indices.iter().flat_map(|&i| [ritz.values[i] as f32, 0.0]).collect();
         Tensor::from_buffer(self.coefficients.buffer(), 0, &[values.len()], DType::F32)?.write(&self.gpu, &values)?;
         let state = LanczosState { active_rows: 0, step: indices.len() as u32, stop: 1, norm: norm as f32, scale: 0.0 };

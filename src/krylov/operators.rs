@@ -88,10 +88,13 @@ impl LinearOperator for Diagonal {
     fn record(&self, recording: &mut Recording, x: &Tensor, y: &Tensor) -> Result<()> {
         expect_vectors(x, y, self.dim())?;
         self.diagonal.expect_apart("diagonal", y, "y")?;
-        let mut defines = Vec::new();
-        defines.extend(self.inverse.then_some("INVERSE"));
-        defines.extend((y.shares_buffer(x) || y.shares_buffer(&self.diagonal)).then_some("SHARED"));
-        let kernel = self.gpu.kernel(&shaders::krylov::DIAGONAL, &defines, &[])?;
+        if y.shares_buffer(x) || y.shares_buffer(&self.diagonal) {
+            let aside = Tensor::zeros(&self.gpu, y.shape(), DType::F32)?;
+            self.record(recording, x, &aside)?;
+            return vector::copy(&self.gpu, recording, &aside, y);
+        }
+        let defines: &[&'static str] = if self.inverse { &["INVERSE"] } else { &[] };
+        let kernel = self.gpu.kernel(&shaders::krylov::DIAGONAL, defines, &[])?;
         let limit = (self.gpu.binding_limit() - binding_alignment(&self.gpu)) / 4;
         let n = self.dim() as u64;
         for start in (0..n).step_by(limit as usize) {

@@ -108,11 +108,11 @@ pub async fn power_iteration(operator: &dyn LinearOperator, start: Option<&Tenso
     operator.record_dot(&mut iterate, &v, &w, &value)?;
     scalars(&mut iterate, &[])?;
 
-    gpu.submit([&begin]);
+    gpu.execute([&begin])?;
     let mut left = options.max_iterations;
     loop {
         let now = left.min(options.check_every);
-        gpu.submit((0..now).map(|_| &iterate));
+        gpu.execute((0..now).map(|_| &iterate))?;
         left -= now;
         let read = read_all(gpu, std::slice::from_ref(&state)).await?;
         let state: PowerState = bytemuck::pod_read_unaligned(&read.concat());

@@ -446,16 +446,16 @@ impl Solver {
 
     /// A solution with looks, and restarts while the residual that is updated runs ahead of the true one.
     pub async fn solve(&self) -> Result<Report> {
-        self.gpu.submit([&self.load]);
+        self.gpu.execute([&self.load])?;
         let mut best = f64::INFINITY;
         loop {
             self.run().await?;
-            self.gpu.submit([&self.finish, &self.check]);
+            self.gpu.execute([&self.finish, &self.check])?;
             let (report, threshold) = self.read().await?;
             let better = report.residual < best;
             let no_better = report.residual > 0.5 * best;
             if better {
-                self.gpu.submit([&self.store]);
+                self.gpu.execute([&self.store])?;
             }
             let residual = if better { report.residual } else { best };
             let out_of_reach = report.is_rounding() && threshold < WITHIN_REACH * report.rounding;
@@ -469,7 +469,7 @@ impl Solver {
 
     /// Of the solution that was last encoded.
     pub async fn report(&self) -> Result<Report> {
-        self.gpu.submit([&self.check]);
+        self.gpu.execute([&self.check])?;
         let (report, threshold) = self.read().await?;
         Ok(Report { status: judged(&report, threshold), ..report })
     }

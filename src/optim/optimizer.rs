@@ -297,7 +297,7 @@ impl Optimizer {
             }
         }
         if !recording.is_empty() {
-            self.gpu.submit([&recording]);
+            self.gpu.execute([&recording])?;
         }
         Ok(())
     }

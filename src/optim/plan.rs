@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 
+use wgpu::BufferUsages;
+
 use crate::gpu::{DType, Gpu, Tensor, binding_alignment};
 use crate::shaders::layout::{Chunk, GradientChunk, ProjectionTask, RowTask};
 use crate::{Error, Result};
@@ -42,7 +44,9 @@ pub(super) struct Batch {
     pub grad: wgpu::Buffer,
     pub param_dtype: DType,
     pub grad_dtype: DType,
-    /// The bytes of the two buffers that are bound; each begins where a binding may.
+    /// What a step copies the gradients' window to, if it lies in the parameters' buffer and no binding holds both.
+    pub grad_copy: Option<wgpu::Buffer>,
+    /// The bytes of the two buffers that are bound; each begins where a binding may. Of one buffer they are the same.
     pub param_window: Range<u64>,
     pub grad_window: Range<u64>,
     /// How many elements a state of this batch holds.
@@ -94,28 +98,32 @@ pub(super) enum CellRows {
 #[expect(clippy::mutable_key_type, reason = "buffers are compared and hashed by identity")]
 pub(super) fn batches(gpu: &Gpu, tensors: &[(&str, &Tensor, &Tensor)], rows: bool) -> Result<Vec<Batch>> {
     // in the order of first appearance, so that the plan depends on the list alone
-    let mut groups: Vec<Vec<usize>> = Vec::new();
+    let mut groups: Vec<(bool, Vec<usize>)> = Vec::new();
     let mut index = HashMap::new();
     for (i, (_, param, grad)) in tensors.iter().enumerate() {
         if param.is_empty() {
             continue;
         }
-        let key = (param.buffer().clone(), grad.buffer().clone(), param.dtype(), grad.dtype());
+        let limit = limit(gpu);
+        let start = param.offset().min(grad.offset()) / binding_alignment(gpu) * binding_alignment(gpu);
+        let end = param.range().end.max(grad.range().end).next_multiple_of(4);
+        let apart = param.buffer() == grad.buffer() && end - start > limit;
+        let key = (param.buffer().clone(), grad.buffer().clone(), param.dtype(), grad.dtype(), apart);
         let group = *index.entry(key).or_insert_with(|| {
-            groups.push(Vec::new());
+            groups.push((apart, Vec::new()));
             groups.len() - 1
         });
-        groups[group].push(i);
+        groups[group].1.push(i);
     }
     let mut all = Vec::new();
-    for group in &mut groups {
+    for (apart, group) in &mut groups {
         group.sort_by_key(|&i| tensors[i].1.offset());
         let mut open: Option<Builder> = None;
         for &i in &*group {
             let (name, param, grad) = tensors[i];
             let mut rest = 0..param.len() as u64;
             while !rest.is_empty() {
-                let builder = open.get_or_insert_with(|| Builder::new(gpu, param, grad, rows));
+                let builder = open.get_or_insert_with(|| Builder::new(gpu, param, grad, *apart, rows));
                 let taken = builder.take(i, param, grad, rest.clone());
                 rest.start += taken;
                 if taken == 0 && builder.batch.pieces.is_empty() {
@@ -134,6 +142,10 @@ pub(super) fn batches(gpu: &Gpu, tensors: &[(&str, &Tensor, &Tensor)], rows: boo
         }
         all.extend(open.map(|builder| builder.batch));
     }
+    for batch in all.iter_mut().filter(|batch: &&mut Batch| batch.param == batch.grad && batch.param_window != batch.grad_window) {
+        let bytes = batch.grad_window.end - batch.grad_window.start;
+        batch.grad_copy = Some(gpu.buffer("gradus.optim.gradients", bytes, BufferUsages::STORAGE | BufferUsages::COPY_SRC)?);
+    }
     Ok(all)
 }
 
@@ -145,22 +157,26 @@ struct Builder<'a> {
     batch: Batch,
     alignment: u64,
     limit: u64,
+    /// Parameters and gradients have one window.
+    shared: bool,
 }
 
 impl<'a> Builder<'a> {
-    fn new(gpu: &'a Gpu, param: &Tensor, grad: &Tensor, rows: bool) -> Self {
+    fn new(gpu: &'a Gpu, param: &Tensor, grad: &Tensor, apart: bool, rows: bool) -> Self {
         let batch = Batch {
             param: param.buffer().clone(),
             grad: grad.buffer().clone(),
             param_dtype: param.dtype(),
             grad_dtype: grad.dtype(),
+            grad_copy: None,
             param_window: 0..0,
             grad_window: 0..0,
             state_len: 0,
             sums: 0,
             pieces: Vec::new(),
         };
-        Self { gpu, rows, batch, alignment: binding_alignment(gpu), limit: limit(gpu) }
+        let shared = param.buffer() == grad.buffer() && !apart;
+        Self { gpu, rows, batch, alignment: binding_alignment(gpu), limit: limit(gpu), shared }
     }
 
     /// Adds the first elements of `rest`, as many as fit, and returns how many that were. A tensor is
@@ -199,8 +215,12 @@ impl<'a> Builder<'a> {
                 false => start.min(old.start)..end.max(old.end),
             }
         };
-        let param_window = window(param, &self.batch.param_window);
-        let grad_window = window(grad, &self.batch.grad_window);
+        let mut param_window = window(param, &self.batch.param_window);
+        let mut grad_window = window(grad, &self.batch.grad_window);
+        if self.shared {
+            param_window = param_window.start.min(grad_window.start)..param_window.end.max(grad_window.end);
+            grad_window = param_window.clone();
+        }
         // a cell has the same phase in the parameter and its states
         let phase = (param.offset() / param.dtype().size() + elements.start) % 4;
         let state = self.batch.state_len + (phase + 4 - self.batch.state_len % 4) % 4;
@@ -251,9 +271,9 @@ fn cut(param: &Tensor, start: u64, room: u64, segment: Option<u64>) -> u64 {
 }
 
 impl Batch {
-    /// Whether parameters and gradients are in one buffer.
+    /// Whether one binding holds parameters and gradients.
     pub fn shared(&self) -> bool {
-        self.param == self.grad
+        self.param == self.grad && self.grad_copy.is_none()
     }
 
     fn param_at(&self, piece: &Piece) -> u64 {

@@ -11,7 +11,7 @@ use crate::shaders::layout::{
     BiasCorrectionConstants, GlobalNormConstants, GlobalNormFinishConstants, ProjectionConstants, ProjectionPartial, ProjectionTask,
     RowTask,
 };
-use crate::{Result, shaders};
+use crate::{Result, shaders, vector};
 
 /// Tensors of up to this many sums by row are projected by a small workgroup.
 const FEW_SUMS: u32 = 1024;
@@ -47,6 +47,14 @@ impl Recorder<'_> {
     pub fn step(&mut self, tensors: &[(&str, &Tensor, &Tensor)], batches: &[Batch], stores: &[Store]) -> Result<()> {
         if tensors.is_empty() {
             return Ok(());
+        }
+        for batch in batches {
+            if let Some(copy) = &batch.grad_copy {
+                let window = &batch.grad_window;
+                let words = [((window.end - window.start) / 4) as usize];
+                let from = Tensor::from_buffer(&batch.grad, window.start, &words, DType::U32)?;
+                vector::copy(self.gpu, &mut self.recording, &from, &Tensor::from_buffer(copy, 0, &words, DType::U32)?)?;
+            }
         }
         if self.options.reads_gradients_first() {
             self.global_norm(batches)?;
@@ -224,7 +232,7 @@ impl Recorder<'_> {
             let row = |task: &RowTask| looped(task.rows.into(), summed(cells(task.columns, class) + 1) + SUM_RUNS);
             let work = work(tasks.len(), class, tasks.iter().map(row).max().unwrap_or_default());
             let tasks = self.table(&tasks)?;
-            let mut bindings = Self::bindings(self.tables, batch, store, constants, elements);
+            let mut bindings = Self::bindings(self.tables, batch, store, constants, elements, true);
             bindings.extend([Bind::whole("tasks", &tasks), Bind { visited, ..Bind::whole("sums", sums) }]);
             self.recording.dispatch(self.gpu, &kernel, work, &bindings)?;
         }
@@ -256,7 +264,7 @@ impl Recorder<'_> {
             let longest = chunks.iter().map(|chunk| chunk.length).max().unwrap_or_default();
             let work = work(chunks.len(), class, looped(cells(longest, class), 2 * looped(10, 0)));
             let chunks = self.table(&chunks)?;
-            let mut bindings = Self::bindings(self.tables, batch, store, constants, elements);
+            let mut bindings = Self::bindings(self.tables, batch, store, constants, elements, false);
             bindings.push(Bind::whole("chunks", &chunks));
             bindings.extend(projection.map(|(coefficients, _)| Bind::whole("coefficients", coefficients)));
             self.recording.dispatch(self.gpu, &kernel, work, &bindings)?;
@@ -282,17 +290,34 @@ impl Recorder<'_> {
     }
 
     /// What both traversals bind, of a dispatch that visits `elements` elements.
-    fn bindings<'b>(tables: &'b Tables, batch: &'b Batch, store: &'b Store, constants: &'b wgpu::Buffer, elements: u64) -> Vec<Bind<'b>> {
+    fn bindings<'b>(
+        tables: &'b Tables,
+        batch: &'b Batch,
+        store: &'b Store,
+        constants: &'b wgpu::Buffer,
+        elements: u64,
+        sums: bool,
+    ) -> Vec<Bind<'b>> {
         let window = &batch.param_window;
+        // what is written is counted twice
+        let with_grad = match batch.shared() {
+            true if sums => elements * batch.grad_dtype.size(),
+            true => elements * batch.grad_dtype.size() / 2,
+            false => 0,
+        };
         let param = Bind {
             name: "param",
             buffer: &batch.param,
             offset: window.start,
             size: window.end - window.start,
-            visited: elements * batch.param_dtype.size(),
+            visited: elements * batch.param_dtype.size() + with_grad,
             foreign: false,
         };
-        let mut bindings = vec![Bind::whole("constants", constants), Bind::whole("scalars", &tables.scalars), param, grad(batch, elements)];
+        let grad = match &batch.grad_copy {
+            Some(copy) => Bind { visited: elements * batch.grad_dtype.size(), ..Bind::whole("grad", copy) },
+            None => grad(batch, elements),
+        };
+        let mut bindings = vec![Bind::whole("constants", constants), Bind::whole("scalars", &tables.scalars), param, grad];
         for (name, state) in ["state_0", "state_1", "state_2"].into_iter().zip(&store.states) {
             bindings.push(Bind { visited: elements * 4, ..Bind::whole(name, state) });
         }

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use wgpu::BufferUsages;
 
+use super::copy;
 use crate::gpu::work::{SUM_RUNS, looped, summed};
 use crate::gpu::{Bind, DType, Gpu, Recording, Tensor, Work, binding_alignment};
 use crate::shaders::layout::{GemvConstants, GemvTransposedConstants};
@@ -300,12 +301,18 @@ impl<'a> Rows<'a> {
         y: &Tensor,
         jump: u64,
     ) -> Result<()> {
-        let shared = y.shares_buffer(self.matrix) || x.is_some_and(|x| y.shares_buffer(x));
+        if y.shares_buffer(self.matrix) || x.is_some_and(|x| y.shares_buffer(x)) {
+            // whole cells, and y before, of which products with no active rows leave what it was
+            let cells_of_y = Tensor::zeros(gpu, &[(cells.count * cells.size) as usize], DType::F32)?;
+            let aside = cells_of_y.within(0, y.shape(), DType::F32)?;
+            copy(gpu, recording, y, &aside)?;
+            self.parts(gpu, recording, cells, tiles, alpha, x, beta, &cells_of_y, jump)?;
+            return copy(gpu, recording, &aside, y);
+        }
         let mut defines = Vec::new();
         defines.extend((cells.size == 1).then_some("SCALAR"));
         defines.extend(gpu.is_cpu().then_some("SEQUENTIAL"));
         defines.extend(x.is_none().then_some("ONES"));
-        defines.extend(shared.then_some("SHARED"));
         defines.extend(self.active.map(|_| "ACTIVE"));
         let kernel = gpu.kernel(&shaders::vector::GEMV_TRANSPOSED, &defines, &[])?;
         let mut before = 0;

@@ -92,8 +92,12 @@ pub fn cast(gpu: &Gpu, recording: &mut Recording, x: &Tensor, y: &Tensor) -> Res
     x.expect_apart("x", y, "y")?;
     let from = ["FROM_F32", "FROM_F16", "FROM_BF16"][float(x.dtype())];
     let to = ["TO_F32", "TO_F16", "TO_BF16"][float(y.dtype())];
+    if x.shares_buffer(y) {
+        let aside = Tensor::zeros(gpu, y.shape(), y.dtype())?;
+        cast(gpu, recording, x, &aside)?;
+        return copy(gpu, recording, &aside, y);
+    }
     let mut defines = vec![from, to];
-    defines.extend(x.shares_buffer(y).then_some("SHARED"));
     defines.extend((y.dtype() != DType::F32 && !y.len().is_multiple_of(2)).then_some("ODD"));
     let kernel = gpu.kernel(&shaders::vector::CAST, &defines, &[])?;
     let limit = (gpu.binding_limit() - binding_alignment(gpu)) / 4 / 256 * 256;
@@ -208,11 +212,22 @@ fn map(
     alpha: Option<&Tensor>,
     constants: &VectorConstants,
 ) -> Result<()> {
+    let room = gpu.binding_limit() - binding_alignment(gpu);
+    // of one buffer there is one binding, which reaches from one to the other
+    let shared = x.filter(|x| x.shares_buffer(y));
+    let distance = shared.map_or(0, |x| x.offset().abs_diff(y.offset()));
+    if let Some(x) = shared
+        && distance > room / 2
+    {
+        let aside = Tensor::zeros(gpu, x.shape(), x.dtype())?;
+        copy(gpu, recording, x, &aside)?;
+        return map(gpu, recording, source, defines, Some(&aside), y, alpha, constants);
+    }
+    let reads_y = !defines.contains(&"WRITE_ONLY");
     let mut defines = defines.to_vec();
     defines.push(["DTYPE_F32", "DTYPE_F16", "DTYPE_BF16"][float(y.dtype())]);
-    defines.extend(x.is_some_and(|x| x.shares_buffer(y)).then_some("SHARED"));
-    let longest = gpu.binding_limit() - binding_alignment(gpu);
-    for (unit, range) in ranges(x, y, longest / 16 * 4) {
+    defines.extend(shared.map(|_| "SHARED"));
+    for (unit, range) in ranges(x, y, (room - distance) / 16 * 4) {
         let mut defines = defines.clone();
         defines.extend_from_slice(match unit {
             Unit::Cells => &[],
@@ -222,13 +237,28 @@ fn map(
         let kernel = gpu.kernel(source, &defines, &[])?;
         let unit = if unit == Unit::Cells { 4 } else { 1 };
         let bytes = |tensor: &Tensor| tensor.offset() + range.start * 4..tensor.offset() + range.end * 4;
-        let (bind_y, before_y) = Bind::range(gpu, "y", y, bytes(y));
-        let mut bindings = vec![bind_y];
-        let mut before_x = 0;
-        if let Some(x) = x {
-            let (bind_x, before) = Bind::range(gpu, "x", x, bytes(x));
-            bindings.push(bind_x);
-            before_x = before;
+        let mut bindings = Vec::new();
+        let (mut before_x, before_y);
+        match shared {
+            Some(x) => {
+                let (of_x, of_y) = (bytes(x), bytes(y));
+                let start = of_x.start.min(of_y.start);
+                let (bind, before) = Bind::range(gpu, "y", y, start..of_x.end.max(of_y.end));
+                (before_x, before_y) = (before + of_x.start - start, before + of_y.start - start);
+                // what is read of both counts once, what is written again
+                let visited = of_y.end - of_y.start;
+                bindings.push(Bind { visited: if reads_y { visited + visited / 2 } else { visited }, ..bind });
+            }
+            None => {
+                let (bind_y, before) = Bind::range(gpu, "y", y, bytes(y));
+                bindings.push(bind_y);
+                (before_x, before_y) = (0, before);
+                if let Some(x) = x {
+                    let (bind_x, before) = Bind::range(gpu, "x", x, bytes(x));
+                    bindings.push(bind_x);
+                    before_x = before;
+                }
+            }
         }
         if let Some(alpha) = alpha {
             bindings.push(Bind::tensor(gpu, "alpha", alpha).0);

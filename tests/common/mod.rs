@@ -2,8 +2,10 @@
 
 #![allow(dead_code, unused_imports, reason = "each test binary uses its part")]
 
+#[cfg(not(target_arch = "wasm32"))]
 use std::sync::OnceLock;
 
+#[cfg(not(target_arch = "wasm32"))]
 use gradus::gpu::Checks;
 use gradus::{DType, Gpu, Tensor};
 #[cfg(feature = "optim")]
@@ -14,6 +16,7 @@ mod optim;
 
 /// The device, with checked or unchecked shaders; made once a test binary, with WebGPU's default
 /// limits rather than the wider ones of the adapter.
+#[cfg(not(target_arch = "wasm32"))]
 pub fn gpu(checks: Checks) -> Gpu {
     static DEVICE: OnceLock<(wgpu::Device, wgpu::Queue)> = OnceLock::new();
     static UNCHECKED: OnceLock<Gpu> = OnceLock::new();
@@ -30,6 +33,7 @@ pub fn gpu(checks: Checks) -> Gpu {
 }
 
 /// Unchecked, with the kernels shaped for one kind of processor, whatever the adapter is.
+#[cfg(not(target_arch = "wasm32"))]
 pub fn gpu_shaped_for(shape: gradus::gpu::Shape) -> Gpu {
     let gpu = gpu(Checks::Unchecked);
     let options = gradus::gpu::GpuOptions { shape, ..Default::default() };
@@ -37,9 +41,13 @@ pub fn gpu_shaped_for(shape: gradus::gpu::Shape) -> Gpu {
 }
 
 /// A device of the adapter that the environment chooses, with just these limits.
+#[cfg(not(target_arch = "wasm32"))]
 pub fn device(required_limits: wgpu::Limits) -> (wgpu::Device, wgpu::Queue) {
     // `RUST_LOG=gradus=trace` tells how long each pipeline took to compile
-    _ = env_logger::try_init();
+    #[cfg(not(target_arch = "wasm32"))]
+    {
+        _ = env_logger::try_init();
+    }
     pollster::block_on(async {
         let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
         let adapter = instance.request_adapter(&Default::default()).await.expect("an adapter; see with-vulkan");

@@ -60,9 +60,11 @@ impl Step {
             Step::Format => cargo("fmt --all --check"),
             Step::Clippy => cargo("clippy --release --workspace --all-targets -- -D warnings"),
             Step::Docs => execute(Command::new("cargo").args(["doc", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings")),
-            Step::Features => ["optim", "graph", "krylov", "curvature", "poisson", "weights"]
-                .iter()
-                .try_for_each(|feature| cargo(&format!("check --no-default-features --features vulkan,{feature}"))),
+            Step::Features => ["optim", "graph", "krylov", "curvature", "poisson", "weights"].iter().try_for_each(|feature| {
+                cargo(&format!(
+                    "clippy --release --lib --tests --no-default-features --features vulkan,metal,dx12,{feature} -- -D warnings"
+                ))
+            }),
             Step::Test => {
                 tests(&[])?;
                 selftest(&[])
@@ -85,7 +87,7 @@ impl Step {
                 translate::run(&folder, driver.as_os_str())
             }
             Step::Wasm => cargo("build --target wasm32-unknown-unknown --no-default-features --features webgpu"),
-            Step::Browser => execute(&mut Command::new("tests/browser/run")),
+            Step::Browser => cargo("run --release -p gradus-browser"),
         }
     }
 }

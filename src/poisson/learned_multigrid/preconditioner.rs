@@ -110,7 +110,7 @@ impl LearnedMultigrid {
         };
         let mut recording = Recording::new();
         (0..grids.len()).try_for_each(|level| multigrid.damp(&mut recording, level))?;
-        gpu.submit([&recording]);
+        gpu.execute([&recording])?;
         Ok(multigrid)
     }
 
