@@ -175,5 +175,6 @@ fn validation() -> Result {
     if !output.status.success() || !messages.is_empty() {
         return Err(format!("{}\n{}", messages.join("\n"), said.lines().last().unwrap_or_default()).into());
     }
-    Ok(println!("{}", said.lines().last().unwrap_or_default()))
+    println!("{}", said.lines().last().unwrap_or_default());
+    Ok(())
 }

@@ -41,10 +41,11 @@ pub fn run(folder: &Path, driver: &OsStr) -> Result {
         println!("{what}: {failure}");
     }
     controls(&out.join("controls"), driver)?;
-    match failures.len() {
-        0 => Ok(println!("{} texts, accepted by every translator", texts.len())),
-        count => Err(format!("{count} of {} texts were refused", texts.len()).into()),
+    if !failures.is_empty() {
+        return Err(format!("{} of {} texts were refused", failures.len(), texts.len()).into());
     }
+    println!("{} texts, accepted by every translator", texts.len());
+    Ok(())
 }
 
 /// Each control must be refused by the check that it is named after.
