@@ -118,8 +118,7 @@ fn several_gpus_of_one_device_share_tensors() {
 #[test]
 fn buffers_of_another_device_of_the_instance_are_errors() {
     let (here, there) = block_on(async {
-        let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
-        let adapter = instance.request_adapter(&Default::default()).await.unwrap();
+        let adapter = gradus::gpu::headless_adapter().await.unwrap();
         let mut gpus = Vec::new();
         for _ in 0..2 {
             let (device, queue) = adapter.request_device(&Default::default()).await.unwrap();
@@ -143,8 +142,7 @@ fn buffers_of_another_device_of_the_instance_are_errors() {
 #[test]
 fn the_required_limits_suffice() {
     let (device, queue) = block_on(async {
-        let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
-        let adapter = instance.request_adapter(&Default::default()).await.unwrap();
+        let adapter = gradus::gpu::headless_adapter().await.unwrap();
         let descriptor =
             wgpu::DeviceDescriptor { required_limits: required_limits(), required_features: required_features(), ..Default::default() };
         adapter.request_device(&descriptor).await.unwrap()
@@ -201,8 +199,7 @@ fn the_required_limits_suffice() {
 #[test]
 fn the_recommended_limits_are_had() {
     block_on(async {
-        let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
-        let adapter = instance.request_adapter(&Default::default()).await.unwrap();
+        let adapter = gradus::gpu::headless_adapter().await.unwrap();
         let (limits, available) = (recommended_limits(&adapter), adapter.limits());
         assert_eq!(limits.max_buffer_size, available.max_buffer_size);
         assert_eq!(limits.max_storage_buffer_binding_size, available.max_storage_buffer_binding_size);

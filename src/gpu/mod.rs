@@ -452,7 +452,12 @@ impl fmt::Debug for Gpu {
     }
 }
 
-async fn headless_adapter() -> Result<wgpu::Adapter> {
+/// The adapter of [`Gpu::headless`], for programs that make a device of their own: the one whose name contains
+/// `WGPU_ADAPTER_NAME`, else the one of highest performance, of the back ends in `WGPU_BACKEND`.
+///
+/// # Errors
+/// [`Error::NoAdapter`], with the names of those there are.
+pub async fn headless_adapter() -> Result<wgpu::Adapter> {
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
     #[cfg(not(target_arch = "wasm32"))]
     if let Ok(wanted) = std::env::var("WGPU_ADAPTER_NAME") {

@@ -14,8 +14,7 @@ pub fn gpu(checks: Checks) -> &'static Gpu {
     static GPUS: OnceLock<[Gpu; 2]> = OnceLock::new();
     let make = || {
         let (device, queue) = pollster::block_on(async {
-            let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
-            let adapter = instance.request_adapter(&Default::default()).await.expect("an adapter; see with-vulkan");
+            let adapter = crate::gpu::headless_adapter().await.expect("an adapter; see with-vulkan");
             adapter.request_device(&wgpu::DeviceDescriptor::default()).await.expect("a device")
         });
         let with = |checks| Gpu::with_options(&device, &queue, GpuOptions { checks, ..Default::default() });

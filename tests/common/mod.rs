@@ -49,8 +49,9 @@ pub fn device(required_limits: wgpu::Limits) -> (wgpu::Device, wgpu::Queue) {
         _ = env_logger::try_init();
     }
     pollster::block_on(async {
-        let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
-        let adapter = instance.request_adapter(&Default::default()).await.expect("an adapter; see with-vulkan");
+        let adapter = gradus::gpu::headless_adapter().await.expect("an adapter; see with-vulkan");
+        let info = adapter.get_info();
+        eprintln!("adapter: {} ({:?}, {} {})", info.name, info.backend, info.driver, info.driver_info);
         let descriptor = wgpu::DeviceDescriptor { required_limits, ..Default::default() };
         adapter.request_device(&descriptor).await.expect("a device")
     })

@@ -1,6 +1,6 @@
-//! The checks that every change must pass, in the order in which they run. Each is a few commands of what a developer would type.
+//! The checks that every change must pass. Builds come first, one by one; then all programs that run on a device, as many at a
+//! time as there are cores, since a software driver compiles the kernels of a process one after another.
 
-use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -20,94 +20,166 @@ pub enum Step {
     Docs,
     /// Each module's feature alone compiles.
     Features,
+    /// The crate compiles for the web.
+    Wasm,
     /// The tests and the self-test on the Vulkan driver at hand, Mesa's llvmpipe where there is no GPU.
     Test,
-    /// The tests and the self-test on SwiftShader, another Vulkan driver, which Chromium brings.
+    /// The tests on SwiftShader, another Vulkan driver, which Chromium brings.
     Swiftshader,
     /// The self-test under the Khronos validation layer, of core and of synchronization, which must have nothing to say.
     Validation,
     /// The self-test on OpenGL.
     Gl,
-    /// Every text that the self-test compiles, through every translator.
-    Translate,
-    /// The crate compiles for the web.
-    Wasm,
     /// The self-test and golden cases in headless Chromium.
     Browser,
+    /// The self-test on SwiftShader, and every text that it compiles through every translator.
+    Translate,
 }
 
 /// SwiftShader's manifest, where Debian's Chromium has it; `SWIFTSHADER` names another.
 const SWIFTSHADER: &str = "/usr/lib/chromium/vk_swiftshader_icd.json";
+const LAYER: &str = "/usr/share/vulkan/explicit_layer.d/VkLayer_khronos_validation.json";
+/// Where the self-test on SwiftShader leaves the texts of its pipelines.
+const SHADERS: &str = "target/shaders";
+
+/// With OpenGL besides, so that one build serves all steps; which back end is used, they say.
+const BUILD: [&str; 3] = ["--release", "--features", "gles"];
 
 pub fn run(steps: &[Step]) -> Result {
     let steps = if steps.is_empty() { Step::value_variants() } else { steps };
-    let mut times = Vec::new();
-    for &step in steps {
-        let begun = Instant::now();
-        println!("--- {step:?}");
-        step.run().map_err(|error| format!("{step:?}: {error}"))?;
-        times.push((step, begun.elapsed().as_secs()));
+    let begun = Instant::now();
+    let lap = |what: &str| println!("--- {what}, after {} s", begun.elapsed().as_secs());
+    for step in steps {
+        lap(&format!("{step:?}"));
+        step.build().map_err(|error| format!("{step:?}: {error}"))?;
     }
-    for (step, seconds) in times {
-        println!("{step:?}: {seconds} s");
+    let mut jobs = Vec::new();
+    for step in steps {
+        jobs.extend(step.jobs()?);
     }
+    lap(&format!("{} programs", jobs.len()));
+    let failed: Vec<String> = translate::in_threads(&jobs, Job::run).into_iter().flatten().collect();
+    if !failed.is_empty() {
+        return Err(failed.join("\n").into());
+    }
+    if steps.contains(&Step::Translate) {
+        lap("translators");
+        translate::run(&fs::canonicalize(SHADERS)?, swiftshader()?.as_os_str())?;
+    }
+    lap("all passed");
     Ok(())
 }
 
 impl Step {
-    fn run(self) -> Result {
+    fn build(self) -> Result {
         match self {
             Step::Format => cargo("fmt --all --check"),
-            Step::Clippy => cargo("clippy --release --workspace --all-targets -- -D warnings"),
+            Step::Clippy => cargo("clippy --release --features gles --workspace --all-targets -- -D warnings"),
             Step::Docs => execute(Command::new("cargo").args(["doc", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings")),
             Step::Features => ["optim", "graph", "krylov", "curvature", "poisson", "weights"].iter().try_for_each(|feature| {
                 cargo(&format!(
                     "clippy --release --lib --tests --no-default-features --features vulkan,metal,dx12,{feature} -- -D warnings"
                 ))
             }),
-            Step::Test => {
-                tests(&[])?;
-                selftest(&[])
-            }
-            Step::Swiftshader => {
-                let driver = swiftshader()?;
-                let driver = [("VK_DRIVER_FILES", driver.as_os_str())];
-                tests(&driver)?;
-                selftest(&driver)
-            }
-            Step::Validation => validation(),
-            Step::Gl => selftest(&[("WGPU_BACKEND", OsStr::new("gl"))]),
-            Step::Translate => {
-                let driver = swiftshader()?;
-                let folder = PathBuf::from("target/shaders");
-                _ = fs::remove_dir_all(&folder);
-                fs::create_dir_all(&folder)?;
-                let folder = fs::canonicalize(folder)?;
-                selftest(&[("VK_DRIVER_FILES", driver.as_os_str()), ("GRADUS_SHADERS", folder.as_os_str())])?;
-                translate::run(&folder, driver.as_os_str())
-            }
             Step::Wasm => cargo("build --target wasm32-unknown-unknown --no-default-features --features webgpu"),
-            Step::Browser => cargo("run --release -p gradus-browser"),
+            // the README's test command is `./with-vulkan cargo test --release`
+            Step::Test | Step::Swiftshader => execute(Command::new("cargo").args(["test", "--no-run"]).args(BUILD)),
+            Step::Validation | Step::Gl | Step::Translate => {
+                execute(Command::new("cargo").args(["build", "--example", "selftest"]).args(BUILD))
+            }
+            Step::Browser => cargo("build --release -p gradus-browser"),
         }
+    }
+
+    fn jobs(self) -> Result<Vec<Job>> {
+        Ok(match self {
+            Step::Format | Step::Clippy | Step::Docs | Step::Features | Step::Wasm => Vec::new(),
+            Step::Test => [vec![selftest("", &[])], tests("", &[])?].concat(),
+            Step::Swiftshader => tests("SwiftShader: ", &[("VK_DRIVER_FILES", swiftshader()?)])?,
+            Step::Validation => {
+                if !Path::new(LAYER).is_file() {
+                    return Err(format!("{LAYER} is not there; Debian's package vulkan-validationlayers has it").into());
+                }
+                let environment = [
+                    ("VK_DRIVER_FILES", swiftshader()?),
+                    ("VK_INSTANCE_LAYERS", "VK_LAYER_KHRONOS_validation".into()),
+                    ("VK_LAYER_ENABLES", "VK_VALIDATION_FEATURE_ENABLE_SYNCHRONIZATION_VALIDATION_EXT".into()),
+                ];
+                vec![Job { is_silent: true, ..selftest("validation layer: ", &environment) }]
+            }
+            Step::Gl => vec![selftest("OpenGL: ", &[("WGPU_BACKEND", "gl".into())])],
+            Step::Browser => {
+                let arguments = ["run", "--release", "--quiet", "-p", "gradus-browser"].map(String::from).to_vec();
+                vec![Job { name: "browser".into(), arguments, environment: Vec::new(), is_silent: false }]
+            }
+            Step::Translate => {
+                _ = fs::remove_dir_all(SHADERS);
+                fs::create_dir_all(SHADERS)?;
+                let environment = [("VK_DRIVER_FILES", swiftshader()?), ("GRADUS_SHADERS", fs::canonicalize(SHADERS)?)];
+                vec![selftest("SwiftShader: ", &environment)]
+            }
+        })
     }
 }
 
-type Environment<'a> = &'a [(&'static str, &'a OsStr)];
-
-fn execute(command: &mut Command) -> Result {
-    let status = command.status().map_err(|error| format!("{:?}: {error}", command.get_program()))?;
-    if status.success() { Ok(()) } else { Err(format!("{command:?}: {status}").into()) }
+/// A program that runs on a device, by cargo.
+#[derive(Clone)]
+struct Job {
+    name: String,
+    arguments: Vec<String>,
+    environment: Vec<(&'static str, PathBuf)>,
+    /// Whether a message of the validation layer is a failure.
+    is_silent: bool,
 }
 
-fn cargo(arguments: &str) -> Result {
-    execute(Command::new("cargo").args(arguments.split(' ')))
+impl Job {
+    /// What it said, if it failed.
+    fn run(&self) -> Option<String> {
+        let begun = Instant::now();
+        // finds or installs a driver
+        let mut command = Command::new("./with-vulkan");
+        command.env("WGPU_BACKEND", "vulkan").envs(self.environment.iter().map(|(name, value)| (name, value)));
+        let output = match command.arg("cargo").args(&self.arguments).output() {
+            Ok(output) => output,
+            Err(error) => return Some(format!("{}: {error}", self.name)),
+        };
+        let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        let is_message = |line: &&str| ["VUID", "SYNC-HAZARD", "VALIDATION"].iter().any(|word| line.contains(word));
+        let messages: Vec<&str> = said.lines().filter(is_message).collect();
+        if !output.status.success() || (self.is_silent && !messages.is_empty()) {
+            return Some(format!("{} failed\n{said}", self.name));
+        }
+        let last = output.stdout.split(|&byte| byte == b'\n').rfind(|line| !line.is_empty()).unwrap_or_default();
+        println!("{}: {} s: {}", self.name, begun.elapsed().as_secs(), String::from_utf8_lossy(last));
+        None
+    }
 }
 
-/// Under `with-vulkan`, which finds or installs a driver.
-fn with_vulkan(environment: Environment<'_>) -> Command {
-    let mut command = Command::new("./with-vulkan");
-    command.envs(environment.iter().copied());
-    command
+/// Every test binary, the unit tests and the examples in the documentation.
+fn tests(on: &str, environment: &[(&'static str, PathBuf)]) -> Result<Vec<Job>> {
+    let mut names: Vec<String> = fs::read_dir("tests")?
+        .filter_map(|entry| {
+            let path = entry.ok()?.path();
+            let is_test = path.extension().is_some_and(|extension| extension == "rs");
+            is_test.then(|| path.file_stem().map(|stem| stem.to_string_lossy().into_owned()))?
+        })
+        .collect();
+    names.sort();
+    let selections = names.iter().map(|name| vec!["--test", name]).chain([vec!["--lib"], vec!["--doc"]]);
+    Ok(selections.map(|selection| job(on, &[&["test", "--quiet"], &BUILD[..], &selection].concat(), environment)).collect())
+}
+
+fn selftest(on: &str, environment: &[(&'static str, PathBuf)]) -> Job {
+    job(on, &[&["run", "--quiet"], &BUILD[..], &["--example", "selftest"]].concat(), environment)
+}
+
+fn job(on: &str, arguments: &[&str], environment: &[(&'static str, PathBuf)]) -> Job {
+    Job {
+        name: format!("{on}{}", arguments.last().unwrap_or(&"")),
+        arguments: arguments.iter().map(|&argument| argument.to_owned()).collect(),
+        environment: environment.to_vec(),
+        is_silent: false,
+    }
 }
 
 fn swiftshader() -> Result<PathBuf> {
@@ -119,62 +191,11 @@ fn swiftshader() -> Result<PathBuf> {
     }
 }
 
-/// The README's test command, `./with-vulkan cargo test --release`, with as many test binaries at a time as there are cores: a
-/// software driver compiles the kernels of a process one after another.
-fn tests(environment: Environment<'_>) -> Result {
-    cargo("test --release --no-run")?;
-    let mut names: Vec<String> = fs::read_dir("tests")?
-        .filter_map(|entry| {
-            let path = entry.ok()?.path();
-            let is_test = path.extension().is_some_and(|extension| extension == "rs");
-            is_test.then(|| path.file_stem().map(|stem| stem.to_string_lossy().into_owned()))?
-        })
-        .collect();
-    names.sort();
-    let runs: Vec<Vec<String>> = names.iter().map(|name| vec!["--test".into(), name.clone()]).chain([vec!["--lib".into()]]).collect();
-    let failed = translate::in_threads(&runs, |arguments| {
-        let begun = Instant::now();
-        let output = with_vulkan(environment).args(["cargo", "test", "--release", "--quiet"]).args(arguments).output();
-        let name = arguments.join(" ");
-        match output {
-            Ok(output) if output.status.success() => {
-                println!("{name}: {} s", begun.elapsed().as_secs());
-                None
-            }
-            Ok(output) => Some(format!("{name}\n{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))),
-            Err(error) => Some(format!("{name}: {error}")),
-        }
-    });
-    let failed: Vec<String> = failed.into_iter().flatten().collect();
-    if !failed.is_empty() {
-        return Err(failed.join("\n").into());
-    }
-    execute(with_vulkan(environment).args(["cargo", "test", "--release", "--doc"]))
+fn execute(command: &mut Command) -> Result {
+    let status = command.status().map_err(|error| format!("{:?}: {error}", command.get_program()))?;
+    if status.success() { Ok(()) } else { Err(format!("{command:?}: {status}").into()) }
 }
 
-fn selftest(environment: Environment<'_>) -> Result {
-    execute(with_vulkan(environment).args(["cargo", "run", "--release", "--example", "selftest"]))
-}
-
-/// wgpu's messages of the layer come by `log`, as errors and warnings.
-fn validation() -> Result {
-    const SETTINGS: [(&str, &str); 3] = [
-        ("VK_INSTANCE_LAYERS", "VK_LAYER_KHRONOS_validation"),
-        ("VK_LAYER_ENABLES", "VK_VALIDATION_FEATURE_ENABLE_SYNCHRONIZATION_VALIDATION_EXT"),
-        ("RUST_LOG", "warn"),
-    ];
-    if !Path::new("/usr/share/vulkan/explicit_layer.d/VkLayer_khronos_validation.json").is_file() {
-        return Err("the validation layer is not there; Debian's package vulkan-validationlayers has it".into());
-    }
-    let driver = swiftshader()?;
-    let mut command = with_vulkan(&[("VK_DRIVER_FILES", driver.as_os_str())]);
-    let output = command.envs(SETTINGS).args(["cargo", "run", "--release", "--quiet", "--example", "selftest"]).output()?;
-    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    let messages: Vec<&str> =
-        said.lines().filter(|line| line.contains("VUID") || line.contains("SYNC-HAZARD") || line.contains("Validation")).collect();
-    if !output.status.success() || !messages.is_empty() {
-        return Err(format!("{}\n{}", messages.join("\n"), said.lines().last().unwrap_or_default()).into());
-    }
-    println!("{}", said.lines().last().unwrap_or_default());
-    Ok(())
+fn cargo(arguments: &str) -> Result {
+    execute(Command::new("cargo").args(arguments.split(' ')))
 }
