@@ -64,8 +64,8 @@ impl Graph {
         self.mul(factor, sigmoid)
     }
 
-    /// `x/(1 + e⁻ˣ)`: the sigmoid linear unit, or swish, within 2e-6 relative. At ∞ it is ∞ and its derivative NaN, at -∞ both
-    /// are 0; NaN of NaN.
+    /// `x/(1 + e⁻ˣ)`: the sigmoid linear unit, or swish, within 2e-6 relative; from -87.3 down it may be 0. At ∞ it is ∞ and its
+    /// derivative NaN, at -∞ both are 0; NaN of NaN.
     ///
     /// # Errors
     /// As [`Graph::sigmoid`].
