@@ -1,71 +1,52 @@
-//! Resolves the imports of every kernel in `shaders/`, parses and validates it with naga in every
-//! permutation that it declares, against WebGPU's default limits and no optional capability, and
-//! writes `shaders.rs`: the sources, the bindings of each permutation by reflection, and a Rust
-//! struct for each WGSL struct that a buffer holds.
-
-#[path = "src/gpu/preprocess.rs"]
-mod preprocess;
+//! Pastes the imports of every kernel in `shaders/` whose module is built, and writes `shaders.rs`: the texts, and a Rust struct
+//! for each WGSL struct that a buffer holds. Nothing is validated here: the test `gpu::validation` holds that naga accepts every
+//! permutation, and finds in it what this and `src/gpu/preprocess.rs` do.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
-use naga::valid::{Capabilities, GlobalUse, ModuleInfo, ValidationFlags, Validator};
-use naga::{AddressSpace, ScalarKind, StorageAccess, TypeInner};
-
-/// WebGPU's default limits, which every permutation must keep.
-const MAX_STORAGE_BUFFERS: usize = 8;
-const MAX_WORKGROUP_BYTES: u32 = 16 * 1024;
-const MAX_INVOCATIONS: u32 = 256;
-/// What is no option in WebGPU: that 16-bit floats are packed and unpacked.
-const CAPABILITIES: Capabilities = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
-
 fn main() {
     let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR").unwrap()).join("shaders");
     println!("cargo::rerun-if-changed=shaders");
-    println!("cargo::rerun-if-changed=src/gpu/preprocess.rs");
     let mut structs = BTreeMap::new();
-    let mut modules: BTreeMap<String, String> = BTreeMap::new();
+    let mut modules = String::new();
     let mut names = Vec::new();
-    for folder in folders(&root) {
-        // shared snippets are imported, not compiled on their own
-        if folder.ends_with("shared") {
+    for folder in sorted(&root, Path::is_dir) {
+        let module = file_stem(&folder);
+        // `vector` belongs to no feature; snippets in `shared` are imported, not compiled on their own
+        let feature = format!("CARGO_FEATURE_{}", module.to_uppercase());
+        if module == "shared" || (module != "vector" && env::var_os(feature).is_none()) {
             continue;
         }
-        let module = file_stem(&folder);
-        for file in files(&folder) {
-            let name = format!("{module}/{}", file_stem(&file));
-            let text = kernel(&root, &name, &mut structs);
-            modules.entry(module.clone()).or_default().push_str(&text);
-            names.push(name);
+        writeln!(modules, "pub mod {module} {{\nuse crate::gpu::KernelSource;").unwrap();
+        for file in sorted(&folder, |path| path.extension().is_some_and(|e| e == "wgsl")) {
+            let kernel = file_stem(&file);
+            let name = format!("{module}/{kernel}");
+            let mut source = String::new();
+            imports(&root, &name, &mut BTreeSet::new(), &mut source);
+            collect_structs(&name, &source, &mut structs);
+            let constant = kernel.to_uppercase();
+            writeln!(modules, "pub static {constant}: KernelSource = KernelSource {{ name: {name:?}, source: {source:?} }};").unwrap();
+            names.push((name, format!("&{module}::{constant}")));
         }
+        modules.push_str("}\n");
     }
+    let (names, statics): (Vec<String>, Vec<String>) = names.into_iter().unzip();
     let mut out = format!("pub const NAMES: &[&str] = &{names:?};\n");
-    let statics: Vec<String> = names.iter().map(|name| format!("&{}", path_of(name))).collect();
     writeln!(out, "#[cfg(test)]\npub const ALL: &[&crate::gpu::KernelSource] = &[{}];", statics.join(", ")).unwrap();
-    for (module, kernels) in &modules {
-        write!(
-            out,
-            "pub mod {module} {{\nuse crate::gpu::kernel::{{Access, BindingLayout, KernelSource, Needs, Permutation}};\n{kernels}}}\n"
-        )
-        .unwrap();
+    out.push_str(&modules);
+    out.push_str("/// Structs shared with WGSL.\npub mod layout {\n");
+    let mut members = String::new();
+    for (name, layout) in &structs {
+        out.push_str(&layout.text);
+        let offsets = layout.members.iter().map(|member| format!("({member:?}, std::mem::offset_of!({name}, {member}))"));
+        writeln!(members, "({name:?}, size_of::<{name}>(), &[{}]),", offsets.collect::<Vec<_>>().join(", ")).unwrap();
     }
-    out.push_str("/// Structs shared with WGSL, laid out by reflection.\npub mod layout {\n");
-    for text in structs.values() {
-        out.push_str(text);
-    }
-    out.push_str("}\n");
-    let path = PathBuf::from(env::var("OUT_DIR").unwrap()).join("shaders.rs");
-    fs::write(path, out).unwrap();
-}
-
-fn folders(root: &Path) -> Vec<PathBuf> {
-    sorted(root, |path| path.is_dir())
-}
-
-fn files(folder: &Path) -> Vec<PathBuf> {
-    sorted(folder, |path| path.extension().is_some_and(|e| e == "wgsl"))
+    out.push_str("#[cfg(test)]\n/// Name, size, and where members begin.\npub type Struct = (&'static str, usize, &'static [(&'static str, usize)]);\n");
+    writeln!(out, "#[cfg(test)]\npub const ALL: &[Struct] = &[{members}];\n}}").unwrap();
+    fs::write(PathBuf::from(env::var("OUT_DIR").unwrap()).join("shaders.rs"), out).unwrap();
 }
 
 fn sorted(folder: &Path, keep: impl Fn(&Path) -> bool) -> Vec<PathBuf> {
@@ -97,159 +78,80 @@ fn imports(root: &Path, name: &str, seen: &mut BTreeSet<String>, out: &mut Strin
     }
 }
 
-/// The product of the `#permute` axes: each permutation is a sorted set of names.
-fn permutations(source: &str) -> Vec<Vec<String>> {
-    let mut all = vec![vec![]];
-    for line in source.lines() {
-        let Some(axis) = line.trim_start().strip_prefix("#permute ") else { continue };
-        let alternatives: Vec<Vec<&str>> = axis.split('|').map(|a| a.split_whitespace().filter(|&word| word != "-").collect()).collect();
-        all = all
-            .iter()
-            .flat_map(|base: &Vec<String>| {
-                alternatives.iter().map(|more| {
-                    let mut names = base.clone();
-                    names.extend(more.iter().map(|&name| name.to_owned()));
-                    names.sort();
-                    names
-                })
-            })
-            .collect();
+/// A WGSL struct in Rust.
+struct Layout {
+    size: usize,
+    align: usize,
+    members: Vec<String>,
+    text: String,
+}
+
+/// The structs that buffers of `source` hold, under whatever conditions: those named in the types of bindings, of aliases and of
+/// members. `struct NAME {` is a line, and so is each `member: type,`.
+fn collect_structs(kernel: &str, source: &str, structs: &mut BTreeMap<String, Layout>) {
+    let lines: Vec<&str> = source.lines().map(|line| line.split("//").next().unwrap().trim()).collect();
+    let bindings = lines.iter().filter(|line| line.contains("@binding")).map(|line| line.rsplit_once(": ").unwrap().1);
+    for ty in bindings {
+        collect_type(kernel, &lines, ty.trim_end_matches(';'), structs);
     }
-    all
 }
 
-/// The static that holds the kernel `module/kernel`.
-fn path_of(name: &str) -> String {
-    let (module, kernel) = name.split_once('/').unwrap();
-    format!("{module}::{}", kernel.to_uppercase())
-}
-
-fn kernel(root: &Path, name: &str, structs: &mut BTreeMap<String, String>) -> String {
-    let mut source = String::new();
-    imports(root, name, &mut BTreeSet::new(), &mut source);
-    let mut permutation_text = String::new();
-    for defines in permutations(&source) {
-        let names: Vec<&str> = defines.iter().map(String::as_str).collect();
-        let wgsl = preprocess::conditionals(&source, &names).unwrap_or_else(|e| panic!("shaders/{name}.wgsl: {e}"));
-        let module =
-            naga::front::wgsl::parse_str(&wgsl).unwrap_or_else(|e| panic!("shaders/{name}.wgsl {names:?}:\n{}", e.emit_to_string(&wgsl)));
-        let info = Validator::new(ValidationFlags::all(), CAPABILITIES)
-            .validate(&module)
-            .unwrap_or_else(|e| panic!("shaders/{name}.wgsl {names:?}:\n{}", e.emit_to_string(&wgsl)));
-        let bindings = reflect(name, &module, &info, structs);
-        let needs = needs(&module);
-        writeln!(permutation_text, "Permutation {{ defines: &{names:?}, bindings: &[{bindings}], needs: {needs} }},").unwrap();
-    }
-    let constant = file_stem(Path::new(name)).to_uppercase();
-    format!(
-        "pub static {constant}: KernelSource = KernelSource {{ name: {name:?}, source: {source:?}, permutations: &[\n{permutation_text}] }};\n"
-    )
-}
-
-/// What a device must allow.
-fn needs(module: &naga::Module) -> String {
-    let size = |space: AddressSpace| {
-        let variables = module.global_variables.iter().filter(move |(_, variable)| variable.space == space);
-        variables.map(|(_, variable)| module.types[variable.ty].inner.size(module.to_ctx()))
-    };
-    let (workgroup, uniform) = (size(AddressSpace::WorkGroup).sum::<u32>(), size(AddressSpace::Uniform).max().unwrap_or(0));
-    format!(
-        "Needs {{ workgroup_size: {:?}, workgroup_bytes: {workgroup}, uniform_bytes: {uniform} }}",
-        module.entry_points[0].workgroup_size
-    )
-}
-
-/// Checks the limits, collects the structs, and lists the bindings.
-fn reflect(name: &str, module: &naga::Module, info: &ModuleInfo, structs: &mut BTreeMap<String, String>) -> String {
-    let [entry] = module.entry_points.as_slice() else { panic!("{name}: one entry point expected") };
-    assert_eq!(entry.name, "main", "{name}: the entry point");
-    assert!(entry.workgroup_size.iter().product::<u32>() <= MAX_INVOCATIONS, "{name}: invocations");
-    let mut bindings = Vec::new();
-    let (mut storage, mut workgroup) = (0, 0);
-    for (handle, variable) in module.global_variables.iter() {
-        let access = match variable.space {
-            AddressSpace::Uniform => "Uniform",
-            AddressSpace::Storage { access } => {
-                storage += 1;
-                // WGSL has no write-only storage: what the entry point does decides
-                let uses = info.get_entry_point(0)[handle];
-                match access.contains(StorageAccess::STORE) {
-                    false => "Read",
-                    true if uses.contains(GlobalUse::READ) || !uses.contains(GlobalUse::WRITE) => "ReadWrite",
-                    true => "Write",
-                }
-            }
-            AddressSpace::WorkGroup => {
-                workgroup += module.types[variable.ty].inner.size(module.to_ctx());
-                continue;
-            }
-            _ => continue,
-        };
-        let binding = variable.binding.as_ref().unwrap_or_else(|| panic!("{name}: a buffer without a binding"));
-        assert_eq!(binding.group, 0, "{name}: bindings are in group 0");
-        let label = variable.name.as_deref().unwrap_or_default();
-        bindings
-            .push((binding.binding, format!("BindingLayout {{ index: {}, name: {label:?}, access: Access::{access} }},", binding.binding)));
-        collect_structs(name, module, variable.ty, structs);
-    }
-    assert!(storage <= MAX_STORAGE_BUFFERS, "{name}: {storage} storage buffers");
-    assert!(workgroup <= MAX_WORKGROUP_BYTES, "{name}: {workgroup} bytes of workgroup memory");
-    bindings.sort();
-    bindings.into_iter().map(|(_, text)| text).collect()
-}
-
-fn collect_structs(kernel: &str, module: &naga::Module, ty: naga::Handle<naga::Type>, structs: &mut BTreeMap<String, String>) {
-    match &module.types[ty].inner {
-        TypeInner::Array { base, .. } => collect_structs(kernel, module, *base, structs),
-        TypeInner::Struct { members, span } => {
-            members.iter().for_each(|member| collect_structs(kernel, module, member.ty, structs));
-            let name = module.types[ty].name.clone().unwrap_or_default();
-            let text = rust_struct(kernel, module, &name, members, *span);
-            let known = structs.entry(name.clone()).or_insert_with(|| text.clone());
-            assert_eq!(*known, text, "{kernel}: struct {name} differs from the one of the same name elsewhere");
+fn collect_type(kernel: &str, lines: &[&str], ty: &str, structs: &mut BTreeMap<String, Layout>) {
+    for name in ty.split(|c: char| !c.is_alphanumeric() && c != '_') {
+        for alias in lines.iter().filter_map(|line| line.strip_prefix(&format!("alias {name} = "))) {
+            collect_type(kernel, lines, alias.trim_end_matches(';'), structs);
         }
-        _ => {}
+        let Some(start) = lines.iter().position(|line| *line == format!("struct {name} {{")) else { continue };
+        let body = lines[start + 1..].iter().take_while(|line| **line != "}").filter(|line| !line.is_empty());
+        let members: Vec<(&str, &str)> = body
+            .map(|line| line.trim_end_matches(',').split_once(": ").unwrap_or_else(|| panic!("{kernel}: {name}: not a member: {line}")))
+            .collect();
+        members.iter().for_each(|(_, ty)| collect_type(kernel, lines, ty, structs));
+        let layout = rust_struct(kernel, name, &members, structs);
+        let text = layout.text.clone();
+        let known = structs.insert(name.to_owned(), layout);
+        assert!(known.is_none_or(|known| known.text == text), "{kernel}: struct {name} differs from the one of the same name elsewhere");
     }
 }
 
-fn rust_struct(kernel: &str, module: &naga::Module, name: &str, members: &[naga::StructMember], span: u32) -> String {
-    let mut fields = String::new();
-    let mut end = 0;
-    let pad = |fields: &mut String, from: u32, to: u32| {
+fn rust_struct(kernel: &str, name: &str, members: &[(&str, &str)], structs: &BTreeMap<String, Layout>) -> Layout {
+    let (mut fields, mut end, mut align) = (String::new(), 0usize, 1);
+    let pad = |fields: &mut String, from: usize, to: usize| {
         if to > from {
             writeln!(fields, "    pub _pad{from}: [u32; {}],", (to - from) / 4).unwrap();
         }
     };
-    for member in members {
-        pad(&mut fields, end, member.offset);
-        let inner = &module.types[member.ty].inner;
-        let ty = rust_type(module, member.ty).unwrap_or_else(|| panic!("{kernel}: {name}: a member of type {inner:?}"));
-        writeln!(fields, "    pub {}: {ty},", member.name.as_deref().unwrap_or_default()).unwrap();
-        end = member.offset + inner.size(module.to_ctx());
+    for (member, ty) in members {
+        let (rust, size, alignment) = rust_type(ty, structs).unwrap_or_else(|| panic!("{kernel}: {name}: a member of type {ty}"));
+        let offset = end.next_multiple_of(alignment);
+        pad(&mut fields, end, offset);
+        writeln!(fields, "    pub {member}: {rust},").unwrap();
+        end = offset + size;
+        align = align.max(alignment);
     }
-    pad(&mut fields, end, span);
-    format!(
-        "#[repr(C)]\n#[derive(Clone, Copy, Debug, Default, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]\npub struct {name} {{\n{fields}}}\n\
-         const _: () = assert!(size_of::<{name}>() == {span});\n"
-    )
+    let size = end.next_multiple_of(align);
+    pad(&mut fields, end, size);
+    let derived = "Clone, Copy, Debug, Default, PartialEq, bytemuck::Pod, bytemuck::Zeroable";
+    let text = format!("#[repr(C)]\n#[derive({derived})]\npub struct {name} {{\n{fields}}}\n");
+    Layout { size, align, members: members.iter().map(|(member, _)| (*member).to_owned()).collect(), text }
 }
 
-fn rust_type(module: &naga::Module, ty: naga::Handle<naga::Type>) -> Option<String> {
-    let ty = &module.types[ty];
-    let scalar = |kind: ScalarKind| match kind {
-        ScalarKind::Uint => Some("u32"),
-        ScalarKind::Sint => Some("i32"),
-        ScalarKind::Float => Some("f32"),
-        _ => None,
-    };
-    match ty.inner {
-        TypeInner::Struct { .. } => ty.name.clone(),
-        TypeInner::Scalar(s) => scalar(s.kind).map(str::to_owned),
-        TypeInner::Vector { size, scalar: s } => scalar(s.kind).map(|t| format!("[{t}; {}]", size as u8)),
-        TypeInner::Array { base, size: naga::ArraySize::Constant(count), stride } => {
-            assert_eq!(stride, module.types[base].inner.size(module.to_ctx()), "arrays without gaps");
-            rust_type(module, base).map(|t| format!("[{t}; {count}]"))
+/// The type in Rust, its size, and its alignment in WGSL.
+fn rust_type(ty: &str, structs: &BTreeMap<String, Layout>) -> Option<(String, usize, usize)> {
+    let within = |prefix: &str| ty.strip_prefix(prefix)?.strip_suffix('>');
+    let vector = |n: usize, align: usize| Some((format!("[{}; {n}]", rust_type(within(&format!("vec{n}<"))?, structs)?.0), 4 * n, align));
+    match ty {
+        "f32" | "i32" | "u32" => Some((ty.to_owned(), 4, 4)),
+        _ if ty.starts_with("vec2<") => vector(2, 8),
+        _ if ty.starts_with("vec3<") => vector(3, 16),
+        _ if ty.starts_with("vec4<") => vector(4, 16),
+        _ if ty.starts_with("array<") => {
+            let (element, count) = within("array<")?.rsplit_once(", ")?;
+            let (element, size, align) = rust_type(element, structs)?;
+            let count: usize = count.parse().ok()?;
+            // elements that have no gaps between them
+            size.is_multiple_of(align).then(|| (format!("[{element}; {count}]"), count * size, align))
         }
-        _ => None,
+        _ => structs.get(ty).map(|layout| (ty.to_owned(), layout.size, layout.align)),
     }
 }

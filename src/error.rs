@@ -151,6 +151,7 @@ pub enum Error {
         differences: Vec<String>,
     },
     /// A file is not safetensors.
+    #[cfg(feature = "weights")]
     #[error("not a safetensors file: {0}")]
     SafeTensors(#[from] safetensors::SafeTensorError),
     /// Something computed is infinite or not a number, and nothing can be made of it.

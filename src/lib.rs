@@ -9,7 +9,12 @@
 //! - [`poisson`]: the Laplacian of cells that are fluid, solid or air.
 //! - [`mod@reference`]: the same mathematics in plain f64 loops, the oracle of every kernel.
 //!
+//! Each but the first two is a Cargo feature of its name, on by default: `curvature` brings `graph` and `krylov` with it, `poisson`
+//! brings `krylov`. What reads and writes files is the feature `weights`.
+//!
 //! ```
+//! # #[cfg(feature = "optim")]
+//! # {
 //! use gradus::optim::{AdamW, Optimizer, Param};
 //! use gradus::{DType, Gpu, Tensor};
 //!
@@ -30,14 +35,25 @@
 //! # if let Err(error) = pollster::block_on(train()) {
 //! #     assert!(matches!(error, gradus::Error::NoAdapter { .. }), "{error}");
 //! # }
+//! # }
 //! ```
 
+#![cfg_attr(
+    not(all(feature = "optim", feature = "curvature", feature = "poisson", feature = "weights")),
+    allow(dead_code, unused_imports, reason = "what a module that is left out would use")
+)]
+
+#[cfg(feature = "curvature")]
 pub mod curvature;
 mod error;
 pub mod gpu;
+#[cfg(feature = "graph")]
 pub mod graph;
+#[cfg(feature = "krylov")]
 pub mod krylov;
+#[cfg(feature = "optim")]
 pub mod optim;
+#[cfg(feature = "poisson")]
 pub mod poisson;
 pub mod reference;
 pub mod vector;

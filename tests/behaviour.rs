@@ -4,6 +4,8 @@
 //!
 //! Gradients are computed here, in f64, from the parameters read back after each step.
 
+#![cfg(feature = "optim")]
+
 mod common;
 
 use common::{gpu, noise, read, step};

@@ -7,6 +7,8 @@
 //! driver keeps, they add up to 5e-7; at an ulp each, which is what GPUs do, to 1e-6. Bounds do not
 //! allow for them on top: the whole is held to what the bias correction alone may be off.
 
+#![cfg(all(feature = "optim", feature = "weights"))]
+
 mod common;
 
 use common::{gpu, read, step};

@@ -1,5 +1,7 @@
 //! Conjugate gradients: against f64, at the edges, and however they are submitted.
 
+#![cfg(feature = "krylov")]
+
 mod common;
 #[path = "common/systems.rs"]
 mod systems;

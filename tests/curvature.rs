@@ -1,6 +1,8 @@
 //! Curvature products: over parts of the parameters, blocks, batches, with random draws and by differences. The
 //! products themselves are checked in `golden.rs`.
 
+#![cfg(feature = "curvature")]
+
 mod common;
 
 use std::collections::HashMap;

@@ -1,6 +1,8 @@
 //! Curvature and second-order steps where something is missing: unused parameters, parts without curvature, constant
 //! losses, gradients of zero, losses with an offset that f32 cannot see beyond.
 
+#![cfg(feature = "curvature")]
+
 mod common;
 
 use common::{gpu, gpu_shaped_for, read};

@@ -1,5 +1,7 @@
 //! The deep conjugate direction method: the networks, their inference, and what becomes of weights that are of no use.
 
+#![cfg(all(feature = "graph", feature = "poisson", feature = "weights"))]
+
 mod common;
 #[path = "common/scenes.rs"]
 mod scenes;
@@ -550,7 +552,7 @@ fn files() {
 
     // a file that is changed
     let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
-    let metadata = header.metadata().clone().unwrap();
+    let metadata: HashMap<String, String> = header.metadata().clone().unwrap().into_iter().collect();
     let file = SafeTensors::deserialize(&bytes).unwrap();
     type Change<'a> = &'a dyn Fn(&mut HashMap<String, String>, &mut HashMap<String, (Vec<usize>, Vec<u8>)>);
     let refused = |change: Change| -> Vec<String> {
@@ -560,7 +562,7 @@ fn files() {
         change(&mut metadata, &mut tensors);
         let views: Vec<_> =
             tensors.iter().map(|(name, (shape, data))| (name, TensorView::new(Dtype::F32, shape.clone(), data).unwrap())).collect();
-        let bytes = safetensors::serialize(views, Some(metadata)).unwrap();
+        let bytes = safetensors::serialize(views, Some(metadata.into_iter().collect())).unwrap();
         match DeepPreconditioner::from_safetensors(&gpu, &grid, &bytes) {
             Err(Error::StateMismatch { differences }) => differences,
             Err(error) => vec![error.to_string()],

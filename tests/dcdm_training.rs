@@ -1,5 +1,7 @@
 //! What the networks of the deep conjugate direction method are trained with: data and loss against f64.
 
+#![cfg(all(feature = "graph", feature = "poisson"))]
+
 mod common;
 #[path = "common/systems.rs"]
 mod systems;

@@ -1,5 +1,7 @@
 //! The density of spectra, and products with inverses, against explicit matrices in f64.
 
+#![cfg(feature = "curvature")]
+
 mod common;
 #[path = "common/matrices.rs"]
 mod matrices;

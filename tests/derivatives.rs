@@ -1,6 +1,8 @@
 //! Derivatives of graphs, in f64: of every primitive and of random graphs, to the third order, against
 //! differences and identities.
 
+#![cfg(feature = "graph")]
+
 #[path = "common/graphs.rs"]
 mod graphs;
 

@@ -1,5 +1,7 @@
 //! Tensors of other devices, and a device of no more than the required limits.
 
+#![cfg(all(feature = "curvature", feature = "optim", feature = "poisson", feature = "weights"))]
+
 mod common;
 
 use common::{f32s, gpu, noise, read, step};

@@ -1,5 +1,7 @@
 //! Eigenvalues where they are multiple, and operators of any scale.
 
+#![cfg(feature = "krylov")]
+
 mod common;
 
 use common::{gpu, gpu_shaped_for, noise, read};

@@ -5,6 +5,8 @@
 //! Where no value is computed the device is wgpu's `noop`, which validates everything, and copies,
 //! without a driver.
 
+#![cfg(all(feature = "optim", feature = "weights"))]
+
 mod common;
 
 use std::collections::BTreeMap;

@@ -1,6 +1,8 @@
 //! Traces, diagonals and checks of operators against explicit matrices in f64, and against the same
 //! estimators in f64 with the same random vectors.
 
+#![cfg(feature = "curvature")]
+
 mod common;
 #[path = "common/matrices.rs"]
 mod matrices;

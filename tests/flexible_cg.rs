@@ -1,5 +1,7 @@
 //! Flexible conjugate gradients: against f64, with preconditioners of all kinds, and however they are submitted.
 
+#![cfg(feature = "krylov")]
+
 mod common;
 #[path = "common/systems.rs"]
 mod systems;

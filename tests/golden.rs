@@ -1,6 +1,8 @@
 //! Cases computed elsewhere in f64: every file of `tests/golden/`, and of the directory in
 //! `GRADUS_GOLDEN_DIR` if that is set. A file that cannot be interpreted fails.
 
+#![cfg(all(feature = "curvature", feature = "optim", feature = "poisson", feature = "weights"))]
+
 mod common;
 #[path = "common/curvature.rs"]
 mod curvature;
@@ -44,7 +46,7 @@ fn cases(kind: &str) -> Vec<Case> {
         for path in paths {
             let bytes = fs::read(&path).unwrap();
             let (_, header) = SafeTensors::read_metadata(&bytes).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-            let metadata = header.metadata().clone().unwrap_or_default();
+            let metadata: HashMap<String, String> = header.metadata().clone().unwrap_or_default().into_iter().collect();
             let found = metadata.get("kind").unwrap_or_else(|| panic!("{}: no kind", path.display()));
             assert!(KINDS.contains(&found.as_str()), "{}: kind {found}", path.display());
             if found == kind {

@@ -1,6 +1,8 @@
 //! What the optimizers do with the gradients as a whole: a step with one that is not finite changes
 //! nothing, the loss scale adapts, and clipping is that of the reference.
 
+#![cfg(all(feature = "optim", feature = "weights"))]
+
 mod common;
 
 use common::*;

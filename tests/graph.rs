@@ -1,6 +1,8 @@
 //! Compiled graphs against the f64 interpreter: values, gradients and Hessian products of graphs drawn at random,
 //! in stages as a user would record them, with checked and unchecked shaders and both shapes of kernels.
 
+#![cfg(feature = "graph")]
+
 mod common;
 #[path = "common/graphs.rs"]
 mod graphs;

@@ -1,6 +1,8 @@
 //! Graphs at the edges of f32: tails, infinities, NaN, large means, masked classes. Values on the device, of checked and unchecked
 //! shaders and both shapes of kernels, against mathematics in f64 that is written here.
 
+#![cfg(feature = "graph")]
+
 mod common;
 
 use std::collections::HashMap;

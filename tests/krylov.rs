@@ -1,5 +1,7 @@
 //! Operators, Lanczos, eigenpairs and power iteration, against known spectra and f64.
 
+#![cfg(feature = "krylov")]
+
 mod common;
 
 use std::cell::Cell;

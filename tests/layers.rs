@@ -1,5 +1,7 @@
 //! Layers and losses against loops over their definitions, in f64.
 
+#![cfg(feature = "graph")]
+
 use std::collections::HashMap;
 
 use gradus::Result;

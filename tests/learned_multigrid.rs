@@ -1,5 +1,7 @@
 //! The learned V-cycle against f64, as a matrix, at the edges, and as preconditioner; and its files.
 
+#![cfg(all(feature = "poisson", feature = "weights"))]
+
 mod common;
 #[path = "common/cycles.rs"]
 mod cycles;

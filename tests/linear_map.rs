@@ -1,6 +1,8 @@
 //! Matrices of the caller's as primitives of a graph: values, gradients and Hessian products against the
 //! interpreter, and derivatives against explicit matrices.
 
+#![cfg(all(feature = "graph", feature = "krylov"))]
+
 mod common;
 
 use std::collections::HashMap;

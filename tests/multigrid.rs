@@ -1,5 +1,7 @@
 //! The V-cycle against f64, as a matrix, at the edges, and as preconditioner.
 
+#![cfg(feature = "poisson")]
+
 mod common;
 #[path = "common/cycles.rs"]
 mod cycles;

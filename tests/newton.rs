@@ -1,5 +1,7 @@
 //! Second-order optimizers against their definitions in f64, on problems with known minima, and against Adam.
 
+#![cfg(all(feature = "curvature", feature = "optim"))]
+
 mod common;
 #[path = "../examples/common/digits.rs"]
 mod digits;

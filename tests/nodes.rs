@@ -1,5 +1,7 @@
 //! The nodes of graphs: what the interpreter makes of each primitive, what is folded, and what is refused.
 
+#![cfg(feature = "graph")]
+
 use std::collections::HashMap;
 
 use gradus::graph::{ConvolutionOptions, Graph, Init, Op, Padding, Var, Window, layers, losses};

@@ -1,6 +1,8 @@
 //! Steps at the edges of f32: long runs of gradients that are not finite, decay below a unit in the last place, norms whose
 //! squares are out of range, NaN in states, counts near their end. Right values are worked out here, in f64.
 
+#![cfg(all(feature = "optim", feature = "weights"))]
+
 mod common;
 
 use std::collections::BTreeMap;

@@ -1,6 +1,8 @@
 //! Every optimizer against the f64 reference: over shapes, placements in memory, element types and
 //! options; and what its recording says of dispatches and bytes.
 
+#![cfg(feature = "optim")]
+
 mod common;
 
 use common::{Pair, algorithms, gpu, gpu_shaped_for, noise, read, step, write};
@@ -274,6 +276,7 @@ fn tensors_of_many_rows_are_projected() {
 }
 
 /// Rounds to a type as the kernels must.
+#[cfg(feature = "weights")]
 fn rounded(dtype: DType, x: f32) -> f32 {
     match dtype {
         DType::F16 => rounding::f16_to_f32(rounding::f32_to_f16_nearest(x)),
@@ -347,6 +350,7 @@ fn mixed_precision_rounds_the_reference_step_once() {
     }
 }
 
+#[cfg(feature = "weights")]
 #[test]
 fn master_weights_do_not_lose_small_steps() {
     let gpu = gpu(Checks::Unchecked);

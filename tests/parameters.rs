@@ -1,5 +1,7 @@
 //! The parameters of a graph: their places, initial values, and files.
 
+#![cfg(all(feature = "graph", feature = "optim", feature = "weights"))]
+
 mod common;
 
 use std::collections::HashMap;

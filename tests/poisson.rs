@@ -1,5 +1,7 @@
 //! The flagged Laplacian, its null space and preconditioners against f64 loops.
 
+#![cfg(feature = "poisson")]
+
 mod common;
 #[path = "common/scenes.rs"]
 mod scenes;

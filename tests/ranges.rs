@@ -1,5 +1,7 @@
 //! Tensors larger than a binding, and more elements than 65,535 workgroups have invocations.
 
+#![cfg(all(feature = "optim", feature = "weights"))]
+
 mod common;
 
 use common::{algorithms, device, noise, read, step};

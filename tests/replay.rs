@@ -2,6 +2,8 @@
 //! saved, loaded into another optimizer, and five more; learning rates, frozen parameters and missing
 //! gradients included.
 
+#![cfg(all(feature = "optim", feature = "weights"))]
+
 mod common;
 
 use common::{algorithms, gpu, noise};

@@ -1,6 +1,8 @@
 //! What went wrong in other solvers: scales, components, long channels, what f32 cannot hold. Right values are closed forms or
 //! solutions in f64.
 
+#![cfg(all(feature = "poisson", feature = "weights"))]
+
 mod common;
 #[path = "common/scenes.rs"]
 mod scenes;

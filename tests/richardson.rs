@@ -1,5 +1,7 @@
 //! Stationary iterations: against convergence factors known in closed form, and where they fail.
 
+#![cfg(feature = "poisson")]
+
 mod common;
 #[path = "common/systems.rs"]
 mod systems;

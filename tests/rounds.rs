@@ -1,6 +1,8 @@
 //! Loops of more rounds than a software driver executes: 65,535 for an invocation, all its loops together, after which it ends
 //! them without a word.
 
+#![cfg(all(feature = "graph", feature = "krylov", feature = "optim"))]
+
 mod common;
 
 use gradus::curvature::{DiagonalOptions, HutchPlusPlusOptions, TraceOptions, diagonal, hutch_plus_plus, trace};

@@ -1,5 +1,7 @@
 //! Random scenes of all kinds: whatever a solution says of itself is true.
 
+#![cfg(all(feature = "poisson", feature = "weights"))]
+
 mod common;
 #[path = "common/scenes.rs"]
 mod scenes;

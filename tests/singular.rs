@@ -1,5 +1,7 @@
 //! Linear systems with a null space.
 
+#![cfg(feature = "krylov")]
+
 mod common;
 #[path = "common/systems.rs"]
 mod systems;

@@ -1,6 +1,8 @@
 //! The outliers of a trained network's Hessian follow the number of classes (Sagun et al. 2017): of k
 //! Gaussian clusters, k - 1 eigenvalues lie apart from the rest.
 
+#![cfg(all(feature = "curvature", feature = "optim"))]
+
 mod common;
 #[path = "../examples/hessian_spectrum/experiment.rs"]
 mod experiment;

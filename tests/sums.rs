@@ -1,6 +1,8 @@
 //! Sums of many equal terms, whose error would grow with their number if they were added one after another: within 1e-6 of the
 //! f64 sum of the same f32 terms.
 
+#![cfg(all(feature = "graph", feature = "optim"))]
+
 mod common;
 
 use gradus::gpu::{Checks, GpuOptions, Shape};

@@ -1,5 +1,7 @@
 //! The training of `examples/train_dcdm`: a small network from scratch, and one that is interrupted.
 
+#![cfg(all(feature = "graph", feature = "optim", feature = "poisson", feature = "weights"))]
+
 mod common;
 #[path = "../examples/train_dcdm/config.rs"]
 mod config;

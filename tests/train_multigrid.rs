@@ -1,6 +1,8 @@
 //! The training of `examples/train_multigrid`: its scenes, its loss and gradient against f64, ten parameters from scratch, a
 //! training that is interrupted, and what the coefficients that come with the crate are worth.
 
+#![cfg(all(feature = "graph", feature = "optim", feature = "poisson", feature = "weights"))]
+
 mod common;
 #[path = "../examples/train_multigrid/config.rs"]
 mod config;

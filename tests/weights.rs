@@ -1,6 +1,8 @@
 //! What the weights that come with the crate are worth: the iterations of the deep conjugate direction method for right-hand
 //! sides that no training draws.
 
+#![cfg(all(feature = "graph", feature = "poisson", feature = "weights"))]
+
 mod common;
 #[path = "../examples/smoke/fluid.rs"]
 #[allow(dead_code, reason = "the example tells more")]

@@ -1,6 +1,5 @@
 //! Trainings that go on from a checkpoint as if they had not been interrupted.
 
-use std::collections::HashMap;
 use std::f64::consts::PI;
 
 use gradus::graph::Parameters;
@@ -157,8 +156,8 @@ impl<S: Source> Trainer<S> {
             ("optimizer", TensorView::new(Dtype::U8, vec![optimizer.len()], &optimizer)?),
             ("losses", TensorView::new(Dtype::F32, vec![losses.len() / 4], &losses)?),
         ];
-        let metadata = HashMap::from([("config".to_owned(), self.description.to_string()), ("note".to_owned(), note.to_owned())]);
-        Ok(safetensors::serialize(tensors, Some(metadata))?)
+        let metadata = [("config".to_owned(), self.description.to_string()), ("note".to_owned(), note.to_owned())];
+        Ok(safetensors::serialize(tensors, Some(metadata.into_iter().collect()))?)
     }
 
     /// Goes on from a checkpoint of the same training, and returns its note.

@@ -6,7 +6,7 @@
 //
 // Infinities and NaN are told, and made, by their bits: compilers take it for granted that there are none. A NaN gives a NaN.
 //
-// `graph/pointwise.wgsl` imports this file so that the build validates it; `src/graph/emit.rs` adds it to generated code.
+// `graph/pointwise.wgsl` imports this file so that a test validates it; `src/graph/emit.rs` adds it to generated code.
 
 fn is_nan(x: f32) -> bool {
     return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u;

@@ -1,5 +1,5 @@
 // Where the results of a template go: the generated part defines `store` and `store4`; what stands here in
-// their place lets the build validate the template, and tests run it.
+// their place lets a test validate the template, and tests run it.
 
 #ifndef GENERATED
 @group(0) @binding(6) var<storage, read_write> stand_in: array<f32>;

@@ -1,4 +1,4 @@
-//! A WGSL file, its permutations by reflection, and the pipeline of one of them.
+//! A WGSL file, and the pipeline of one of its permutations.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,9 +10,8 @@ use crate::{Error, Result};
 pub(crate) struct KernelSource {
     /// `module/kernel`, the path below `shaders/` without its extension.
     pub name: &'static str,
-    /// The text with imports pasted and conditionals still in it.
+    /// The text with imports pasted, and conditionals and axes of permutations still in it.
     pub source: &'static str,
-    pub permutations: &'static [Permutation],
 }
 
 impl fmt::Debug for KernelSource {
@@ -21,33 +20,15 @@ impl fmt::Debug for KernelSource {
     }
 }
 
-/// One set of defines that the build script validated.
-pub(crate) struct Permutation {
-    /// Sorted.
-    pub defines: &'static [&'static str],
-    pub bindings: &'static [BindingLayout],
-    #[cfg_attr(not(test), expect(dead_code, reason = "compared with the required limits in a test"))]
-    pub needs: Needs,
-}
-
-/// What a device must allow, besides the bindings.
-#[cfg_attr(not(test), expect(dead_code, reason = "compared with the required limits in a test"))]
-pub(crate) struct Needs {
-    pub workgroup_size: [u32; 3],
-    pub workgroup_bytes: u32,
-    /// Of the largest uniform block.
-    pub uniform_bytes: u32,
-}
-
 /// A buffer of group 0.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct BindingLayout {
     pub index: u32,
     pub name: &'static str,
     pub access: Access,
 }
 
-/// What a kernel does with a buffer, by reflection of its WGSL.
+/// What a kernel does with a buffer, by its WGSL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
     /// A small block of constants.
@@ -59,9 +40,6 @@ pub enum Access {
     /// Read once and written once.
     ReadWrite,
 }
-
-/// The name of the output that a template declares for the build alone.
-const STAND_IN: &str = "stand_in";
 
 /// What makes two pipelines the same.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -108,7 +86,7 @@ impl Key {
 }
 
 /// WGSL made at run time that completes a template of `shaders/`: appended to it, in place of what the
-/// template holds under `#ifndef GENERATED`, a stand-in that lets the build validate it.
+/// template holds under `#ifndef GENERATED`, a stand-in that lets a test validate it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Generated {
     pub wgsl: String,
@@ -134,19 +112,16 @@ impl Kernel {
         let source = key.source.0;
         let label = format!("gradus.{}", source.name.replace('/', "."));
         let failed = |reason: String| Error::Pipeline { kernel: format!("{label} {:?} {:?}", key.defines, key.constants), reason };
-        let permutation = source.permutations.iter().find(|p| p.defines == key.defines.as_slice());
-        let Some(permutation) = permutation else {
-            return Err(failed("the build did not validate this permutation".into()));
-        };
-        let mut defines = key.defines.clone();
-        let mut bindings = permutation.bindings.to_vec();
-        if let Some(generated) = generated {
-            defines.push("GENERATED");
-            bindings.retain(|binding| binding.name != STAND_IN);
-            bindings.extend(&generated.bindings);
+        if !preprocess::permutations(source.source).contains(&key.defines) {
+            return Err(failed("its text declares no such permutation".into()));
         }
-        let mut wgsl = preprocess::conditionals(source.source, &defines).map_err(failed)?;
+        let generated_define = generated.map(|_| "GENERATED");
+        let defines: Vec<&str> = key.defines.iter().copied().chain(generated_define).collect();
+        let lines = preprocess::conditionals(source.source, &defines).map_err(failed)?;
+        let mut bindings = preprocess::bindings(&lines).map_err(failed)?;
+        let mut wgsl = lines.join("\n") + "\n";
         if let Some(generated) = generated {
+            bindings.extend(&generated.bindings);
             wgsl.push_str(&generated.wgsl);
         }
         let constants: Vec<(&str, f64)> = key.constants.iter().map(|&(name, value)| (name, f64::from(value))).collect();
@@ -160,7 +135,7 @@ impl Kernel {
                 Checks::Checked => wgpu::ShaderRuntimeChecks::checked(),
                 Checks::Unchecked => wgpu::ShaderRuntimeChecks::unchecked(),
             };
-            // SAFETY: the WGSL is this crate's own, validated when it was built, or generated from a graph
+            // SAFETY: the WGSL is this crate's own, validated by a test, or generated from a graph
             // whose shapes have been checked. Every index stays in its binding because the host sizes the
             // bindings and the tables of ranges from tensors whose extent it has checked, every loop is
             // bounded by such a range, and divisors are lengths of axes, which are not zero.

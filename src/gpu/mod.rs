@@ -5,6 +5,8 @@
 
 mod buffer;
 mod dtype;
+#[cfg(feature = "weights")]
+mod file;
 pub(crate) mod kernel;
 mod measure;
 mod preprocess;
@@ -12,6 +14,8 @@ mod readback;
 mod recording;
 mod tensor;
 mod trace;
+#[cfg(test)]
+mod validation;
 pub(crate) mod work;
 
 use std::collections::HashMap;
@@ -19,6 +23,8 @@ use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 pub use dtype::{DType, Element};
+#[cfg(feature = "weights")]
+pub(crate) use file::floats;
 pub(crate) use kernel::{BindingLayout, Generated, Kernel, KernelSource};
 pub use measure::measure;
 #[cfg(test)]
@@ -391,34 +397,4 @@ async fn headless_adapter() -> Result<wgpu::Adapter> {
         ..Default::default()
     };
     instance.request_adapter(&options).await.map_err(|error| Error::NoAdapter { reason: error.to_string() })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_kernel_keeps_the_required_limits() {
-        let limits = required_limits();
-        assert_eq!(crate::shaders::ALL.len(), KERNELS.len());
-        for source in crate::shaders::ALL {
-            for permutation in source.permutations {
-                let (what, needs) = (format!("{} {:?}", source.name, permutation.defines), &permutation.needs);
-                let [x, y, z] = needs.workgroup_size;
-                assert!(x <= limits.max_compute_workgroup_size_x, "{what}: {x}");
-                assert!(y <= limits.max_compute_workgroup_size_y, "{what}: {y}");
-                assert!(z <= limits.max_compute_workgroup_size_z, "{what}: {z}");
-                assert!(x * y * z <= limits.max_compute_invocations_per_workgroup, "{what}");
-                assert!(needs.workgroup_bytes <= limits.max_compute_workgroup_storage_size, "{what}: {}", needs.workgroup_bytes);
-                assert!(u64::from(needs.uniform_bytes) <= limits.max_uniform_buffer_binding_size, "{what}: {}", needs.uniform_bytes);
-                let count = |uniform: bool| {
-                    permutation.bindings.iter().filter(|binding| (binding.access == kernel::Access::Uniform) == uniform).count() as u32
-                };
-                assert!(count(true) <= limits.max_uniform_buffers_per_shader_stage, "{what}");
-                assert!(count(false) <= limits.max_storage_buffers_per_shader_stage, "{what}");
-                let highest = permutation.bindings.iter().map(|binding| binding.index + 1).max().unwrap_or(0);
-                assert!(highest <= limits.max_bindings_per_bind_group, "{what}: {highest}");
-            }
-        }
-    }
 }

@@ -9,6 +9,8 @@ mod build;
 pub(crate) mod convolution;
 mod derivative;
 mod emit;
+#[cfg(feature = "weights")]
+mod file;
 pub(crate) mod gathering;
 mod kernels;
 pub mod layers;
@@ -32,7 +34,6 @@ pub use build::{Graph, Var};
 pub use linear_map::{LinearMap, Product};
 pub use op::{Binary, Form, Number, Op, Stencil, Unary, Window};
 pub use ops::{ConvolutionOptions, Padding};
-pub(crate) use parameters::floats;
 pub use parameters::{Init, Parameters};
 pub use plan::{Plan, Stage};
 pub use program::Program;

@@ -100,7 +100,7 @@ pub async fn eigenpairs(operator: &dyn LinearOperator, k: usize, which: Which, o
         if end == LanczosEnd::NonFinite {
             return Err(Error::NonFinite { what: format!("the product of Lanczos step {}", taken + 1) });
         }
-        let found = search.judge(&iteration, operator.dim());
+        let found = search.judge(&iteration, operator.dim())?;
         if found == Found::All {
             break true;
         }
@@ -159,22 +159,22 @@ impl Search {
     }
 
     /// The last block is orthogonal to all pairs found before it: its outermost value is that of all that is left.
-    fn judge(&mut self, iteration: &Iteration, dim: usize) -> Found {
+    fn judge(&mut self, iteration: &Iteration, dim: usize) -> Result<Found> {
         let (alpha, beta) = (&iteration.seen.alpha, &iteration.seen.beta);
         let steps = alpha.len();
-        let (all, _) = eigen(alpha, beta);
+        let (all, _) = eigen(alpha, beta)?;
         self.norm = all.values.iter().fold(self.norm, |norm, value| norm.max(value.abs()));
         let bound = self.tolerance * self.norm;
         // pairs that are locked leave something to the residuals of later ones
         if steps < self.k || !(0..self.k).all(|i| all.residuals[self.end(steps, i)] <= 0.25 * bound) {
-            return Found::Unconverged;
+            return Ok(Found::Unconverged);
         }
         if steps == dim {
-            return Found::All;
+            return Ok(Found::All);
         }
-        let (last, _) = eigen(&alpha[self.block..], &beta[self.block..]);
+        let (last, _) = eigen(&alpha[self.block..], &beta[self.block..])?;
         if self.block == 0 || last.values.is_empty() {
-            return Found::Unverified;
+            return Ok(Found::Unverified);
         }
         let outermost = self.end(last.values.len(), 0);
         let worst = all.values[self.end(steps, self.k - 1)];
@@ -185,12 +185,12 @@ impl Search {
         // start", 1992, theorem 4.2).
         let relative = (within / (worst.abs() + self.norm)).max(0.0);
         let chance = 1.648 * (dim as f64).sqrt() * (-relative.sqrt() * (2 * last.values.len() - 1) as f64).exp();
-        match last.residuals[outermost] <= bound {
+        Ok(match last.residuals[outermost] <= bound {
             _ if within > bound && chance <= MISSED => Found::All,
             false => Found::Unconverged,
             true if within >= -bound => Found::All,
             true => Found::Unverified,
-        }
+        })
     }
 
     /// The pairs, and their residuals by k more products.
@@ -198,7 +198,7 @@ impl Search {
         let k = self.k;
         let (w, q, product) = (iteration.w.clone(), iteration.q.clone(), iteration.product.clone());
         let gpu = iteration.gpu().clone();
-        let lanczos = iteration.finish();
+        let lanczos = iteration.finish()?;
         let ritz = lanczos.ritz();
         let indices: Vec<usize> = (0..k).map(|i| self.end(lanczos.steps(), i)).collect();
         let values: Vec<f64> = indices.iter().map(|&i| ritz.values[i]).collect();

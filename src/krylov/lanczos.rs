@@ -89,7 +89,7 @@ pub async fn lanczos(operator: &dyn LinearOperator, start: Option<&Tensor>, opti
     }
     iteration.advance(steps);
     iteration.look().await?;
-    Ok(iteration.finish())
+    iteration.finish()
 }
 
 impl Lanczos {
@@ -322,7 +322,7 @@ impl Iteration {
     /// Makes Ritz vectors, those at `indices` in descending order of the values, the whole basis, each a block of its own:
     /// further blocks are orthogonal to them.
     pub fn lock(&mut self, indices: &[usize], norm: f64) -> Result<()> {
-        let (ritz, vectors) = eigen(&self.seen.alpha, &self.seen.beta);
+        let (ritz, vectors) = eigen(&self.seen.alpha, &self.seen.beta)?;
         let coefficients: Vec<Vec<f32>> = indices.iter().map(|&i| vectors[i].iter().map(|&s| s as f32).collect()).collect();
         let locked = self.basis.combinations(&self.gpu, self.seen.alpha.len(), &coefficients)?;
         let mut load = Recording::new();
@@ -341,10 +341,10 @@ impl Iteration {
     }
 
     /// The result of the steps that the host has seen.
-    pub fn finish(self) -> Lanczos {
-        let (ritz, vectors) = eigen(&self.seen.alpha, &self.seen.beta);
+    pub fn finish(self) -> Result<Lanczos> {
+        let (ritz, vectors) = eigen(&self.seen.alpha, &self.seen.beta)?;
         let end = self.seen.end();
-        Lanczos { alpha: self.seen.alpha, beta: self.seen.beta, end, gpu: self.gpu, basis: self.basis, ritz, vectors }
+        Ok(Lanczos { alpha: self.seen.alpha, beta: self.seen.beta, end, gpu: self.gpu, basis: self.basis, ritz, vectors })
     }
 }
 

@@ -1,6 +1,4 @@
-use serde_json::json;
-
-use super::algorithm::{self, Lower, Lowered, constants, not_negative};
+use super::algorithm::{self, Lower, Lowered, constants, json, not_negative};
 use crate::shaders::layout::AdadeltaConstants;
 use crate::{Result, shaders};
 
@@ -31,7 +29,7 @@ impl Default for Adadelta {
 impl Lower for Adadelta {
     fn lower(&self, seed: [u32; 2]) -> Result<Lowered> {
         let Self { lr, rho, eps, weight_decay, maximize } = *self;
-        let config = json!({"rho": rho, "eps": eps, "maximize": maximize});
+        let config = json(&[("rho", &rho), ("eps", &eps), ("maximize", &maximize)]);
         let mut lowered = Lowered::new("adadelta", &shaders::optim::ADADELTA, lr, weight_decay, config)?;
         algorithm::check("rho", rho, (0.0..=1.0).contains(&rho), "from 0 to 1")?;
         not_negative("eps", eps)?;

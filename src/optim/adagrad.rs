@@ -1,6 +1,4 @@
-use serde_json::json;
-
-use super::algorithm::{Lower, Lowered, Rule, constants, not_negative};
+use super::algorithm::{Lower, Lowered, Rule, constants, json, not_negative};
 use crate::shaders::layout::AdagradConstants;
 use crate::{Result, shaders};
 
@@ -32,8 +30,12 @@ impl Default for Adagrad {
 impl Lower for Adagrad {
     fn lower(&self, seed: [u32; 2]) -> Result<Lowered> {
         let Self { lr, lr_decay, weight_decay, initial_accumulator_value, eps, maximize } = *self;
-        let config =
-            json!({"lr_decay": lr_decay, "initial_accumulator_value": initial_accumulator_value, "eps": eps, "maximize": maximize});
+        let config = json(&[
+            ("lr_decay", &lr_decay),
+            ("initial_accumulator_value", &initial_accumulator_value),
+            ("eps", &eps),
+            ("maximize", &maximize),
+        ]);
         let mut lowered = Lowered::new("adagrad", &shaders::optim::ADAGRAD, lr, weight_decay, config)?;
         not_negative("lr_decay", lr_decay)?;
         not_negative("initial_accumulator_value", initial_accumulator_value)?;

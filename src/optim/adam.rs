@@ -1,6 +1,4 @@
-use serde_json::json;
-
-use super::algorithm::{Decay, Lower, Lowered, Rule};
+use super::algorithm::{Decay, Lower, Lowered, Rule, json};
 use crate::{Result, shaders};
 
 /// Adam (Kingma & Ba 2015; `torch.optim.Adam`), and AMSGrad (Reddi et al. 2018); 28 bytes a
@@ -58,7 +56,7 @@ impl Default for AdamW {
 impl Lower for Adam {
     fn lower(&self, seed: [u32; 2]) -> Result<Lowered> {
         let Self { lr, betas, eps, weight_decay, amsgrad, maximize } = *self;
-        let config = json!({"betas": betas, "eps": eps, "amsgrad": amsgrad, "maximize": maximize});
+        let config = json(&[("betas", &betas), ("eps", &eps), ("amsgrad", &amsgrad), ("maximize", &maximize)]);
         let mut lowered = Lowered::new("adam", &shaders::optim::ADAM, lr, weight_decay, config)?;
         lowered.moments(betas, eps, seed)?;
         lowered.maximize = maximize;

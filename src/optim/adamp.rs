@@ -1,6 +1,4 @@
-use serde_json::json;
-
-use super::algorithm::{Decay, Lower, Lowered, Projection, Rule, not_negative};
+use super::algorithm::{Decay, Lower, Lowered, Projection, Rule, json, not_negative};
 use crate::{Result, shaders};
 
 /// AdamP (Heo et al. 2021, arXiv:2006.08217), as the authors' code computes it; 40 bytes a parameter
@@ -37,7 +35,7 @@ impl Default for AdamP {
 impl Lower for AdamP {
     fn lower(&self, seed: [u32; 2]) -> Result<Lowered> {
         let Self { lr, betas, eps, weight_decay, delta, wd_ratio, nesterov } = *self;
-        let config = json!({"betas": betas, "eps": eps, "delta": delta, "wd_ratio": wd_ratio, "nesterov": nesterov});
+        let config = json(&[("betas", &betas), ("eps", &eps), ("delta", &delta), ("wd_ratio", &wd_ratio), ("nesterov", &nesterov)]);
         let mut lowered = Lowered::new("adamp", &shaders::optim::ADAMP, lr, weight_decay, config)?;
         lowered.moments(betas, eps, seed)?;
         not_negative("delta", delta)?;

@@ -41,7 +41,7 @@ pub struct Lowered {
     pub(crate) decay: Decay,
     pub(crate) projection: Option<Projection>,
     /// The configuration but for learning rate and decay, as JSON.
-    pub(crate) config: serde_json::Value,
+    pub(crate) config: String,
 }
 
 /// A kernel, shown by its name.
@@ -93,13 +93,7 @@ pub(crate) struct Projection {
 
 impl Lowered {
     /// A plain step with constant learning rate and coupled decay, no state and no constants.
-    pub(crate) fn new(
-        name: &'static str,
-        kernel: &'static KernelSource,
-        lr: f64,
-        weight_decay: f64,
-        config: serde_json::Value,
-    ) -> Result<Self> {
+    pub(crate) fn new(name: &'static str, kernel: &'static KernelSource, lr: f64, weight_decay: f64, config: String) -> Result<Self> {
         not_negative("lr", lr)?;
         not_negative("weight_decay", weight_decay)?;
         Ok(Self {
@@ -139,6 +133,13 @@ impl Lowered {
         });
         Ok(())
     }
+}
+
+/// An object of JSON, keys in order, whose values are numbers, lists of numbers and flags: they are written there as here.
+pub(crate) fn json(fields: &[(&str, &dyn std::fmt::Debug)]) -> String {
+    let mut fields: Vec<String> = fields.iter().map(|(name, value)| format!("\"{name}\":{value:?}").replace(' ', "")).collect();
+    fields.sort_unstable();
+    format!("{{{}}}", fields.join(","))
 }
 
 /// The bytes of a uniform block.

@@ -1,6 +1,4 @@
-use serde_json::json;
-
-use super::algorithm::{Lower, Lowered, Rule};
+use super::algorithm::{Lower, Lowered, Rule, json};
 use crate::{Result, shaders};
 
 /// diffGrad (Dubey et al. 2020, arXiv:1909.11015), as the corrected second release of the authors'
@@ -30,7 +28,7 @@ impl Default for DiffGrad {
 impl Lower for DiffGrad {
     fn lower(&self, seed: [u32; 2]) -> Result<Lowered> {
         let Self { lr, betas, eps, weight_decay } = *self;
-        let config = json!({"betas": betas, "eps": eps});
+        let config = json(&[("betas", &betas), ("eps", &eps)]);
         let mut lowered = Lowered::new("diffgrad", &shaders::optim::DIFFGRAD, lr, weight_decay, config)?;
         lowered.moments(betas, eps, seed)?;
         lowered.rule = Rule::DiffGrad;

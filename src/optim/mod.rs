@@ -34,6 +34,7 @@ mod record;
 mod rmsprop;
 mod sgd;
 mod sgdp;
+#[cfg(feature = "weights")]
 mod state_dict;
 
 pub use adadelta::Adadelta;

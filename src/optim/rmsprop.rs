@@ -1,6 +1,4 @@
-use serde_json::json;
-
-use super::algorithm::{Lower, Lowered, constants, not_negative};
+use super::algorithm::{Lower, Lowered, constants, json, not_negative};
 use crate::shaders::layout::RmsPropConstants;
 use crate::{Result, shaders};
 
@@ -37,7 +35,7 @@ impl Default for RmsProp {
 impl Lower for RmsProp {
     fn lower(&self, seed: [u32; 2]) -> Result<Lowered> {
         let Self { lr, alpha, eps, weight_decay, momentum, centered, maximize } = *self;
-        let config = json!({"alpha": alpha, "eps": eps, "momentum": momentum, "centered": centered, "maximize": maximize});
+        let config = json(&[("alpha", &alpha), ("eps", &eps), ("momentum", &momentum), ("centered", &centered), ("maximize", &maximize)]);
         let mut lowered = Lowered::new("rmsprop", &shaders::optim::RMSPROP, lr, weight_decay, config)?;
         not_negative("alpha", alpha)?;
         not_negative("eps", eps)?;

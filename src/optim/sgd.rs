@@ -1,6 +1,4 @@
-use serde_json::json;
-
-use super::algorithm::{self, Lower, Lowered, constants, not_negative};
+use super::algorithm::{self, Lower, Lowered, constants, json, not_negative};
 use crate::shaders::layout::SgdConstants;
 use crate::{Result, shaders};
 
@@ -34,7 +32,7 @@ impl Default for Sgd {
 impl Lower for Sgd {
     fn lower(&self, seed: [u32; 2]) -> Result<Lowered> {
         let Self { lr, momentum, dampening, weight_decay, nesterov, maximize } = *self;
-        let config = json!({"momentum": momentum, "dampening": dampening, "nesterov": nesterov, "maximize": maximize});
+        let config = json(&[("momentum", &momentum), ("dampening", &dampening), ("nesterov", &nesterov), ("maximize", &maximize)]);
         let mut lowered = Lowered::new("sgd", &shaders::optim::SGD, lr, weight_decay, config)?;
         not_negative("momentum", momentum)?;
         algorithm::check("dampening", dampening, (dampening as f32).is_finite(), "a finite number")?;

@@ -1,6 +1,4 @@
-use serde_json::json;
-
-use super::algorithm::{self, Decay, Lower, Lowered, Projection, constants, fraction, not_negative};
+use super::algorithm::{self, Decay, Lower, Lowered, Projection, constants, fraction, json, not_negative};
 use crate::shaders::layout::SgdPConstants;
 use crate::{Result, shaders};
 
@@ -39,8 +37,14 @@ impl Default for SgdP {
 impl Lower for SgdP {
     fn lower(&self, seed: [u32; 2]) -> Result<Lowered> {
         let Self { lr, momentum, dampening, weight_decay, nesterov, eps, delta, wd_ratio } = *self;
-        let config =
-            json!({"momentum": momentum, "dampening": dampening, "nesterov": nesterov, "eps": eps, "delta": delta, "wd_ratio": wd_ratio});
+        let config = json(&[
+            ("momentum", &momentum),
+            ("dampening", &dampening),
+            ("nesterov", &nesterov),
+            ("eps", &eps),
+            ("delta", &delta),
+            ("wd_ratio", &wd_ratio),
+        ]);
         let mut lowered = Lowered::new("sgdp", &shaders::optim::SGDP, lr, weight_decay, config)?;
         fraction("momentum", momentum)?;
         algorithm::check("dampening", dampening, (dampening as f32).is_finite(), "a finite number")?;

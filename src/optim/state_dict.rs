@@ -57,7 +57,7 @@ impl Optimizer {
 
         let views = views.iter().map(|(name, (dtype, shape, data))| Ok((name, TensorView::new(*dtype, shape.clone(), data)?)));
         let views = views.collect::<Result<Vec<_>>>()?;
-        Ok(safetensors::serialize(views, Some(self.metadata()))?)
+        Ok(safetensors::serialize(views, Some(self.metadata().into_iter().collect()))?)
     }
 
     /// Restores what [`Optimizer::state_dict`] saved: states, step counts, the loss scale, and the
@@ -182,7 +182,7 @@ impl Optimizer {
         HashMap::from([
             ("format".to_owned(), FORMAT.to_owned()),
             ("optimizer".to_owned(), self.lowered.name.to_owned()),
-            ("config".to_owned(), self.lowered.config.to_string()),
+            ("config".to_owned(), self.lowered.config.clone()),
             ("rounding".to_owned(), rounding),
             ("groups".to_owned(), serde_json::Value::from(groups).to_string()),
         ])

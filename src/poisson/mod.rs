@@ -8,7 +8,10 @@
 //! 3.4e38 are infinite, and ⟨r, z⟩ under- or overflows where its terms do. Solvers rescale. A grid has a cell at least; it need not have a
 //! fluid one.
 
+#[cfg(feature = "graph")]
 pub mod dcdm;
+#[cfg(feature = "weights")]
+mod file;
 mod grid;
 mod hierarchy;
 mod incomplete_poisson;

@@ -1,10 +1,4 @@
-//! What files of weights say of themselves.
-
-use std::collections::HashMap;
-
-use safetensors::SafeTensors;
-
-use crate::Result;
+//! Where weights are from.
 
 /// How weights were trained, and on what.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,67 +21,5 @@ impl Training {
     /// Of values that are initial ones.
     pub(super) fn none(seed: u64) -> Self {
         Self { data: "none".into(), optimizer: "none".into(), seed, adapter: "none".into(), ..Default::default() }
-    }
-
-    /// With the file's format and what is particular to it.
-    pub(super) fn metadata(&self, format: &str, others: &[(&str, String)]) -> HashMap<String, String> {
-        let Training { data, steps, batch, optimizer, seed, adapter } = self;
-        let own = [
-            ("format", format.to_owned()),
-            ("data", data.clone()),
-            ("steps", steps.to_string()),
-            ("batch", batch.to_string()),
-            ("optimizer", optimizer.clone()),
-            ("seed", seed.to_string()),
-            ("adapter", adapter.clone()),
-        ];
-        own.iter().chain(others).map(|(key, value)| ((*key).to_owned(), value.clone())).collect()
-    }
-}
-
-/// The metadata of a file, and what is wrong with them.
-pub(super) struct Metadata {
-    entries: HashMap<String, String>,
-    pub differences: Vec<String>,
-}
-
-impl Metadata {
-    pub fn read(bytes: &[u8]) -> Result<Self> {
-        let (_, header) = SafeTensors::read_metadata(bytes)?;
-        Ok(Self { entries: header.metadata().clone().unwrap_or_default(), differences: Vec::new() })
-    }
-
-    pub fn text(&mut self, key: &str) -> Option<String> {
-        let found = self.entries.get(key).cloned();
-        if found.is_none() {
-            self.differences.push(format!("the metadata have no `{key}`"));
-        }
-        found
-    }
-
-    pub fn number(&mut self, key: &str) -> Option<u64> {
-        let text = self.text(key)?;
-        let found = text.parse().ok();
-        if found.is_none() {
-            self.differences.push(format!("{key} is `{text}`, expected a whole number"));
-        }
-        found
-    }
-
-    pub fn expect_format(&mut self, expected: &str) {
-        if let Some(found) = self.text("format").filter(|found| found != expected) {
-            self.differences.push(format!("the format is `{found}`, expected `{expected}`"));
-        }
-    }
-
-    pub fn training(&mut self) -> Training {
-        Training {
-            data: self.text("data").unwrap_or_default(),
-            steps: self.number("steps").unwrap_or_default(),
-            batch: self.number("batch").unwrap_or_default(),
-            optimizer: self.text("optimizer").unwrap_or_default(),
-            seed: self.number("seed").unwrap_or_default(),
-            adapter: self.text("adapter").unwrap_or_default(),
-        }
     }
 }

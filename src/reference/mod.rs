@@ -20,16 +20,27 @@
 //! an f32 kernel agrees with it to a tolerance.
 
 pub mod accuracy;
+#[cfg(feature = "curvature")]
 pub mod curvature;
+#[cfg(all(feature = "graph", feature = "poisson"))]
 pub mod dcdm;
+#[cfg(feature = "graph")]
 pub mod gathering;
+#[cfg(feature = "graph")]
 pub mod graph;
+#[cfg(feature = "krylov")]
 pub mod krylov;
+#[cfg(feature = "poisson")]
 pub mod learned_multigrid;
+#[cfg(feature = "poisson")]
 pub mod multigrid;
+#[cfg(feature = "curvature")]
 pub mod newton;
+#[cfg(feature = "optim")]
 pub mod optim;
+#[cfg(feature = "poisson")]
 pub mod poisson;
+#[cfg(feature = "graph")]
 pub mod pooling;
 pub mod random;
 pub mod rounding;

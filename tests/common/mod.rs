@@ -1,15 +1,16 @@
-//! What the test binaries share: the algorithms as the crate and as the reference spell them, and one
-//! device of each kind.
+//! What the test binaries share: one device of each kind, and what tests of optimizers need.
 
-#![allow(dead_code, reason = "each test binary uses its part")]
+#![allow(dead_code, unused_imports, reason = "each test binary uses its part")]
 
 use std::sync::OnceLock;
 
 use gradus::gpu::Checks;
-use gradus::optim::{self, Algorithm};
-use gradus::reference::optim::{self as reference, Step};
 use gradus::{DType, Gpu, Tensor};
-use serde_json::Value;
+#[cfg(feature = "optim")]
+pub use optim::*;
+
+#[cfg(feature = "optim")]
+mod optim;
 
 /// The device, with checked or unchecked shaders; made once a test binary, with WebGPU's default
 /// limits rather than the wider ones of the adapter.
@@ -47,126 +48,6 @@ pub fn device(required_limits: wgpu::Limits) -> (wgpu::Device, wgpu::Queue) {
     })
 }
 
-/// An algorithm in both spellings.
-pub struct Pair {
-    pub kernel: Box<dyn Algorithm>,
-    pub reference: Box<dyn Step>,
-}
-
-macro_rules! pair {
-    ($config:expr, $type:ident { $($field:ident),* } $(, $more:ident: $value:expr)?) => {{
-        let read = Reader { config: $config };
-        let ours = optim::$type { $($field: read.get(stringify!($field))),* };
-        let theirs = reference::$type { $($field: ours.$field,)* $($more: $value)? };
-        Pair { kernel: Box::new(ours), reference: Box::new(theirs) }
-    }};
-}
-
-/// Builds both from a configuration with PyTorch's names, all of which must be there.
-pub fn pair(optimizer: &str, config: &Value) -> Option<Pair> {
-    let given = config.as_object()?.len();
-    let (pair, used) = match optimizer {
-        "sgd" => (pair!(config, Sgd { lr, momentum, dampening, weight_decay, nesterov, maximize }), 6),
-        "adagrad" => (pair!(config, Adagrad { lr, lr_decay, weight_decay, initial_accumulator_value, eps, maximize }), 6),
-        "adadelta" => (pair!(config, Adadelta { lr, rho, eps, weight_decay, maximize }), 5),
-        "rmsprop" => (pair!(config, RmsProp { lr, alpha, eps, weight_decay, momentum, centered, maximize }), 7),
-        "adam" => (pair!(config, Adam { lr, betas, eps, weight_decay, amsgrad, maximize }, decoupled: false), 6),
-        "adamw" => (pair!(config, AdamW { lr, betas, eps, weight_decay, amsgrad, maximize }), 6),
-        "diffgrad" => (pair!(config, DiffGrad { lr, betas, eps, weight_decay }), 4),
-        "adamp" => (pair!(config, AdamP { lr, betas, eps, weight_decay, delta, wd_ratio, nesterov }), 7),
-        "sgdp" => (pair!(config, SgdP { lr, momentum, dampening, weight_decay, nesterov, eps, delta, wd_ratio }), 8),
-        _ => return None,
-    };
-    // `maximize` is false where a configuration does not name it; nothing may be left over
-    assert!(given == used || (given + 1 == used && config.get("maximize").is_none()), "{optimizer}: {config}");
-    Some(pair)
-}
-
-struct Reader<'a> {
-    config: &'a Value,
-}
-
-impl Reader<'_> {
-    fn get<T: Read>(&self, name: &str) -> T {
-        T::read(self.config.get(name)).unwrap_or_else(|| panic!("{name} in {}", self.config))
-    }
-}
-
-trait Read: Sized {
-    fn read(value: Option<&Value>) -> Option<Self>;
-}
-
-impl Read for f64 {
-    fn read(value: Option<&Value>) -> Option<Self> {
-        value?.as_f64()
-    }
-}
-
-impl Read for bool {
-    fn read(value: Option<&Value>) -> Option<Self> {
-        value.map_or(Some(false), Value::as_bool)
-    }
-}
-
-impl Read for [f64; 2] {
-    fn read(value: Option<&Value>) -> Option<Self> {
-        Some([value?.get(0)?.as_f64()?, value?.get(1)?.as_f64()?])
-    }
-}
-
-/// Every algorithm in its variants, with options that differ from the defaults.
-pub fn algorithms() -> Vec<(&'static str, Pair)> {
-    use serde_json::json;
-    let cases = [
-        ("sgd", json!({"lr": 0.1, "momentum": 0.0, "dampening": 0.0, "weight_decay": 0.0, "nesterov": false, "maximize": false})),
-        ("sgd", json!({"lr": 0.05, "momentum": 0.9, "dampening": 0.3, "weight_decay": 0.02, "nesterov": false, "maximize": true})),
-        ("sgd", json!({"lr": 0.05, "momentum": 0.9, "dampening": 0.0, "weight_decay": 0.0, "nesterov": true, "maximize": false})),
-        (
-            "adagrad",
-            json!({"lr": 0.02, "lr_decay": 0.1, "weight_decay": 0.03, "initial_accumulator_value": 0.2, "eps": 1e-10, "maximize": true}),
-        ),
-        ("adadelta", json!({"lr": 0.7, "rho": 0.9, "eps": 1e-6, "weight_decay": 0.02, "maximize": false})),
-        (
-            "rmsprop",
-            json!({"lr": 0.01, "alpha": 0.99, "eps": 1e-8, "weight_decay": 0.0, "momentum": 0.0, "centered": false, "maximize": false}),
-        ),
-        (
-            "rmsprop",
-            json!({"lr": 0.01, "alpha": 0.95, "eps": 1e-6, "weight_decay": 0.01, "momentum": 0.9, "centered": false, "maximize": true}),
-        ),
-        (
-            "rmsprop",
-            json!({"lr": 0.01, "alpha": 0.9, "eps": 1e-4, "weight_decay": 0.0, "momentum": 0.0, "centered": true, "maximize": false}),
-        ),
-        (
-            "rmsprop",
-            json!({"lr": 0.003, "alpha": 0.9, "eps": 1e-4, "weight_decay": 0.01, "momentum": 0.8, "centered": true, "maximize": false}),
-        ),
-        ("adam", json!({"lr": 0.01, "betas": [0.9, 0.999], "eps": 1e-8, "weight_decay": 0.1, "amsgrad": false, "maximize": false})),
-        ("adam", json!({"lr": 0.01, "betas": [0.8, 0.99], "eps": 1e-6, "weight_decay": 0.0, "amsgrad": true, "maximize": true})),
-        ("adamw", json!({"lr": 0.01, "betas": [0.9, 0.999], "eps": 1e-8, "weight_decay": 0.3, "amsgrad": false, "maximize": true})),
-        ("adamw", json!({"lr": 0.01, "betas": [0.9, 0.95], "eps": 1e-8, "weight_decay": 0.1, "amsgrad": true, "maximize": false})),
-        ("diffgrad", json!({"lr": 0.01, "betas": [0.9, 0.999], "eps": 1e-8, "weight_decay": 0.1})),
-        (
-            "adamp",
-            json!({"lr": 0.01, "betas": [0.9, 0.999], "eps": 1e-8, "weight_decay": 0.2, "delta": 0.1, "wd_ratio": 0.1, "nesterov": false}),
-        ),
-        (
-            "adamp",
-            json!({"lr": 0.01, "betas": [0.9, 0.999], "eps": 1e-8, "weight_decay": 0.2, "delta": 2.0, "wd_ratio": 0.3, "nesterov": true}),
-        ),
-        (
-            "sgdp",
-            json!({"lr": 0.05, "momentum": 0.9, "dampening": 0.2, "weight_decay": 0.02, "nesterov": false, "eps": 1e-8, "delta": 0.1, "wd_ratio": 0.1}),
-        ),
-        (
-            "sgdp",
-            json!({"lr": 0.05, "momentum": 0.9, "dampening": 0.0, "weight_decay": 0.02, "nesterov": true, "eps": 1e-8, "delta": 2.0, "wd_ratio": 0.2}),
-        ),
-    ];
-    cases.into_iter().map(|(name, config)| (name, pair(name, &config).expect(name))).collect()
-}
-
 /// A fast generator of numbers for tests, so that failures repeat: Philox by element.
 pub fn noise(seed: u64, n: usize) -> Vec<f32> {
     gradus::reference::random::uniform(seed, 0, n).into_iter().map(|u| 2.0 * u - 1.0).collect()
@@ -196,13 +77,6 @@ pub fn write(gpu: &Gpu, tensor: &Tensor, values: &[f32]) {
     .expect("writable");
 }
 
-/// Encodes a step and submits it.
-pub fn step(gpu: &Gpu, optimizer: &optim::Optimizer) {
-    let mut encoder = gpu.device().create_command_encoder(&Default::default());
-    optimizer.step(&mut encoder);
-    gpu.queue().submit([encoder.finish()]);
-}
-
 /// A buffer without a tensor.
 pub fn buffer(gpu: &Gpu, size: u64, usage: wgpu::BufferUsages) -> wgpu::Buffer {
     gpu.device().create_buffer(&wgpu::BufferDescriptor { label: None, size, usage, mapped_at_creation: false })
@@ -228,37 +102,7 @@ pub fn bits(gpu: &Gpu, tensor: &Tensor) -> Vec<u32> {
     .unwrap()
 }
 
-/// The parameters and states of an optimizer, bit for bit. What it remembers of its gradients is left
-/// out: the number of skipped steps is meant to differ.
-pub fn snapshot(gpu: &Gpu, optimizer: &optim::Optimizer, params: &[Tensor]) -> std::collections::BTreeMap<String, Vec<u8>> {
-    let file = pollster::block_on(optimizer.state_dict()).unwrap();
-    let mut all: std::collections::BTreeMap<String, Vec<u8>> = safetensors::SafeTensors::deserialize(&file)
-        .unwrap()
-        .tensors()
-        .into_iter()
-        .map(|(name, view)| (name, view.data().to_vec()))
-        .collect();
-    assert!(all.remove("loss_scaler").is_some());
-    for (i, param) in params.iter().enumerate() {
-        all.insert(format!("parameter {i}"), bits(gpu, param).into_iter().flat_map(u32::to_le_bytes).collect());
-    }
-    all
-}
-
 /// Names for a list of parameters: `p0`, `p1`, ...
 pub fn numbered(n: usize) -> Vec<String> {
     (0..n).map(|i| format!("p{i}")).collect()
-}
-
-/// An optimizer over numbered parameters.
-pub fn optimizer(
-    gpu: &Gpu,
-    algorithm: &dyn Algorithm,
-    params: &[Tensor],
-    grads: &[Tensor],
-    options: &optim::Options,
-) -> gradus::Result<optim::Optimizer> {
-    let names = numbered(params.len());
-    let list: Vec<optim::Param> = names.iter().zip(params.iter().zip(grads)).map(|(name, (p, g))| optim::Param::new(name, p, g)).collect();
-    optim::Optimizer::with_options(gpu, algorithm, &list, options.clone())
 }

@@ -105,7 +105,7 @@ impl Mixtures {
         if grid != self.walls {
             // of another seed, so that boxes are what they are without obstacles
             let normals: Vec<f64> = normal(!seed, stream(0), RITZ);
-            b = ritz::mixture(&grid, &b, &normals, |share| deviation(share <= LOWER));
+            b = ritz::mixture(&grid, &b, &normals, |share| deviation(share <= LOWER))?;
             project(&grid, &mut b);
         }
         let norm = b.iter().map(|&b| f64::from(b).powi(2)).sum::<f64>().sqrt();

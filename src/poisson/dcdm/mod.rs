@@ -66,6 +66,8 @@
 //!   which in three dimensions is several times the work. A vector over all cells still takes one binding.
 
 mod data;
+#[cfg(feature = "weights")]
+mod file;
 mod loss;
 mod network;
 mod pieces;

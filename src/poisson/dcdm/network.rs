@@ -1,14 +1,12 @@
 //! The network of the deep conjugate direction method.
 
-use serde_json::{Map, Value};
-
 use super::pieces::Overlap;
 use crate::gpu::Gpu;
 use crate::graph::{ConvolutionOptions, Graph, Padding, Parameters, Var, Window, layers};
 use crate::{Error, Result};
 
 /// The fields in a file, with the least and the greatest that each may be.
-const FIELDS: [(&str, usize, usize); 6] =
+pub(super) const FIELDS: [(&str, usize, usize); 6] =
     [("dim", 2, 3), ("channels", 1, 1024), ("levels", 0, 16), ("before", 0, 256), ("coarse", 0, 256), ("after", 0, 256)];
 
 /// A network that maps a residual to a direction: the two of Kaneda et al. (ICML 2023), [`Architecture::net_64`] and
@@ -116,40 +114,11 @@ impl Architecture {
         Parameters::new(gpu, &graph, seed)
     }
 
-    /// As JSON: an object of the fields.
-    #[must_use]
-    pub fn to_json(&self) -> String {
-        let fields = FIELDS.iter().zip(self.values()).map(|(&(name, ..), value)| (name.to_owned(), Value::from(value)));
-        Value::Object(fields.collect::<Map<_, _>>()).to_string()
-    }
-
-    /// From [`Architecture::to_json`].
-    ///
-    /// # Errors
-    /// [`Error::Option`] if it is not an object of these fields alone, each in its range.
-    pub fn from_json(text: &str) -> Result<Self> {
-        let invalid = |expected: String| Error::Option { option: "architecture".into(), found: text.to_owned(), expected };
-        let Ok(Value::Object(fields)) = serde_json::from_str(text) else {
-            return Err(invalid("an object of JSON".into()));
-        };
-        if let Some(name) = fields.keys().find(|name| FIELDS.iter().all(|(known, ..)| known != name)) {
-            return Err(invalid(format!("no field `{name}`")));
-        }
-        let field = |i: usize| {
-            let name = FIELDS[i].0;
-            let value = fields.get(name).and_then(Value::as_u64).and_then(|value| usize::try_from(value).ok());
-            value.ok_or_else(|| invalid(format!("a whole number `{name}`")))
-        };
-        let found = Self { dim: field(0)?, channels: field(1)?, levels: field(2)?, before: field(3)?, coarse: field(4)?, after: field(5)? };
-        found.check()?;
-        Ok(found)
-    }
-
-    fn values(&self) -> [usize; 6] {
+    pub(super) fn values(&self) -> [usize; 6] {
         [self.dim, self.channels, self.levels, self.before, self.coarse, self.after]
     }
 
-    fn check(&self) -> Result<()> {
+    pub(super) fn check(&self) -> Result<()> {
         for ((name, least, most), value) in FIELDS.into_iter().zip(self.values()) {
             if !(least..=most).contains(&value) {
                 let (option, expected) = (format!("architecture.{name}"), format!("{least} to {most}"));

@@ -165,14 +165,6 @@ impl DeepPreconditioner {
         Ok(Self { vectors, codes: upload_codes(gpu, grid)?, normalization, networks, pieces, residual, unit, direction })
     }
 
-    /// [`DeepPreconditioner::new`] with the weights of a file.
-    ///
-    /// # Errors
-    /// As there, and those of [`Weights::from_safetensors`].
-    pub fn from_safetensors(gpu: &Gpu, grid: &Grid, bytes: &[u8]) -> Result<Self> {
-        Self::new(gpu, grid, &Weights::from_safetensors(gpu, bytes)?)
-    }
-
     /// The plan of the network, for the largest pieces. Those of other sizes use the same memory.
     #[must_use]
     pub fn plan(&self) -> &Plan {

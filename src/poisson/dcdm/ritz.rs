@@ -1,5 +1,6 @@
 //! Approximate eigenvectors of the Laplacian of any grid, by a few steps of Lanczos.
 
+use crate::Result;
 use crate::krylov::tridiagonal::eigen;
 use crate::poisson::{Cell, Grid};
 use crate::reference::krylov::lanczos;
@@ -7,10 +8,10 @@ use crate::reference::krylov::lanczos;
 /// The sum of `weight(i / m) · normal_i · y_i` over the Ritz vectors y_i of m steps of Lanczos from `start`, in the order of
 /// their values from the least on. `start` is in the range of the Laplacian; there are as many steps as `normals`, or fewer
 /// where the Krylov space of the start ends.
-pub(super) fn mixture(grid: &Grid, start: &[f32], normals: &[f64], weight: impl Fn(f64) -> f64) -> Vec<f32> {
+pub(super) fn mixture(grid: &Grid, start: &[f32], normals: &[f64], weight: impl Fn(f64) -> f64) -> Result<Vec<f32>> {
     let start: Vec<f64> = start.iter().copied().map(f64::from).collect();
     if start.iter().all(|&x| x == 0.0) {
-        return vec![0.0; start.len()];
+        return Ok(vec![0.0; start.len()]);
     }
     let rows = rows(grid);
     let apply = |x: &[f64]| {
@@ -21,7 +22,7 @@ pub(super) fn mixture(grid: &Grid, start: &[f32], normals: &[f64], weight: impl 
         y
     };
     let run = lanczos(apply, &start, normals.len());
-    let (_, vectors) = eigen(&run.alpha, &run.beta);
+    let (_, vectors) = eigen(&run.alpha, &run.beta)?;
     let m = run.basis.len();
     // of each basis vector; the greatest Ritz value is the first
     let mut of_basis = vec![0.0; m];
@@ -33,7 +34,7 @@ pub(super) fn mixture(grid: &Grid, start: &[f32], normals: &[f64], weight: impl 
     for (q, coefficient) in run.basis.iter().zip(of_basis) {
         sum.iter_mut().zip(q).for_each(|(sum, q)| *sum += coefficient * q);
     }
-    sum.into_iter().map(|x| x as f32).collect()
+    Ok(sum.into_iter().map(|x| x as f32).collect())
 }
 
 /// Of each fluid cell: which it is, its diagonal, and the fluid neighbours.

@@ -1,17 +1,10 @@
-//! What is learned, and its files.
+//! What is learned.
 
 use std::f64::consts::PI;
 
-use safetensors::SafeTensors;
-use safetensors::tensor::{Dtype, TensorView};
-
 use super::preconditioner::MOST;
-use crate::graph::floats;
-use crate::poisson::training::{Metadata, Training};
+use crate::poisson::training::Training;
 use crate::{Error, Result};
-
-/// The value of the metadata key `format`.
-const FORMAT: &str = "gradus.learned_multigrid.1";
 
 /// The coefficients of a V-cycle in two or three dimensions, the same on all levels.
 ///
@@ -60,18 +53,6 @@ impl Coefficients {
         Ok(Self { dim, stencil, transfer, correction, smoothing: table.clone(), coarse: table, training: Training::none(0) })
     }
 
-    /// Those that come with the crate, `weights/multigrid-2d.safetensors` or `3d`, whose cards say what they are worth.
-    ///
-    /// # Errors
-    /// [`Error::Option`] if `dim` is not 2 or 3.
-    pub fn trained(dim: usize) -> Result<Self> {
-        match dim {
-            2 => Self::from_safetensors(include_bytes!("../../../weights/multigrid-2d.safetensors")),
-            3 => Self::from_safetensors(include_bytes!("../../../weights/multigrid-3d.safetensors")),
-            _ => Err(invalid("dim", dim, "2 or 3")),
-        }
-    }
-
     /// The cells that the stencil reaches along an axis: 1 or 2.
     #[must_use]
     pub fn radius(&self) -> usize {
@@ -86,64 +67,6 @@ impl Coefficients {
         // of `axes` distances, how many orbits have none greater than d: (d + axes) over axes
         let before = |(k, &d): (usize, &usize)| (0..=k).fold(1, |product, i| product * (d + i) / (i + 1));
         distances.iter().enumerate().map(before).sum()
-    }
-
-    /// The values of a file.
-    ///
-    /// # Errors
-    /// [`Error::StateMismatch`] with every difference: metadata that are missing or not valid, tensors that are missing or of
-    /// another shape or type. [`Error::SafeTensors`] if it is no such file.
-    pub fn from_safetensors(bytes: &[u8]) -> Result<Self> {
-        let mut metadata = Metadata::read(bytes)?;
-        metadata.expect_format(FORMAT);
-        let training = metadata.training();
-        let [dim, radius] = ["dim", "radius"].map(|key| metadata.number(key));
-        let mut differences = metadata.differences;
-        let (Some(dim), Some(radius)) = (dim, radius) else { return Err(Error::StateMismatch { differences }) };
-        let mut coefficients = match Self::initial(dim as usize, radius as usize) {
-            Ok(initial) => Self { training, ..initial },
-            Err(error) => {
-                differences.push(error.to_string());
-                return Err(Error::StateMismatch { differences });
-            }
-        };
-        let file = SafeTensors::deserialize(bytes)?;
-        let mut names = Vec::new();
-        for (name, shape, values) in coefficients.tensors_mut() {
-            names.push(name);
-            match file.tensor(name) {
-                Err(_) => differences.push(format!("`{name}` is missing")),
-                Ok(view) if view.shape() != shape => {
-                    differences.push(format!("`{name}` has shape {:?}, expected {shape:?}", view.shape()));
-                }
-                Ok(view) => match floats(&view) {
-                    Some(floats) => values.copy_from_slice(&floats),
-                    None => differences.push(format!("`{name}` is {:?}, expected F32, F64, F16 or BF16", view.dtype())),
-                },
-            }
-        }
-        let mut unexpected: Vec<&str> = file.names().into_iter().filter(|name| !names.contains(name)).collect();
-        unexpected.sort_unstable();
-        differences.extend(unexpected.into_iter().map(|name| format!("`{name}` is not expected")));
-        match differences.is_empty() {
-            true => Ok(coefficients),
-            false => Err(Error::StateMismatch { differences }),
-        }
-    }
-
-    /// The bytes of a file.
-    ///
-    /// # Errors
-    /// [`Error::SafeTensors`] if the values are not as many as the shapes say.
-    pub fn to_safetensors(&self) -> Result<Vec<u8>> {
-        let mut own = self.clone();
-        let tensors = own.tensors_mut();
-        let views = tensors
-            .iter()
-            .map(|(name, shape, values)| Ok((*name, TensorView::new(Dtype::F32, shape.clone(), bytemuck::cast_slice(values))?)));
-        let views = views.collect::<Result<Vec<_>>>()?;
-        let others = [("dim", self.dim.to_string()), ("radius", self.radius().to_string())];
-        Ok(safetensors::serialize(views, Some(self.training.metadata(FORMAT, &others)))?)
     }
 
     /// Checks that there are as many values as there must be, and what makes the cycle positive definite together with the damping
@@ -235,7 +158,7 @@ impl Coefficients {
         self.smoothing.iter().zip(&self.coarse).map(|(&d, c)| fixed(d) as f32 / 4096.0 * (1.0 + c)).collect()
     }
 
-    fn tensors_mut(&mut self) -> [(&'static str, Vec<usize>, &mut [f32]); 5] {
+    pub(super) fn tensors_mut(&mut self) -> [(&'static str, Vec<usize>, &mut [f32]); 5] {
         let (stencil, table) = (self.stencil.len(), vec![2 * self.dim + 1; 2]);
         [
             ("stencil", vec![stencil], &mut self.stencil),
@@ -257,6 +180,6 @@ fn orbits(dim: usize, radius: usize) -> usize {
     (1..=dim).fold(1, |product, i| product * (radius + i) / i)
 }
 
-fn invalid(option: &str, found: impl ToString, expected: &str) -> Error {
+pub(super) fn invalid(option: &str, found: impl ToString, expected: &str) -> Error {
     Error::Option { option: option.into(), found: found.to_string(), expected: expected.into() }
 }

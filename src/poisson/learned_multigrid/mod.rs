@@ -76,14 +76,18 @@
 //!   the larger it is, as coarse cells cannot tell the walls within them.
 
 mod coefficients;
+#[cfg(feature = "weights")]
+mod file;
 mod hierarchy;
 mod lattice;
 mod preconditioner;
 mod scenes;
+#[cfg(feature = "graph")]
 mod training;
 
 pub use super::training::Training;
 pub use coefficients::Coefficients;
 pub use preconditioner::LearnedMultigrid;
 pub use scenes::{Scene, Scenes};
+#[cfg(feature = "graph")]
 pub use training::{Batches, Cycle};

@@ -33,6 +33,8 @@ pub(super) const MOST: f32 = 1.8;
 /// eigenvalue is hardly larger than those of the others may be missed.
 ///
 /// ```
+/// # #[cfg(feature = "weights")]
+/// # {
 /// use gradus::krylov::{Cg, CgOptions, Status};
 /// use gradus::poisson::learned_multigrid::Coefficients;
 /// use gradus::poisson::{Grid, Laplacian, LearnedMultigrid};
@@ -52,6 +54,7 @@ pub(super) const MOST: f32 = 1.8;
 /// # }
 /// # if let Err(error) = pollster::block_on(solve()) {
 /// #     assert!(matches!(error, gradus::Error::NoAdapter { .. }), "{error}");
+/// # }
 /// # }
 /// ```
 pub struct LearnedMultigrid {
