@@ -55,7 +55,10 @@ impl<'data> File<'data> {
     /// How the tensors differ from `expected`, names with types of which one is expected and shapes: a sentence for each that is
     /// missing, has another type, another shape, or is not expected. Of those that are missing, 16 are named, or as many as the file
     /// has tensors if that is more; then it is said how many more there are.
-    pub fn differences<N: AsRef<str>, S: AsRef<[usize]>>(&self, expected: impl IntoIterator<Item = (N, &'static [Dtype], S)>) -> Vec<String> {
+    pub fn differences<N: AsRef<str>, S: AsRef<[usize]>>(
+        &self,
+        expected: impl IntoIterator<Item = (N, &'static [Dtype], S)>,
+    ) -> Vec<String> {
         let mut differences = Vec::new();
         let (mut missing, named) = (0, self.tensors.len().max(NAMED));
         let mut unexpected = self.tensors.clone();

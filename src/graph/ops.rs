@@ -534,7 +534,8 @@ impl Graph {
             match padded.and_then(|padded| padded.checked_sub(reach[i])) {
                 Some(rest) => shape.push(rest / stride[i] + 1),
                 None => {
-                    let reason = format!("with padding {padding:?} there is no output along spatial axis {i}, or there are 2^31 places or more");
+                    let reason =
+                        format!("with padding {padding:?} there is no output along spatial axis {i}, or there are 2^31 places or more");
                     return self.refuse("convolution", &[x, w], reason);
                 }
             }

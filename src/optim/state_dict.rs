@@ -117,9 +117,7 @@ impl Optimizer {
         }
         // what the options say is not the file's to change, nor whether the last step was skipped
         let mut status = self.options.status();
-        if let Some(saved) =
-            file.tensor(LOSS_SCALE).and_then(|view| bytemuck::try_pod_read_unaligned::<GradientStatus>(view.data()).ok())
-        {
+        if let Some(saved) = file.tensor(LOSS_SCALE).and_then(|view| bytemuck::try_pod_read_unaligned::<GradientStatus>(view.data()).ok()) {
             status = GradientStatus { norm: saved.norm, skipped: saved.skipped, ..status };
             if matches!(self.options.loss_scale, LossScale::Dynamic { .. }) {
                 status = GradientStatus { loss_scale: saved.loss_scale, growth_tracker: saved.growth_tracker, ..status };

@@ -322,7 +322,7 @@ fn stretch(header: &mut Value, data: &mut Vec<u8>, source: &mut Source) {
 }
 
 /// What is allocated for the target whatever the file says: the names of its tensors, the bytes that wgpu stages.
-const TARGET: usize = 16 << 10;
+const TARGET: usize = 4 << 10;
 
 /// [`Weights::from_safetensors`].
 pub fn weights(bytes: &[u8]) -> Outcome {
@@ -344,7 +344,8 @@ pub fn weights(bytes: &[u8]) -> Outcome {
 /// [`Coefficients::from_safetensors`].
 pub fn coefficients(bytes: &[u8]) -> Outcome {
     static VALID: OnceLock<[Vec<u8>; 2]> = OnceLock::new();
-    let valid = VALID.get_or_init(|| [(2, 2), (3, 1)].map(|(dim, radius)| Coefficients::initial(dim, radius).unwrap().to_safetensors().unwrap()));
+    let valid =
+        VALID.get_or_init(|| [(2, 2), (3, 1)].map(|(dim, radius)| Coefficients::initial(dim, radius).unwrap().to_safetensors().unwrap()));
     let file = file(&valid[bytes.len() % 2], bytes);
     let (result, peak) = measured(|| Coefficients::from_safetensors(&file));
     if let Ok(coefficients) = &result {
@@ -555,7 +556,9 @@ fn operation(graph: &mut Graph, pool: &[Var], i: usize, source: &mut Source) -> 
             let ranges: Vec<_> = shape.iter().map(inside).collect();
             graph.slice(x, &if source.byte() < 200 { ranges } else { source.pairs().into_iter().map(|(a, b)| a..b).collect() })
         }
-        30 => graph.concat(&(0..source.below(5)).map(|_| if source.byte() < 128 { x } else { var(source) }).collect::<Vec<_>>(), axis(source)),
+        30 => {
+            graph.concat(&(0..source.below(5)).map(|_| if source.byte() < 128 { x } else { var(source) }).collect::<Vec<_>>(), axis(source))
+        }
         31 => graph.scale(x, source.float()),
         32 => graph.add_scalar(x, source.float()),
         33 => graph.detach(x),
@@ -644,7 +647,8 @@ pub fn grid(bytes: &[u8]) -> Outcome {
         }
         let grid = Grid::new(&sizes)?;
         assert!(cells.is_some_and(|cells| cells < 1 << 31));
-        let open: Vec<[bool; 2]> = (0..if source.byte() < 240 { axes } else { source.size() % 8 }).map(|_| [source.byte() % 2 == 0; 2]).collect();
+        let open: Vec<[bool; 2]> =
+            (0..if source.byte() < 240 { axes } else { source.size() % 8 }).map(|_| [source.byte() % 2 == 0; 2]).collect();
         let cells = if source.byte() < 240 { grid.len() } else { source.below(CELLS) };
         // runs of one flag, of which few are none
         let mut flags = Vec::with_capacity(cells);

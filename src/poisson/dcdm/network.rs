@@ -236,7 +236,9 @@ mod tests {
     #[cfg(feature = "weights")]
     fn tensors_are_the_parameters_of_the_graph() {
         let small = Architecture { dim: 2, channels: 3, levels: 2, before: 3, coarse: 2, after: 1 };
-        for architecture in [small, Architecture { dim: 3, levels: 3, ..small }, Architecture { levels: 0, ..small }, Architecture::net_64(2)] {
+        for architecture in
+            [small, Architecture { dim: 3, levels: 3, ..small }, Architecture { levels: 0, ..small }, Architecture::net_64(2)]
+        {
             let mut graph = Graph::new();
             let x = graph.input("x", &vec![1; architecture.dim + 2]).unwrap();
             architecture.build(&mut graph, x).unwrap();
