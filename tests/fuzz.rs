@@ -201,7 +201,7 @@ fn differentiate(gpu: &Gpu, graph: &mut Graph, x: Var, y: Var) {
     let squares = graph.mul(y, y).unwrap();
     let loss = graph.sum(squares, &[]).unwrap();
     let gradient = graph.gradient(loss, &[x]).unwrap()[0];
-    let tangent = graph.input("tangent", &graph.shape(x).unwrap().to_vec()).unwrap();
+    let tangent = graph.input("tangent", graph.shape(x).unwrap().to_vec().as_slice()).unwrap();
     let product = graph.jvp(&[gradient], &[x], &[tangent]).unwrap()[0];
     let plan = Plan::new(gpu, graph, &[Stage::new(&[y, gradient]), Stage::new(&[product]).after(&[tangent])]).unwrap();
     let tensors: Vec<Tensor> =
@@ -222,13 +222,13 @@ fn deep_graphs() {
         (20, |g, x, _| g.sin(x).and_then(|y| g.mul(x, y))),
         (60, |g, x, _| {
             let y = g.pad(x, &[(1, 0)])?;
-            let y = g.slice(y, &[0..8])?;
+            let y = g.slice(y, std::slice::from_ref(&(0..8)))?;
             g.add(x, y)
         }),
         // places and zeros around differ from path to path
         (9, |g, x, i| {
             let y = g.pad(x, &[(1 << i, 0)])?;
-            let y = g.slice(y, &[0..8])?;
+            let y = g.slice(y, std::slice::from_ref(&(0..8)))?;
             g.add(x, y)
         }),
         (20, |g, x, _| {

@@ -131,7 +131,7 @@ fn deep_graphs_are_cut() {
     let steps: [(usize, Step); 3] = [
         (7, |graph, x, i| {
             let moved = graph.pad(x, &[(1 << i, 0)])?;
-            let moved = graph.slice(moved, &[0..128])?;
+            let moved = graph.slice(moved, std::slice::from_ref(&(0..128)))?;
             graph.add(x, moved)
         }),
         (150, |graph, x, i| if i % 2 == 0 { graph.add_scalar(x, 0.01) } else { graph.abs(x) }),

@@ -199,11 +199,8 @@ impl Graph {
 
     fn named(&mut self, operation: &'static str, op: Op, name: &str, shape: &[usize], initial: Option<Init>) -> Result<Var> {
         self.countable(operation, shape)?;
-        let taken = |op: &Op| matches!(op, Op::Input(known) | Op::Indices(known) | Op::Parameter(known) if known == name);
-        if self.vars().any(|var| taken(&self.node(var.id).op)) {
-            return Err(Error::DuplicateName { what: "leaf of the graph", name: name.to_owned() });
-        }
-        let id = self.leaf(op, shape, initial);
+        let duplicate = || Error::DuplicateName { what: "leaf of the graph", name: name.to_owned() };
+        let id = self.leaf(op, shape, initial).ok_or_else(duplicate)?;
         Ok(self.var(id))
     }
 }

@@ -468,7 +468,7 @@ fn plan(gpu: &Gpu, graph: &mut Graph, x: Var, y: Var) -> Result<()> {
     let squares = graph.mul(y, y)?;
     let loss = graph.sum(squares, &[])?;
     let gradient = graph.gradient(loss, &[x])?;
-    let tangent = graph.input("tangent", &graph.shape(x)?.to_vec())?;
+    let tangent = graph.input("tangent", graph.shape(x)?.to_vec().as_slice())?;
     let tangents = graph.jvp(&[y, gradient[0]], &[x], &[tangent])?;
     let product = graph.vjp(&[gradient[0]], &[tangent], &[x])?;
     let outputs = [&[y, loss], &gradient[..], &tangents, &product].concat();
@@ -567,7 +567,7 @@ fn operation(graph: &mut Graph, pool: &[Var], i: usize, source: &mut Source) -> 
                 0..100 => Window::tiles(source.size(), rank.saturating_sub(2)),
                 _ => Window { size: spatial(source), stride: spatial(source), padding: spatial(source) },
             };
-            if code % 2 == 0 { graph.avg_pool(x, &window) } else { graph.max_pool(x, &window) }
+            if code.is_multiple_of(2) { graph.avg_pool(x, &window) } else { graph.max_pool(x, &window) }
         }
         38 => graph.upsample_nearest(x, source.size()),
         39 => graph.gather(x, y),
