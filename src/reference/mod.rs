@@ -19,6 +19,7 @@
 //! Random words and rounded values are defined bit for bit; everything else is defined in f64, and
 //! an f32 kernel agrees with it to a tolerance.
 
+#[cfg(feature = "graph")]
 pub mod accuracy;
 #[cfg(feature = "curvature")]
 pub mod curvature;
