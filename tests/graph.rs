@@ -120,6 +120,38 @@ fn compare(gpu: &Gpu, drawn: &Drawn) -> Result<(), String> {
     Ok(())
 }
 
+/// Graphs of which no more may be computed where it is used: what is in between is in memory, and values are what they were.
+#[test]
+fn deep_graphs_are_cut() {
+    let base = common::gpu(Checks::Unchecked);
+    let gpus = [Shape::Cpu, Shape::Gpu]
+        .map(|shape| Gpu::with_options(base.device(), base.queue(), GpuOptions { shape, ..Default::default() }).unwrap());
+    type Step = fn(&mut Graph, Var, usize) -> gradus::Result<Var>;
+    // sums of all elements up to each in twice as many at a time, of which each is read at 2^i places; a chain; a diamond
+    let steps: [(usize, Step); 3] = [
+        (7, |graph, x, i| {
+            let moved = graph.pad(x, &[(1 << i, 0)])?;
+            let moved = graph.slice(moved, std::slice::from_ref(&(0..128)))?;
+            graph.add(x, moved)
+        }),
+        (150, |graph, x, i| if i % 2 == 0 { graph.add_scalar(x, 0.01) } else { graph.abs(x) }),
+        (33, |graph, x, _| graph.relu(x).and_then(|y| graph.sub(y, x)).and_then(|y| graph.maximum(x, y))),
+    ];
+    for (times, step) in steps {
+        let mut graph = Graph::new();
+        let x = graph.input("x", &[128]).unwrap();
+        let y = (0..times).try_fold(x, |y, i| step(&mut graph, y, i)).unwrap();
+        // away from kinks
+        let numbers = direction(7, 128).into_iter().map(|v| (v * 1000.0).round() / 1024.0 + 0.5 / 1024.0).collect();
+        let values = HashMap::from([(x, numbers)]);
+        let loss = losses::mean_squared_error(&mut graph, y, x).unwrap();
+        let drawn = Drawn { graph, leaves: vec![x], values, outputs: vec![y], loss };
+        for gpu in &gpus {
+            compare(gpu, &drawn).unwrap();
+        }
+    }
+}
+
 #[test]
 fn graphs_agree_with_the_interpreter() {
     let gpus = gpus();

@@ -310,7 +310,9 @@ fn gradients_of_any_magnitude_are_clipped() {
             for magnitude in [1e-37f32, 1e-25, 1e-15, 1.0, 1e15, 3e19, 1e25, 1e36] {
                 for loss_scale in [1.0, 1024.0] {
                     let n = 1500;
-                    let values: Vec<f32> = common::noise(5, n).iter().map(|x| x * magnitude).collect();
+                    // devices may take subnormal ones for 0
+                    let normal = |x: f32| if x.is_normal() { x } else { 0.0 };
+                    let values: Vec<f32> = common::noise(5, n).iter().map(|x| normal(x * magnitude)).collect();
                     let (param, grad) = (f32s(&gpu, &[n]), Tensor::zeros(&gpu, &[n], dtype).unwrap());
                     common::write(&gpu, &grad, &values);
                     let gradient: Vec<f64> = read(&gpu, &grad).iter().map(|g| g / loss_scale).collect();

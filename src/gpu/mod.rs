@@ -24,7 +24,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 pub use dtype::{DType, Element};
 #[cfg(feature = "weights")]
-pub(crate) use file::floats;
+pub(crate) use file::{FLOATS, File, Object, floats};
 pub(crate) use kernel::{BindingLayout, Generated, Kernel, KernelSource};
 pub use measure::measure;
 #[cfg(test)]

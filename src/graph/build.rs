@@ -1,7 +1,7 @@
 //! Making nodes whose shapes are right: folding of constants, identities and common subexpressions, all when
 //! a node is made. The checks are in `ops.rs`, whose functions are the public ones.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -40,6 +40,8 @@ pub struct Graph {
     /// Of each node a number that no other node has, in whatever graph.
     stamps: Vec<u64>,
     known: HashMap<Node, Id>,
+    /// Of the leaves.
+    names: HashSet<String>,
     initial: HashMap<Id, Init>,
 }
 
@@ -61,7 +63,7 @@ impl Graph {
     /// An empty graph.
     #[must_use]
     pub fn new() -> Self {
-        Self { nodes: Vec::new(), stamps: Vec::new(), known: HashMap::new(), initial: HashMap::new() }
+        Self { nodes: Vec::new(), stamps: Vec::new(), known: HashMap::new(), names: HashSet::new(), initial: HashMap::new() }
     }
 
     /// The number of nodes.
@@ -129,13 +131,16 @@ impl Graph {
         &self.node(id).shape
     }
 
-    /// A leaf. Its name is told apart from others by the caller.
-    pub(crate) fn leaf(&mut self, op: Op, shape: &[usize], initial: Option<Init>) -> Id {
+    /// A leaf, or `None` if there is one of this name.
+    pub(crate) fn leaf(&mut self, op: Op, shape: &[usize], initial: Option<Init>) -> Option<Id> {
+        if !self.names.insert(op.name()?.to_owned()) {
+            return None;
+        }
         let id = self.push(op, &[], shape);
         if let Some(initial) = initial {
             self.initial.insert(id, initial);
         }
-        id
+        Some(id)
     }
 
     fn push(&mut self, op: Op, inputs: &[Id], shape: &[usize]) -> Id {
@@ -158,6 +163,7 @@ impl Graph {
         if result.is_err() {
             for node in self.nodes.drain(before..) {
                 self.known.remove(&node);
+                node.op.name().map(|name| self.names.remove(name));
             }
             self.stamps.truncate(before);
             self.initial.retain(|&id, _| (id as usize) < before);

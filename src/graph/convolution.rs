@@ -152,7 +152,7 @@ impl Rows<'_> {
 
     /// Whether patches are mostly full, there is work for a device, and an invocation's loops end in time.
     fn pays(&self) -> bool {
-        let [_, y, x] = self.columns.volume;
+        let [_, y, x] = self.columns.volume.map(u64::from);
         let full = 10 * x * y >= 7 * x.next_multiple_of(8) * y.next_multiple_of(2);
         full && self.tiles() >= 16 && self.work().rounds <= MAX_ROUNDS
     }

@@ -2,11 +2,10 @@
 
 use std::collections::HashMap;
 
-use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 
 use super::Parameters;
-use crate::gpu::{Gpu, floats};
+use crate::gpu::{FLOATS, File, Gpu, floats};
 use crate::{Error, Result};
 
 impl Parameters {
@@ -15,32 +14,25 @@ impl Parameters {
     /// submission.
     ///
     /// # Errors
-    /// [`Error::StateMismatch`] with every name that is missing or not expected and every other shape or type;
-    /// [`Error::SafeTensors`] if it is no such file. Nothing is written then.
+    /// [`Error::StateMismatch`] with every name that is not expected, every other shape or type, and the names that are missing, of
+    /// which as many are listed as the file has tensors, or 16;
+    /// [`Error::SafeTensors`] if it is no such file, or gives a name twice. Nothing is written then.
     pub fn load(&self, gpu: &Gpu, bytes: &[u8]) -> Result<()> {
-        let file = SafeTensors::deserialize(bytes)?;
-        let mut differences = Vec::new();
+        self.take(gpu, &File::read(bytes)?)
+    }
+
+    /// [`Parameters::load`] of a file that has been read.
+    pub(crate) fn take(&self, gpu: &Gpu, file: &File) -> Result<()> {
+        let expected = self.names.iter().zip(&self.tensors);
+        let differences = file.differences(expected.map(|(name, tensor)| (name, FLOATS, tensor.shape())));
+        if !differences.is_empty() {
+            return Err(Error::StateMismatch { differences });
+        }
         let mut values = Vec::with_capacity(self.flat.len());
-        for (name, tensor) in self.names.iter().zip(&self.tensors) {
-            let shape = tensor.shape();
-            match file.tensor(name) {
-                Err(_) => differences.push(format!("`{name}` is missing")),
-                Ok(view) if view.shape() != shape => {
-                    differences.push(format!("`{name}` has shape {:?}, expected {shape:?}", view.shape()));
-                }
-                Ok(view) => match floats(&view) {
-                    Some(floats) => values.extend(floats),
-                    None => differences.push(format!("`{name}` is {:?}, expected F32, F64, F16 or BF16", view.dtype())),
-                },
-            }
+        for view in self.names.iter().filter_map(|name| file.tensor(name)) {
+            values.extend(floats(view).into_iter().flatten());
         }
-        let mut unexpected: Vec<&str> = file.names().into_iter().filter(|name| self.get(name).is_err()).collect();
-        unexpected.sort_unstable();
-        differences.extend(unexpected.into_iter().map(|name| format!("`{name}` is not expected")));
-        match differences.is_empty() {
-            true => self.flat.write(gpu, &values),
-            false => Err(Error::StateMismatch { differences }),
-        }
+        self.flat.write(gpu, &values)
     }
 
     /// The bytes of a safetensors file with the values, f32, as they are after all that was submitted so far.

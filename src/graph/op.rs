@@ -215,6 +215,14 @@ impl Op {
         matches!(self, Op::Input(_) | Op::Indices(_) | Op::Parameter(_))
     }
 
+    /// The name of a leaf.
+    pub(crate) fn name(&self) -> Option<&str> {
+        match self {
+            Op::Input(name) | Op::Indices(name) | Op::Parameter(name) => Some(name),
+            _ => None,
+        }
+    }
+
     /// Whether the values are u32.
     pub(crate) fn is_integer(&self) -> bool {
         matches!(self, Op::Indices(_) | Op::MaxPoolIndices(_))

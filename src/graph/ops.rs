@@ -199,11 +199,8 @@ impl Graph {
 
     fn named(&mut self, operation: &'static str, op: Op, name: &str, shape: &[usize], initial: Option<Init>) -> Result<Var> {
         self.countable(operation, shape)?;
-        let taken = |op: &Op| matches!(op, Op::Input(known) | Op::Indices(known) | Op::Parameter(known) if known == name);
-        if self.vars().any(|var| taken(&self.node(var.id).op)) {
-            return Err(Error::DuplicateName { what: "leaf of the graph", name: name.to_owned() });
-        }
-        let id = self.leaf(op, shape, initial);
+        let duplicate = || Error::DuplicateName { what: "leaf of the graph", name: name.to_owned() };
+        let id = self.leaf(op, shape, initial).ok_or_else(duplicate)?;
         Ok(self.var(id))
     }
 }
@@ -492,7 +489,8 @@ impl Graph {
     /// Products are added in f32, as those of [`Graph::matmul`]; where a weight is infinite or NaN, what is outside may make NaN.
     ///
     /// # Errors
-    /// [`Error::Operation`] if the channels differ, the ranks do not fit, or there is no output.
+    /// [`Error::Operation`] if the channels differ, the ranks do not fit, there is no output, or an axis with its padding has 2³¹ places
+    /// or more.
     pub fn convolution(&mut self, x: Var, weight: Var, options: &ConvolutionOptions) -> Result<Var> {
         let (x, w) = (self.float("convolution", x)?, self.float("convolution", weight)?);
         let (sx, sw) = (self.dims(x).to_vec(), self.dims(w).to_vec());
@@ -528,9 +526,15 @@ impl Graph {
         let mut shape = vec![sx[0], sw[0]];
         for i in 0..spatial {
             let padded = padding.get(i).and_then(|&(before, after)| sx[i + 2].checked_add(before)?.checked_add(after));
-            match padded.filter(|_| padding.len() == spatial).and_then(|padded| padded.checked_sub(reach[i])) {
+            // a coordinate is a signed number of 32 bits
+            let padded = padded.filter(|&padded| padding.len() == spatial && padded < MAX_ELEMENTS);
+            match padded.and_then(|padded| padded.checked_sub(reach[i])) {
                 Some(rest) => shape.push(rest / stride[i] + 1),
-                None => return self.refuse("convolution", &[x, w], format!("padding {padding:?} leaves no output along spatial axis {i}")),
+                None => {
+                    let reason =
+                        format!("with padding {padding:?} there is no output along spatial axis {i}, or there are 2^31 places or more");
+                    return self.refuse("convolution", &[x, w], reason);
+                }
             }
         }
         self.countable("convolution", &shape)?;
@@ -559,11 +563,11 @@ impl Graph {
         }
     }
 
-    pub(crate) fn is_integer(&self, id: Id) -> bool {
-        match &self.node(id).op {
-            Op::Reshape => self.is_integer(self.node(id).inputs[0]),
-            op => op.is_integer(),
+    pub(crate) fn is_integer(&self, mut id: Id) -> bool {
+        while self.node(id).op == Op::Reshape {
+            id = self.node(id).inputs[0];
         }
+        self.node(id).op.is_integer()
     }
 
     pub(crate) fn refuse<T>(&self, operation: &'static str, values: &[Id], reason: String) -> Result<T> {

@@ -72,7 +72,8 @@ impl Parameters {
         Self::zeros(gpu, self.names.iter().cloned().zip(shapes).collect())
     }
 
-    fn zeros(gpu: &Gpu, layout: Vec<(String, Vec<usize>)>) -> Result<Self> {
+    /// Zeros of these names and shapes.
+    pub(crate) fn zeros(gpu: &Gpu, layout: Vec<(String, Vec<usize>)>) -> Result<Self> {
         let sizes = layout.iter().map(|(_, shape)| shape.iter().product::<usize>());
         let total = sizes.clone().try_fold(0usize, usize::checked_add).unwrap_or(usize::MAX);
         let flat = Tensor::zeros(gpu, &[total], DType::F32)?;

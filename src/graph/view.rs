@@ -27,45 +27,35 @@ impl Graph {
     /// A value as a view of the first value below that is not a view, nor taken for one by `is_base`; `None` where
     /// zeros come in or a reshape does not agree with the strides.
     pub(crate) fn view(&self, id: Id, is_base: &impl Fn(Id) -> bool) -> Option<View> {
-        let node = self.node(id);
-        let whole = || View { base: id, offset: 0, strides: contiguous(&node.shape) };
-        if is_base(id) {
-            return Some(whole());
+        let (mut base, mut views) = (id, Vec::new());
+        while !is_base(base) && (self.node(base).op.is_view() || self.node(base).op == Op::Detach) {
+            views.push(base);
+            base = self.node(base).inputs[0];
         }
-        let input = |i: usize| self.view(node.inputs[i], is_base);
-        match &node.op {
-            Op::Detach => input(0),
-            Op::Reshape => {
-                let view = input(0)?;
-                let strides = reshaped(self.dims(node.inputs[0]), &view.strides, &node.shape)?;
-                Some(View { strides, ..view })
+        let mut view = View { base, offset: 0, strides: contiguous(self.dims(base)) };
+        for node in views.into_iter().rev().map(|id| self.node(id)) {
+            let from = self.dims(node.inputs[0]);
+            match &node.op {
+                Op::Reshape => view.strides = reshaped(from, &view.strides, &node.shape)?,
+                Op::Transpose(axes) => view.strides = axes.iter().map(|&axis| view.strides[axis]).collect(),
+                Op::Broadcast => {
+                    let repeated = from.iter().zip(&node.shape).map(|(before, after)| before != after);
+                    view.strides.iter_mut().zip(repeated).filter(|(_, repeated)| *repeated).for_each(|(stride, _)| *stride = 0);
+                }
+                Op::Slice(start) => view.offset += start.iter().zip(&view.strides).map(|(&at, &stride)| at * stride).sum::<usize>(),
+                Op::Pad(_) => return None,
+                _ => {}
             }
-            Op::Transpose(axes) => {
-                let view = input(0)?;
-                Some(View { strides: axes.iter().map(|&axis| view.strides[axis]).collect(), ..view })
-            }
-            Op::Broadcast => {
-                let view = input(0)?;
-                let from = self.dims(node.inputs[0]);
-                let strides = (0..from.len()).map(|i| if from[i] == node.shape[i] { view.strides[i] } else { 0 }).collect();
-                Some(View { strides, ..view })
-            }
-            Op::Slice(start) => {
-                let view = input(0)?;
-                let offset = view.offset + start.iter().zip(&view.strides).map(|(&at, &stride)| at * stride).sum::<usize>();
-                Some(View { offset, ..view })
-            }
-            Op::Pad(_) => None,
-            _ => Some(whole()),
         }
+        Some(view)
     }
 
     /// The value whose elements, in order, are those of `id`.
-    pub(crate) fn physical(&self, id: Id) -> Id {
-        match self.node(id).op {
-            Op::Reshape | Op::Detach => self.physical(self.node(id).inputs[0]),
-            _ => id,
+    pub(crate) fn physical(&self, mut id: Id) -> Id {
+        while matches!(self.node(id).op, Op::Reshape | Op::Detach) {
+            id = self.node(id).inputs[0];
         }
+        id
     }
 }
 

@@ -1,11 +1,9 @@
 //! What files of weights say of themselves.
 
-use std::collections::HashMap;
-
-use safetensors::SafeTensors;
+use std::collections::{BTreeMap, HashMap};
 
 use super::training::Training;
-use crate::Result;
+use crate::gpu::File;
 
 impl Training {
     /// With the file's format and what is particular to it.
@@ -25,19 +23,18 @@ impl Training {
 }
 
 /// The metadata of a file, and what is wrong with them.
-pub(super) struct Metadata {
-    entries: HashMap<String, String>,
+pub(super) struct Metadata<'file> {
+    entries: &'file BTreeMap<String, String>,
     pub differences: Vec<String>,
 }
 
-impl Metadata {
-    pub fn read(bytes: &[u8]) -> Result<Self> {
-        let (_, header) = SafeTensors::read_metadata(bytes)?;
-        Ok(Self { entries: header.metadata().clone().unwrap_or_default().into_iter().collect(), differences: Vec::new() })
+impl<'file> Metadata<'file> {
+    pub fn of(file: &'file File) -> Self {
+        Self { entries: &file.metadata, differences: Vec::new() }
     }
 
-    pub fn text(&mut self, key: &str) -> Option<String> {
-        let found = self.entries.get(key).cloned();
+    pub fn text(&mut self, key: &str) -> Option<&'file str> {
+        let found = self.entries.get(key).map(String::as_str);
         if found.is_none() {
             self.differences.push(format!("the metadata have no `{key}`"));
         }
@@ -54,19 +51,19 @@ impl Metadata {
     }
 
     pub fn expect_format(&mut self, expected: &str) {
-        if let Some(found) = self.text("format").filter(|found| found != expected) {
+        if let Some(found) = self.text("format").filter(|&found| found != expected) {
             self.differences.push(format!("the format is `{found}`, expected `{expected}`"));
         }
     }
 
     pub fn training(&mut self) -> Training {
         Training {
-            data: self.text("data").unwrap_or_default(),
+            data: self.text("data").unwrap_or_default().to_owned(),
             steps: self.number("steps").unwrap_or_default(),
             batch: self.number("batch").unwrap_or_default(),
-            optimizer: self.text("optimizer").unwrap_or_default(),
+            optimizer: self.text("optimizer").unwrap_or_default().to_owned(),
             seed: self.number("seed").unwrap_or_default(),
-            adapter: self.text("adapter").unwrap_or_default(),
+            adapter: self.text("adapter").unwrap_or_default().to_owned(),
         }
     }
 }

@@ -102,6 +102,23 @@ impl Architecture {
         Overlap { reach: 1 + (0..self.levels).fold(2 * self.coarse, level), multiple: 1 << self.levels }
     }
 
+    /// The names and shapes of the network's parameters, in the order of [`Architecture::build`].
+    #[cfg(feature = "weights")]
+    pub(super) fn tensors(&self) -> impl Iterator<Item = (String, Vec<usize>)> + use<> {
+        let Self { dim, channels, levels, before, coarse, after } = *self;
+        let of_blocks = |name: String| [0, 1].map(|i| format!("{name}.{i}"));
+        let before = (0..levels).flat_map(move |level| (0..before).map(move |i| format!("before.{level}.{i}")));
+        let coarse = (0..coarse).flat_map(move |i| of_blocks(format!("coarse.{i}")));
+        let after = (0..levels).rev().flat_map(move |level| (0..after).flat_map(move |i| of_blocks(format!("after.{level}.{i}"))));
+        let inner = before.chain(coarse).chain(after).map(move |name| (name, [channels, channels], 3));
+        let (first, last) = (("input".to_owned(), [channels, 1], 3), ("output".to_owned(), [1, channels], 1));
+        let convolutions = [first].into_iter().chain(inner).chain([last]);
+        convolutions.flat_map(move |(name, sizes, taps)| {
+            let weight = sizes.into_iter().chain(std::iter::repeat_n(taps, dim)).collect();
+            [(format!("{name}.weight"), weight), (format!("{name}.bias"), vec![sizes[0]])]
+        })
+    }
+
     /// The parameters of the network with their initial values: see [`Parameters::new`].
     ///
     /// # Errors
@@ -214,6 +231,21 @@ mod tests {
 
     use super::*;
     use crate::reference::graph::evaluate;
+
+    #[test]
+    #[cfg(feature = "weights")]
+    fn tensors_are_the_parameters_of_the_graph() {
+        let small = Architecture { dim: 2, channels: 3, levels: 2, before: 3, coarse: 2, after: 1 };
+        for architecture in
+            [small, Architecture { dim: 3, levels: 3, ..small }, Architecture { levels: 0, ..small }, Architecture::net_64(2)]
+        {
+            let mut graph = Graph::new();
+            let x = graph.input("x", &vec![1; architecture.dim + 2]).unwrap();
+            architecture.build(&mut graph, x).unwrap();
+            let expected = graph.parameters().map(|(name, var)| (name.to_owned(), graph.shape(var).unwrap().to_vec()));
+            assert_eq!(architecture.tensors().collect::<Vec<_>>(), expected.collect::<Vec<_>>());
+        }
+    }
 
     /// By what a residual of one cell becomes, with weights of 1.
     #[test]

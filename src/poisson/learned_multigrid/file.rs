@@ -1,10 +1,9 @@
 //! Files of coefficients.
 
-use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 
 use super::coefficients::{Coefficients, invalid};
-use crate::gpu::floats;
+use crate::gpu::{FLOATS, File, floats};
 use crate::poisson::file::Metadata;
 use crate::{Error, Result};
 
@@ -28,43 +27,32 @@ impl Coefficients {
     ///
     /// # Errors
     /// [`Error::StateMismatch`] with every difference: metadata that are missing or not valid, tensors that are missing or of
-    /// another shape or type. [`Error::SafeTensors`] if it is no such file.
+    /// another shape or type. [`Error::SafeTensors`] if it is no such file, or gives a name twice.
     pub fn from_safetensors(bytes: &[u8]) -> Result<Self> {
-        let mut metadata = Metadata::read(bytes)?;
+        let file = File::read(bytes)?;
+        let mut metadata = Metadata::of(&file);
         metadata.expect_format(FORMAT);
         let training = metadata.training();
-        let [dim, radius] = ["dim", "radius"].map(|key| metadata.number(key));
+        let [dim, radius] = ["dim", "radius"].map(|key| metadata.number(key).map(|n| usize::try_from(n).unwrap_or(usize::MAX)));
         let mut differences = metadata.differences;
         let (Some(dim), Some(radius)) = (dim, radius) else { return Err(Error::StateMismatch { differences }) };
-        let mut coefficients = match Self::initial(dim as usize, radius as usize) {
+        let mut coefficients = match Self::initial(dim, radius) {
             Ok(initial) => Self { training, ..initial },
             Err(error) => {
                 differences.push(error.to_string());
                 return Err(Error::StateMismatch { differences });
             }
         };
-        let file = SafeTensors::deserialize(bytes)?;
-        let mut names = Vec::new();
-        for (name, shape, values) in coefficients.tensors_mut() {
-            names.push(name);
-            match file.tensor(name) {
-                Err(_) => differences.push(format!("`{name}` is missing")),
-                Ok(view) if view.shape() != shape => {
-                    differences.push(format!("`{name}` has shape {:?}, expected {shape:?}", view.shape()));
-                }
-                Ok(view) => match floats(&view) {
-                    Some(floats) => values.copy_from_slice(&floats),
-                    None => differences.push(format!("`{name}` is {:?}, expected F32, F64, F16 or BF16", view.dtype())),
-                },
-            }
+        let tensors = coefficients.tensors_mut();
+        differences.extend(file.differences(tensors.iter().map(|(name, shape, _)| (*name, FLOATS, shape))));
+        if !differences.is_empty() {
+            return Err(Error::StateMismatch { differences });
         }
-        let mut unexpected: Vec<&str> = file.names().into_iter().filter(|name| !names.contains(name)).collect();
-        unexpected.sort_unstable();
-        differences.extend(unexpected.into_iter().map(|name| format!("`{name}` is not expected")));
-        match differences.is_empty() {
-            true => Ok(coefficients),
-            false => Err(Error::StateMismatch { differences }),
+        for (name, _, values) in tensors {
+            let found = file.tensor(name).and_then(floats).into_iter().flatten();
+            values.iter_mut().zip(found).for_each(|(value, found)| *value = found);
         }
+        Ok(coefficients)
     }
 
     /// The bytes of a file.
