@@ -35,7 +35,8 @@ pub enum Status {
     /// either: the products are less exact than f32. After `encode`, a further solution that begins at x may get on.
     /// Of [`Richardson`](super::Richardson): the residual no longer falls.
     Stagnated,
-    /// ⟨p, A p⟩ <= 0 for a direction p in the iteration after the last: the operator is not positive definite. Not where the residual
+    /// ⟨p, A p⟩ <= 0 for a direction p in the iteration after the last: the operator is not positive definite. Or ⟨p, A p⟩ is below
+    /// 2⁻¹²⁶, and the device takes such numbers for 0: so it is with eigenvalues of less than about 1e-29. Not where the residual
     /// is that of rounding, for there ⟨p, A p⟩ is too.
     NegativeCurvature,
     /// Something is infinite or not a number: b, x, a product, or the solution, which f32 cannot hold. If it was in b or

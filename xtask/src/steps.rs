@@ -24,8 +24,10 @@ pub enum Step {
     Wasm,
     /// The tests and the self-test on the Vulkan driver at hand, Mesa's llvmpipe where there is no GPU.
     Test,
-    /// The tests on SwiftShader, another Vulkan driver, which Chromium brings.
+    /// The tests on SwiftShader, another Vulkan driver, which Chromium brings, but for those that take minutes there.
     Swiftshader,
+    /// Those. Their kernels run in the self-test as well.
+    SwiftshaderLong,
     /// The self-test under the Khronos validation layer, of core and of synchronization, which must have nothing to say.
     Validation,
     /// The self-test on OpenGL.
@@ -42,11 +44,16 @@ const LAYER: &str = "/usr/share/vulkan/explicit_layer.d/VkLayer_khronos_validati
 /// Where the self-test on SwiftShader leaves the texts of its pipelines.
 const SHADERS: &str = "target/shaders";
 
+/// Tests that take SwiftShader more than a minute of a quiet core.
+const LONG: &[&str] =
+    &["dcdm", "flexible_cg", "krylov", "newton", "reports", "scenes", "spectrum", "train_dcdm", "train_multigrid", "vector", "weights"];
+
 /// With OpenGL besides, so that one build serves all steps; which back end is used, they say.
 const BUILD: [&str; 3] = ["--release", "--features", "gles"];
 
 pub fn run(steps: &[Step]) -> Result {
-    let steps = if steps.is_empty() { Step::value_variants() } else { steps };
+    let all: Vec<Step> = Step::value_variants().iter().copied().filter(|step| !step.is_long()).collect();
+    let steps = if steps.is_empty() { &all } else { steps };
     let begun = Instant::now();
     let lap = |what: &str| println!("--- {what}, after {} s", begun.elapsed().as_secs());
     for step in steps {
@@ -71,6 +78,11 @@ pub fn run(steps: &[Step]) -> Result {
 }
 
 impl Step {
+    /// Whether it runs only when it is named.
+    fn is_long(self) -> bool {
+        matches!(self, Step::SwiftshaderLong | Step::Browser)
+    }
+
     fn build(self) -> Result {
         match self {
             Step::Format => cargo("fmt --all --check"),
@@ -83,7 +95,7 @@ impl Step {
             }),
             Step::Wasm => cargo("build --target wasm32-unknown-unknown --no-default-features --features webgpu"),
             // the README's test command is `./with-vulkan cargo test --release`
-            Step::Test | Step::Swiftshader => execute(Command::new("cargo").args(["test", "--no-run"]).args(BUILD)),
+            Step::Test | Step::Swiftshader | Step::SwiftshaderLong => execute(Command::new("cargo").args(["test", "--no-run"]).args(BUILD)),
             Step::Validation | Step::Gl | Step::Translate => {
                 execute(Command::new("cargo").args(["build", "--example", "selftest"]).args(BUILD))
             }
@@ -95,22 +107,37 @@ impl Step {
         Ok(match self {
             Step::Format | Step::Clippy | Step::Docs | Step::Features | Step::Wasm => Vec::new(),
             Step::Test => [vec![selftest("", &[])], tests("", &[])?].concat(),
-            Step::Swiftshader => tests("SwiftShader: ", &[("VK_DRIVER_FILES", swiftshader()?)])?,
+            Step::Swiftshader | Step::SwiftshaderLong => {
+                let mut jobs = tests("SwiftShader: ", &[("VK_DRIVER_FILES", swiftshader()?)])?;
+                jobs.retain(|job| LONG.iter().any(|name| job.arguments.last().is_some_and(|last| last == name)) == self.is_long());
+                jobs
+            }
             Step::Validation => {
                 if !Path::new(LAYER).is_file() {
                     return Err(format!("{LAYER} is not there; Debian's package vulkan-validationlayers has it").into());
                 }
-                let environment = [
-                    ("VK_DRIVER_FILES", swiftshader()?),
-                    ("VK_INSTANCE_LAYERS", "VK_LAYER_KHRONOS_validation".into()),
-                    ("VK_LAYER_ENABLES", "VK_VALIDATION_FEATURE_ENABLE_SYNCHRONIZATION_VALIDATION_EXT".into()),
-                ];
-                vec![Job { is_silent: true, ..selftest("validation layer: ", &environment) }]
+                // wgpu passes the layer's messages to `log` when both of its flags are set
+                let environment = |enabled: &str| -> Result<Vec<(&'static str, PathBuf)>> {
+                    Ok(vec![
+                        ("VK_DRIVER_FILES", swiftshader()?),
+                        ("VK_INSTANCE_LAYERS", "VK_LAYER_KHRONOS_validation".into()),
+                        ("VK_LAYER_ENABLES", enabled.into()),
+                        ("WGPU_VALIDATION", "1".into()),
+                        ("WGPU_DEBUG", "1".into()),
+                        ("RUST_LOG", "warn".into()),
+                    ])
+                };
+                let silent = selftest("validation layer: ", &environment("VK_VALIDATION_FEATURE_ENABLE_SYNCHRONIZATION_VALIDATION_EXT")?);
+                // the control: of best practices it has something to say, which must be heard
+                let mut control =
+                    selftest("validation layer's control: ", &environment("VK_VALIDATION_FEATURE_ENABLE_BEST_PRACTICES_EXT")?);
+                control.arguments.extend(["--", "--filter", "vector/fill"].map(String::from));
+                vec![Job { messages: Messages::None, ..silent }, Job { messages: Messages::Some, ..control }]
             }
             Step::Gl => vec![selftest("OpenGL: ", &[("WGPU_BACKEND", "gl".into())])],
             Step::Browser => {
                 let arguments = ["run", "--release", "--quiet", "-p", "gradus-browser"].map(String::from).to_vec();
-                vec![Job { name: "browser".into(), arguments, environment: Vec::new(), is_silent: false }]
+                vec![Job { name: "browser".into(), arguments, environment: Vec::new(), messages: Messages::Any }]
             }
             Step::Translate => {
                 _ = fs::remove_dir_all(SHADERS);
@@ -128,8 +155,15 @@ struct Job {
     name: String,
     arguments: Vec<String>,
     environment: Vec<(&'static str, PathBuf)>,
-    /// Whether a message of the validation layer is a failure.
-    is_silent: bool,
+    messages: Messages,
+}
+
+/// How many messages of the validation layer there may be.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Messages {
+    Any,
+    None,
+    Some,
 }
 
 impl Job {
@@ -144,9 +178,14 @@ impl Job {
             Err(error) => return Some(format!("{}: {error}", self.name)),
         };
         let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        let is_message = |line: &&str| ["VUID", "SYNC-HAZARD", "VALIDATION"].iter().any(|word| line.contains(word));
-        let messages: Vec<&str> = said.lines().filter(is_message).collect();
-        if !output.status.success() || (self.is_silent && !messages.is_empty()) {
+        // layers older than WGSL call its number as the source language inconsistent; spirv-val sees each text elsewhere
+        let has_messages = said.lines().any(|line| line.contains("VALIDATION [") && !line.contains("Shader-InconsistentSpirv"));
+        let is_heard = match self.messages {
+            Messages::Any => true,
+            Messages::None => !has_messages,
+            Messages::Some => has_messages,
+        };
+        if !output.status.success() || !is_heard {
             return Some(format!("{} failed\n{said}", self.name));
         }
         let last = output.stdout.split(|&byte| byte == b'\n').rfind(|line| !line.is_empty()).unwrap_or_default();
@@ -178,7 +217,7 @@ fn job(on: &str, arguments: &[&str], environment: &[(&'static str, PathBuf)]) ->
         name: format!("{on}{}", arguments.last().unwrap_or(&"")),
         arguments: arguments.iter().map(|&argument| argument.to_owned()).collect(),
         environment: environment.to_vec(),
-        is_silent: false,
+        messages: Messages::Any,
     }
 }
 
