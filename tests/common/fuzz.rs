@@ -322,7 +322,7 @@ fn stretch(header: &mut Value, data: &mut Vec<u8>, source: &mut Source) {
 }
 
 /// What is allocated for the target whatever the file says: the names of its tensors, the bytes that wgpu stages.
-const TARGET: usize = 4 << 10;
+const TARGET: usize = 16 << 10;
 
 /// [`Weights::from_safetensors`].
 pub fn weights(bytes: &[u8]) -> Outcome {
