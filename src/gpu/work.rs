@@ -70,11 +70,12 @@ pub(crate) fn run_of_block(block: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Error;
-    use crate::gpu::{Bind, Gpu, Recording};
 
     #[test]
+    #[cfg(feature = "curvature")]
     fn a_dispatch_of_too_many_rounds_is_refused() {
+        use crate::Error;
+        use crate::gpu::{Bind, Gpu, Recording};
         let (device, queue) = wgpu::Device::noop(&wgpu::DeviceDescriptor::default());
         let gpu = Gpu::new(&device, &queue).unwrap();
         let kernel = gpu.kernel(&crate::shaders::curvature::ADVANCE, &[], &[]).unwrap();
