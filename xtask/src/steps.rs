@@ -60,6 +60,8 @@ pub fn run(steps: &[Step]) -> Result {
         lap(&format!("{step:?}"));
         step.build().map_err(|error| format!("{step:?}: {error}"))?;
     }
+    // installs a driver once, not twice at a time
+    execute(Command::new("./with-vulkan").arg("true"))?;
     let mut jobs = Vec::new();
     for step in steps {
         jobs.extend(step.jobs()?);
