@@ -1,15 +1,15 @@
 // Compiles texts as a browser would: Tint checks each and Dawn makes its pipeline on the Vulkan driver at hand.
 //
-//     node tint.mjs FOLDER SECONDS
+//     node tint.mjs SECONDS FILE...
 //
-// FOLDER holds the texts that the crate writes where GRADUS_SHADERS says, SECONDS is what a pipeline may take. Needs the
+// The files are texts that the crate writes where GRADUS_SHADERS says, SECONDS is what a pipeline may take. Needs the
 // package `webgpu`, which has Dawn inside. The exit status is 0 if every text compiles in that time.
 import { create, globals } from 'webgpu';
-import { readdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { readFileSync } from 'node:fs';
+import { basename } from 'node:path';
 
 Object.assign(globalThis, globals);
-const [folder, seconds] = process.argv.slice(2);
+const [seconds, ...files] = process.argv.slice(2);
 const gpu = create(['backend=vulkan']);
 const adapter = await gpu.requestAdapter();
 if (!adapter) {
@@ -47,13 +47,12 @@ async function compile(text) {
 }
 
 let bad = 0;
-const files = readdirSync(folder).filter((name) => name.endsWith('.wgsl')).sort();
 for (const file of files) {
   const begun = performance.now();
-  const messages = await compile(readFileSync(join(folder, file), 'utf8'));
+  const messages = await compile(readFileSync(file, 'utf8'));
   const took = (performance.now() - begun) / 1000;
   if (took > Number(seconds)) messages.push(`took ${took.toFixed(1)} s`);
-  for (const message of messages) console.log(`${file}: ${message}`);
+  for (const message of messages) console.log(`${basename(file)}: ${message}`);
   bad += messages.length > 0;
 }
 console.log(`tint: ${files.length} texts, ${bad} with messages`);

@@ -5,6 +5,7 @@ use gradus::krylov::{
     Cg, CgOptions, Csr, Diagonal, EigenOptions, FlexibleCg, FlexibleCgOptions, LanczosOptions, LinearOperator, PowerOptions,
     Preconditioner, Richardson, RichardsonOptions, Which, eigenpairs, lanczos, power_iteration,
 };
+use gradus::reference::accuracy;
 use gradus::reference::random::rademacher;
 use gradus::reference::{krylov as twin, vector as blas};
 use gradus::{DType, Gpu, Recording, Result, Tensor};
@@ -131,7 +132,7 @@ fn diagonal(gpu: &Gpu, inverse: bool) -> Result<Vec<Entry>> {
         let product = |(&d, &x): (&f32, &f32)| if inverse { f64::from(x) / f64::from(d) } else { f64::from(x) * f64::from(d) };
         let expected: Vec<f64> = d.iter().zip(&x).map(product).collect();
         let errors = products(gpu, &operator, &x)?.map(|found| in_units(DType::F32, &found, &expected, &expected));
-        Ok(Entry::new(&[n], DType::F32, worse(errors[0], errors[1]), if inverse { 3.0 } else { 1.0 }))
+        Ok(Entry::new(&[n], DType::F32, worse(errors[0], errors[1]), if inverse { accuracy::DIVISION + 0.5 } else { 1.0 }))
     };
     LENGTHS.into_iter().map(entry).collect()
 }

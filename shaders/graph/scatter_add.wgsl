@@ -136,10 +136,11 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
         // of a last group that is not whole, sums of the last column, which are not stored
         let columns = min(vec4(own.first_column) + vec4(0u, 1u, 2u, 3u), vec4(width - 1u));
         for (var n = own.begin; n < own.end; n += 4u) {
-            let at = min(vec4(n) + vec4(0u, 1u, 2u, 3u), vec4(own.end - 1u)) + vec4(constants.indices);
+            let places = vec4(n) + vec4(0u, 1u, 2u, 3u);
+            let at = min(places, vec4(own.end - 1u)) + vec4(constants.indices);
             // indices below first_row wrap around
             let rows = vec4(indices[at.x], indices[at.y], indices[at.z], indices[at.w]) - vec4(own.first_row);
-            let hits = (rows < vec4(own.rows)) & (vec4(n) + vec4(0u, 1u, 2u, 3u) < vec4(own.end));
+            let hits = (rows < vec4(own.rows)) & (places < vec4(own.end));
             if any(hits) {
                 for (var k = 0u; k < 4u; k++) {
                     if hits[k] {

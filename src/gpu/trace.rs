@@ -1,7 +1,6 @@
 //! What pipelines are made, for whoever looks for slow compilers or translates the texts.
 
 use std::collections::hash_map::DefaultHasher;
-use std::fmt::Write as _;
 use std::hash::{Hash, Hasher};
 use std::path::Path;
 
@@ -24,23 +23,14 @@ const FOLDER: &str = "GRADUS_SHADERS";
 /// text alone does not: the values of its override constants and how each binding is accessed.
 pub(super) fn dump(label: &str, wgsl: &str, constants: &[(&str, u32)], bindings: &[BindingLayout]) {
     let Some(folder) = std::env::var_os(FOLDER) else { return };
-    let mut text = String::from("// constants=");
-    for (i, (name, value)) in constants.iter().enumerate() {
-        let comma = if i > 0 { "," } else { "" };
-        _ = write!(text, "{comma}{name}:{value}");
-    }
-    text.push_str(" bindings=");
-    for (i, binding) in bindings.iter().enumerate() {
-        let access = match binding.access {
-            Access::Uniform => "uniform",
-            Access::Read => "read-only-storage",
-            Access::Write | Access::ReadWrite => "storage",
-        };
-        let comma = if i > 0 { "," } else { "" };
-        _ = write!(text, "{comma}{}:{access}", binding.index);
-    }
-    text.push('\n');
-    text.push_str(wgsl);
+    let constants: Vec<String> = constants.iter().map(|(name, value)| format!("{name}:{value}")).collect();
+    let access = |binding: &BindingLayout| match binding.access {
+        Access::Uniform => "uniform",
+        Access::Read => "read-only-storage",
+        Access::Write | Access::ReadWrite => "storage",
+    };
+    let bindings: Vec<String> = bindings.iter().map(|binding| format!("{}:{}", binding.index, access(binding))).collect();
+    let text = format!("// constants={} bindings={}\n{wgsl}", constants.join(","), bindings.join(","));
     let mut hasher = DefaultHasher::new();
     text.hash(&mut hasher);
     let path = Path::new(&folder).join(format!("{label}.{:016x}.wgsl", hasher.finish()));

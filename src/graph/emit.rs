@@ -629,11 +629,7 @@ impl<'a> Emitter<'a> {
     fn condition(&self, guards: &[(Axis, usize)], k: usize) -> String {
         let inside = guards.iter().map(|(axis, size)| format!("({} < {size}u)", self.index(axis, k)));
         let all: Vec<String> = inside.collect();
-        match all.len() {
-            0 => "true".into(),
-            1 => all.concat(),
-            _ => format!("({})", all.join(" & ")),
-        }
+        if all.is_empty() { "true".into() } else { format!("({})", all.join(" & ")) }
     }
 
     /// An index, and 0 where the element is outside.

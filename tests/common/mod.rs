@@ -44,10 +44,7 @@ pub fn gpu_shaped_for(shape: gradus::gpu::Shape) -> Gpu {
 #[cfg(not(target_arch = "wasm32"))]
 pub fn device(required_limits: wgpu::Limits) -> (wgpu::Device, wgpu::Queue) {
     // `RUST_LOG=gradus=trace` tells how long each pipeline took to compile
-    #[cfg(not(target_arch = "wasm32"))]
-    {
-        _ = env_logger::try_init();
-    }
+    _ = env_logger::try_init();
     pollster::block_on(async {
         let adapter = gradus::gpu::headless_adapter().await.expect("an adapter; see with-vulkan");
         let info = adapter.get_info();

@@ -94,9 +94,7 @@ fn check(texts: &[PathBuf], out: &Path, driver: &OsStr) -> Result<BTreeMap<Strin
     in_threads(&files(&out.join("glsl"))?, |path| {
         verdict(Command::new("glslangValidator").arg(path), "glslang-tools", |why| fail("glslang", path, why));
     });
-    if let Some(folder) = texts[0].parent() {
-        tint(texts, folder, &out.join("tint"), driver, fail)?;
-    }
+    tint(texts, &out.join("tint"), driver, fail)?;
     Ok(failures.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 
@@ -132,7 +130,7 @@ fn verdict(command: &mut Command, package: &str, fail: impl FnOnce(String)) {
 }
 
 /// Tint and Dawn, of the npm package `webgpu`, on the Vulkan driver at hand.
-fn tint(texts: &[PathBuf], folder: &Path, work: &Path, driver: &OsStr, fail: impl Fn(&str, &Path, String)) -> Result {
+fn tint(texts: &[PathBuf], work: &Path, driver: &OsStr, fail: impl Fn(&str, &Path, String)) -> Result {
     fs::create_dir_all(work)?;
     fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join("tint.mjs"), work.join("tint.mjs"))?;
     // a folder above may have it already
@@ -142,16 +140,8 @@ fn tint(texts: &[PathBuf], folder: &Path, work: &Path, driver: &OsStr, fail: imp
             return Err("npm install webgpu failed".into());
         }
     }
-    let folder = if texts.len() == 1 {
-        let alone = work.join("alone");
-        fs::create_dir_all(&alone)?;
-        fs::copy(&texts[0], alone.join(texts[0].file_name().unwrap_or_default()))?;
-        alone
-    } else {
-        folder.to_owned()
-    };
     let mut node = Command::new("node");
-    node.env("VK_DRIVER_FILES", driver).arg(work.join("tint.mjs")).arg(&folder).arg(SECONDS);
+    node.env("VK_DRIVER_FILES", driver).arg(work.join("tint.mjs")).arg(SECONDS).args(texts);
     let output = node.output().map_err(|e| format!("node: {e}"))?;
     let said = String::from_utf8_lossy(&output.stdout);
     for line in said.lines() {
