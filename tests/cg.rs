@@ -6,8 +6,8 @@ mod common;
 #[path = "common/systems.rs"]
 mod systems;
 
-use common::{bits, f32s, gpu, gpu_shaped_for, noise, read};
-use gradus::gpu::{Checks, Shape};
+use common::{bits, f32s, gpu, gpu_for, noise, read};
+use gradus::gpu::{Checks, Target};
 use gradus::krylov::{
     Cg, CgOptions, Csr, Dense, Diagonal, FlexibleCg, FlexibleCgOptions, FromFn, LinearOperator, Preconditioner, Report, Shifted, Status,
 };
@@ -16,7 +16,7 @@ use gradus::{DType, Error, Gpu, Recording, Result, Tensor, vector};
 use systems::{distance, norm, upload, wide};
 
 fn gpus() -> [Gpu; 3] {
-    [gpu(Checks::Unchecked), gpu(Checks::Checked), gpu_shaped_for(Shape::Gpu)]
+    [gpu(Checks::Unchecked), gpu(Checks::Checked), gpu_for(Target::discrete())]
 }
 
 /// The five-point Laplacian of a grid, 4 on the diagonal: Dirichlet all around.

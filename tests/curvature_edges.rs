@@ -5,18 +5,18 @@
 
 mod common;
 
-use common::{gpu, gpu_shaped_for, read};
+use common::{gpu, gpu_for, read};
 use gradus::curvature::{
     Curvature, GradientNormalizedNewton, HessianFree, HessianFreeOptions, Likelihood, Matrix, NewtonOptions, StepStatus,
 };
-use gradus::gpu::{Checks, Shape};
+use gradus::gpu::{Checks, Target};
 use gradus::graph::{Graph, Init, Parameters, Plan, Stage, Var, layers, losses};
 use gradus::krylov::LinearOperator;
 use gradus::{DType, Gpu, Recording, Tensor};
 use pollster::block_on;
 
 fn gpus() -> [Gpu; 4] {
-    [gpu(Checks::Unchecked), gpu(Checks::Checked), gpu_shaped_for(Shape::Cpu), gpu_shaped_for(Shape::Gpu)]
+    [gpu(Checks::Unchecked), gpu(Checks::Checked), gpu_for(Target::software()), gpu_for(Target::discrete())]
 }
 
 /// The loss, the gradient, and the product of the matrix with `v`.
@@ -250,7 +250,7 @@ fn matrix_of(gpu: &Gpu, curvature: &Curvature) -> Vec<Vec<f64>> {
 
 #[test]
 fn each_token_is_a_sample() {
-    for gpu in [gpu(Checks::Checked), gpu_shaped_for(Shape::Gpu)] {
+    for gpu in [gpu(Checks::Checked), gpu_for(Target::discrete())] {
         // logits [1, 2, 2] of zeros: ½ Σ d dᵀ over two tokens, d = (½, -½)
         let mut graph = Graph::new();
         let logits = graph.parameter("logits", &[1, 2, 2], Init::Zeros).unwrap();

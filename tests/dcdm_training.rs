@@ -8,8 +8,8 @@ mod systems;
 
 use std::collections::HashMap;
 
-use common::{gpu, gpu_shaped_for, noise, read};
-use gradus::gpu::{Checks, Shape};
+use common::{gpu, gpu_for, noise, read};
+use gradus::gpu::{Checks, Target};
 use gradus::graph::{Graph, Plan, Stage, Var};
 use gradus::poisson::dcdm::{Architecture, Batches, Laplacians, Mixtures, direction_loss};
 use gradus::poisson::{Cell, Grid, Laplacian};
@@ -21,7 +21,7 @@ use nalgebra::{DMatrix, DVector};
 use systems::{distance, norm, wide};
 
 fn gpus() -> [Gpu; 3] {
-    [gpu(Checks::Unchecked), gpu(Checks::Checked), gpu_shaped_for(Shape::Gpu)]
+    [gpu(Checks::Unchecked), gpu(Checks::Checked), gpu_for(Target::discrete())]
 }
 
 fn flags(grid: &Grid) -> Vec<u8> {

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 
 use common::{f32s, gpu, noise, read, step};
 use gradus::curvature::{Curvature, Matrix};
-use gradus::gpu::{Checks, GpuOptions, Polling, Shape, recommended_limits, required_features, required_limits};
+use gradus::gpu::{Checks, GpuOptions, Polling, Target, recommended_limits, required_features, required_limits};
 use gradus::graph::{Graph, Plan, Stage};
 use gradus::krylov::{Cg, CgOptions, Dense, Diagonal, LinearOperator};
 use gradus::optim::{AdamP, AdamW, Optimizer, Options, Param};
@@ -104,7 +104,7 @@ fn tensors_of_another_instance_are_errors() {
 #[test]
 fn several_gpus_of_one_device_share_tensors() {
     let one = gpu(Checks::Unchecked);
-    let options = GpuOptions { shape: Shape::Gpu, ..Default::default() };
+    let options = GpuOptions { target: Some(Target::discrete()), ..Default::default() };
     let two = Gpu::with_options(one.device(), one.queue(), options).unwrap();
     let x = Tensor::from_slice(&one, &[3], &[1f32, 2.0, 3.0]).unwrap();
     let mut recording = Recording::new();
@@ -147,8 +147,8 @@ fn the_required_limits_suffice() {
             wgpu::DeviceDescriptor { required_limits: required_limits(), required_features: required_features(), ..Default::default() };
         adapter.request_device(&descriptor).await.unwrap()
     });
-    for (checks, shape) in [(Checks::Unchecked, Shape::Gpu), (Checks::Checked, Shape::Cpu)] {
-        let gpu = Gpu::with_options(&device, &queue, GpuOptions { checks, shape, ..Default::default() }).unwrap();
+    for (checks, target) in [(Checks::Unchecked, Target::discrete()), (Checks::Checked, Target::software())] {
+        let gpu = Gpu::with_options(&device, &queue, GpuOptions { checks, target: Some(target), ..Default::default() }).unwrap();
 
         let n = 60;
         let x = Tensor::from_slice(&gpu, &[n, n], &noise(1, n * n)).unwrap();
@@ -239,6 +239,12 @@ fn no_read_has_a_thread_of_its_own() {
             // submits the copy
             let _ = read.as_mut().poll(&mut Context::from_waker(Waker::noop()));
         }
+        // a thread bears its name once it runs
+        let named = (0..1000).any(|_| {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+            waiting_threads() >= threads
+        });
+        assert!(named, "no thread waits for the device");
         assert_eq!(waiting_threads(), threads, "{polling:?}");
         // by an executor that sleeps until it is woken; those that are there already cannot be polled again
         let again = tensor.read::<f32>(&gpu);

@@ -4,8 +4,8 @@
 
 mod common;
 
-use common::{gpu, gpu_shaped_for, noise, read};
-use gradus::gpu::{Checks, Shape};
+use common::{gpu, gpu_for, noise, read};
+use gradus::gpu::{Checks, Target};
 use gradus::krylov::{
     Csr, Diagonal, EigenOptions, Eigenpairs, LanczosEnd, LanczosOptions, LinearOperator, PowerOptions, Which, eigenpairs, lanczos,
     power_iteration,
@@ -14,7 +14,7 @@ use gradus::{Error, Gpu, Tensor};
 use pollster::block_on;
 
 fn gpus() -> [Gpu; 3] {
-    [gpu(Checks::Checked), gpu_shaped_for(Shape::Cpu), gpu_shaped_for(Shape::Gpu)]
+    [gpu(Checks::Checked), gpu_for(Target::software()), gpu_for(Target::discrete())]
 }
 
 fn diagonal(gpu: &Gpu, d: &[f32]) -> Diagonal {

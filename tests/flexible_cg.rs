@@ -6,15 +6,15 @@ mod common;
 #[path = "common/systems.rs"]
 mod systems;
 
-use common::{bits, f32s, gpu, gpu_shaped_for, noise, read};
-use gradus::gpu::{Checks, Shape};
+use common::{bits, f32s, gpu, gpu_for, noise, read};
+use gradus::gpu::{Checks, Target};
 use gradus::krylov::{Dense, Diagonal, FlexibleCg, FlexibleCgOptions, FromFn, LinearOperator, Preconditioner, Report, Status};
 use gradus::reference::krylov::{self as reference, CgEnd};
 use gradus::{Error, Gpu, Recording, Result, Tensor, vector};
 use systems::{Grid, distance, norm, upload, wide};
 
 fn gpus() -> [Gpu; 3] {
-    [gpu(Checks::Unchecked), gpu(Checks::Checked), gpu_shaped_for(Shape::Gpu)]
+    [gpu(Checks::Unchecked), gpu(Checks::Checked), gpu_for(Target::discrete())]
 }
 
 fn solve(
@@ -159,7 +159,7 @@ fn dense_matrices_and_the_jacobi_preconditioner() {
 
 #[test]
 fn a_singular_operator_with_a_preconditioner_that_does_not_care() {
-    for gpu in [gpu(Checks::Unchecked), gpu_shaped_for(Shape::Gpu)] {
+    for gpu in [gpu(Checks::Unchecked), gpu_for(Target::discrete())] {
         let grid = Grid::closed_box(33, 20);
         let b: Vec<f32> = noise(5, grid.n).iter().map(|b| b + 3.0).collect();
         let consistent = grid.project(&wide(&b));

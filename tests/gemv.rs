@@ -2,13 +2,13 @@
 
 mod common;
 
-use common::{device, gpu, gpu_shaped_for, noise, read};
-use gradus::gpu::{Checks, Shape};
+use common::{device, gpu, gpu_for, noise, read};
+use gradus::gpu::{Checks, Target};
 use gradus::reference::{random, vector as reference};
 use gradus::{DType, Error, Gpu, Recording, Result, Tensor, vector};
 
 fn gpus() -> [Gpu; 3] {
-    [gpu(Checks::Unchecked), gpu(Checks::Checked), gpu_shaped_for(Shape::Gpu)]
+    [gpu(Checks::Unchecked), gpu(Checks::Checked), gpu_for(Target::discrete())]
 }
 
 fn wide(values: &[f32]) -> Vec<f64> {
@@ -87,8 +87,8 @@ fn products_of_all_shapes() {
 fn matrices_larger_than_a_binding() {
     let limits = wgpu::Limits { max_storage_buffer_binding_size: 1 << 16, ..wgpu::Limits::defaults() };
     let (device, queue) = device(limits);
-    for shape in [Shape::Cpu, Shape::Gpu] {
-        let gpu = Gpu::with_options(&device, &queue, gradus::gpu::GpuOptions { shape, ..Default::default() }).unwrap();
+    for target in [Target::software(), Target::discrete()] {
+        let gpu = Gpu::with_options(&device, &queue, gradus::gpu::GpuOptions { target: Some(target), ..Default::default() }).unwrap();
         products_are_right(&gpu, &[(40, 1000), (41, 4000), (11, 5000), (7, 8000), (5, 9001), (3, 40_001)]);
         // more rows than a binding holds eight sums of
         products_are_right(&gpu, &[(3001, 3)]);
@@ -100,8 +100,8 @@ fn matrices_larger_than_a_binding() {
 fn dispatches_of_long_rows() {
     let limits = wgpu::Limits { max_storage_buffer_binding_size: 1 << 16, ..wgpu::Limits::defaults() };
     let (device, queue) = device(limits);
-    for shape in [Shape::Cpu, Shape::Gpu] {
-        let gpu = Gpu::with_options(&device, &queue, gradus::gpu::GpuOptions { shape, ..Default::default() }).unwrap();
+    for target in [Target::software(), Target::discrete()] {
+        let gpu = Gpu::with_options(&device, &queue, gradus::gpu::GpuOptions { target: Some(target), ..Default::default() }).unwrap();
         for (rows, columns, tiles) in [(30, 5000, 10), (30, 8000, 15), (30, 10_000, 30), (30, 16_384, 30), (30, 4096, 8), (5, 32_768, 10)] {
             let zeros = |shape: &[usize]| Tensor::zeros(&gpu, shape, DType::F32).unwrap();
             let (a, x, y) = (zeros(&[rows, columns]), zeros(&[columns]), zeros(&[rows]));

@@ -9,7 +9,7 @@ mod graphs;
 
 use std::collections::HashMap;
 
-use gradus::gpu::{Checks, GpuOptions, Shape};
+use gradus::gpu::{Checks, GpuOptions, Target};
 use gradus::graph::{ConvolutionOptions, Graph, Padding, Plan, Stage, Var, losses};
 use gradus::reference::graph::evaluate;
 use gradus::reference::random::uniform;
@@ -23,8 +23,8 @@ fn gpus() -> Vec<Gpu> {
     let (device, queue) = (base.device().clone(), base.queue().clone());
     let mut gpus = Vec::new();
     for checks in [Checks::Checked, Checks::Unchecked] {
-        for shape in [Shape::Cpu, Shape::Gpu] {
-            gpus.push(Gpu::with_options(&device, &queue, GpuOptions { checks, shape, ..Default::default() }).unwrap());
+        for target in [Target::software(), Target::discrete()] {
+            gpus.push(Gpu::with_options(&device, &queue, GpuOptions { checks, target: Some(target), ..Default::default() }).unwrap());
         }
     }
     gpus
@@ -124,8 +124,8 @@ fn compare(gpu: &Gpu, drawn: &Drawn) -> Result<(), String> {
 #[test]
 fn deep_graphs_are_cut() {
     let base = common::gpu(Checks::Unchecked);
-    let gpus = [Shape::Cpu, Shape::Gpu]
-        .map(|shape| Gpu::with_options(base.device(), base.queue(), GpuOptions { shape, ..Default::default() }).unwrap());
+    let gpus = [Target::software(), Target::discrete()]
+        .map(|target| Gpu::with_options(base.device(), base.queue(), GpuOptions { target: Some(target), ..Default::default() }).unwrap());
     type Step = fn(&mut Graph, Var, usize) -> gradus::Result<Var>;
     // sums of all elements up to each in twice as many at a time, of which each is read at 2^i places; a chain; a diamond
     let steps: [(usize, Step); 3] = [

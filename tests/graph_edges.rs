@@ -7,7 +7,7 @@ mod common;
 
 use std::collections::HashMap;
 
-use gradus::gpu::{Checks, GpuOptions, Shape};
+use gradus::gpu::{Checks, GpuOptions, Target};
 use gradus::graph::{Graph, Plan, Stage, Var, Window, layers, losses};
 use gradus::reference::graph::evaluate;
 use gradus::{Error, Gpu, Result, Tensor};
@@ -20,8 +20,13 @@ const TINY: f64 = 1.2e-38;
 /// One device, seen in four ways.
 fn gpus() -> Vec<Gpu> {
     let base = common::gpu(Checks::Unchecked);
-    let each = |checks, shape| Gpu::with_options(base.device(), base.queue(), GpuOptions { checks, shape, ..Default::default() }).unwrap();
-    [Checks::Checked, Checks::Unchecked].into_iter().flat_map(|checks| [Shape::Cpu, Shape::Gpu].map(|shape| each(checks, shape))).collect()
+    let each = |checks, target| {
+        Gpu::with_options(base.device(), base.queue(), GpuOptions { checks, target: Some(target), ..Default::default() }).unwrap()
+    };
+    [Checks::Checked, Checks::Unchecked]
+        .into_iter()
+        .flat_map(|checks| [Target::software(), Target::discrete()].map(|target| each(checks, target)))
+        .collect()
 }
 
 /// The values of `outputs` on a device, given those of leaves; indices are whole numbers.

@@ -6,8 +6,8 @@ mod common;
 
 use std::cell::Cell;
 
-use common::{bits, device, f32s, gpu, gpu_shaped_for, noise, read};
-use gradus::gpu::{Checks, GpuOptions, Shape};
+use common::{bits, device, f32s, gpu, gpu_for, noise, read};
+use gradus::gpu::{Checks, GpuOptions, Target};
 use gradus::krylov::{
     Csr, Dense, Diagonal, EigenOptions, FromFn, Lanczos, LanczosEnd, LanczosOptions, LinearOperator, PowerOptions, Scaled, Shifted, Sum,
     Which, eigenpairs, lanczos, power_iteration,
@@ -16,7 +16,7 @@ use gradus::reference::krylov as reference;
 use gradus::{DType, Error, Gpu, Recording, Result, Tensor, vector};
 
 fn gpus() -> [Gpu; 3] {
-    [gpu(Checks::Unchecked), gpu(Checks::Checked), gpu_shaped_for(Shape::Gpu)]
+    [gpu(Checks::Unchecked), gpu(Checks::Checked), gpu_for(Target::discrete())]
 }
 
 fn wide(values: &[f32]) -> Vec<f64> {
@@ -227,7 +227,7 @@ fn a_clustered_spectrum_without_ghosts() {
     let cluster = noise(1, n - 10).into_iter().map(f64::from);
     let d: Vec<f64> = top.iter().copied().chain(cluster).collect();
     let matrix = Tensor::from_slice(&gpu, &[n, n], &rotated(&d, 3, 10)).unwrap();
-    for gpu in [gpu, gpu_shaped_for(Shape::Gpu)] {
+    for gpu in [gpu, gpu_for(Target::discrete())] {
         let operator = Dense::new(&gpu, &matrix).unwrap();
         let result = run(&operator, None, 130);
         assert_eq!((result.steps(), result.end), (130, LanczosEnd::Steps));
@@ -346,8 +346,8 @@ fn two_runs_are_the_same_and_need_one_recording() {
 fn larger_than_a_binding() {
     let limits = wgpu::Limits { max_storage_buffer_binding_size: 1 << 16, ..wgpu::Limits::defaults() };
     let (device, queue) = device(limits);
-    for shape in [Shape::Cpu, Shape::Gpu] {
-        let gpu = Gpu::with_options(&device, &queue, GpuOptions { shape, ..Default::default() }).unwrap();
+    for target in [Target::software(), Target::discrete()] {
+        let gpu = Gpu::with_options(&device, &queue, GpuOptions { target: Some(target), ..Default::default() }).unwrap();
         for n in [1003, 8003, 20_001] {
             let d: Vec<f32> = noise(3, n);
             let start = noise(4, n);

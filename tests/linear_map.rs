@@ -7,8 +7,8 @@ mod common;
 
 use std::collections::HashMap;
 
-use common::{gpu, gpu_shaped_for, noise, read};
-use gradus::gpu::{Checks, Shape};
+use common::{gpu, gpu_for, noise, read};
+use gradus::gpu::{Checks, Target};
 use gradus::graph::{ConvolutionOptions, Graph, LinearMap, Op, Padding, Plan, Product, Stage, Var};
 use gradus::krylov::{Csr, LinearOperator};
 use gradus::reference::graph::evaluate;
@@ -19,7 +19,7 @@ const ROWS: usize = 7;
 const COLUMNS: usize = 5;
 
 fn gpus() -> [Gpu; 3] {
-    [gpu(Checks::Unchecked), gpu(Checks::Checked), gpu_shaped_for(Shape::Gpu)]
+    [gpu(Checks::Unchecked), gpu(Checks::Checked), gpu_for(Target::discrete())]
 }
 
 fn wide(values: &[f32]) -> Vec<f64> {

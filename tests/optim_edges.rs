@@ -7,8 +7,8 @@ mod common;
 
 use std::collections::BTreeMap;
 
-use common::{f32s, gpu, gpu_shaped_for, read, step};
-use gradus::gpu::{Checks, Shape};
+use common::{f32s, gpu, gpu_for, read, step};
+use gradus::gpu::{Checks, Target};
 use gradus::optim::{AdamP, AdamW, Algorithm, Group, LossScale, Optimizer, Options, Param, RmsProp, Rounding, Sgd, SgdP};
 use gradus::{DType, Error, Gpu, Tensor};
 use pollster::block_on;
@@ -16,7 +16,7 @@ use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 
 fn gpus() -> [Gpu; 3] {
-    [gpu_shaped_for(Shape::Gpu), gpu_shaped_for(Shape::Cpu), gpu(Checks::Checked)]
+    [gpu_for(Target::discrete()), gpu_for(Target::software()), gpu(Checks::Checked)]
 }
 
 fn dynamic(initial: f64, growth_interval: u32) -> Options {

@@ -5,8 +5,8 @@
 
 mod common;
 
-use common::{Pair, algorithms, gpu, gpu_shaped_for, noise, read, step, write};
-use gradus::gpu::{Checks, GpuOptions, Shape};
+use common::{Pair, algorithms, gpu, gpu_for, noise, read, step, write};
+use gradus::gpu::{Checks, GpuOptions, Target};
 use gradus::optim::{
     Adadelta, Adagrad, Adam, AdamP, AdamW, Algorithm, DiffGrad, Group, Optimizer, Options, Param, RmsProp, Rounding, Sgd, SgdP,
 };
@@ -166,7 +166,8 @@ fn around_is_untouched(gpu: &Gpu, tensors: &[Tensor], what: &str) {
 #[test]
 fn matches_the_reference_wherever_tensors_lie() {
     // checked shaders are the same but for their bounds: two placements suffice
-    let devices = [("for a GPU", gpu_shaped_for(Shape::Gpu)), ("for a CPU", gpu_shaped_for(Shape::Cpu)), ("checked", gpu(Checks::Checked))];
+    let devices =
+        [("for a GPU", gpu_for(Target::discrete())), ("for a CPU", gpu_for(Target::software())), ("checked", gpu(Checks::Checked))];
     for (name, pair) in algorithms() {
         for placement in PLACEMENTS {
             for (which, gpu) in &devices {
@@ -181,7 +182,7 @@ fn matches_the_reference_wherever_tensors_lie() {
 
 #[test]
 fn matches_the_reference_at_random_shapes() {
-    let devices = [gpu_shaped_for(Shape::Gpu), gpu_shaped_for(Shape::Cpu)];
+    let devices = [gpu_for(Target::discrete()), gpu_for(Target::software())];
     let algorithms = algorithms();
     let shape = prop_oneof![
         prop::collection::vec(1usize..200, 1),
@@ -263,13 +264,13 @@ fn projected_right(gpu: &Gpu, shapes: &[&[usize]], what: &str) {
 /// More rows than one workgroup projects, and more than a binding of 64 KiB holds the sums of.
 #[test]
 fn tensors_of_many_rows_are_projected() {
-    for gpu in [gpu_shaped_for(Shape::Gpu), gpu(Checks::Checked)] {
+    for gpu in [gpu_for(Target::discrete()), gpu(Checks::Checked)] {
         projected_right(&gpu, &[&[70_001, 2], &[5, 7]], "many rows");
     }
     let limits = wgpu::Limits { max_storage_buffer_binding_size: 1 << 16, ..wgpu::Limits::defaults() };
     let (device, queue) = common::device(limits);
-    for shape in [Shape::Gpu, Shape::Cpu] {
-        let gpu = Gpu::with_options(&device, &queue, GpuOptions { shape, ..Default::default() }).unwrap();
+    for target in [Target::discrete(), Target::software()] {
+        let gpu = Gpu::with_options(&device, &queue, GpuOptions { target: Some(target), ..Default::default() }).unwrap();
         projected_right(&gpu, &[&[5, 7], &[9001, 3], &[2, 9000], &[11]], "64 KiB");
     }
 }
@@ -423,11 +424,11 @@ fn bytes_per_element(recording: &Recording, elements: usize) -> f64 {
 
 #[test]
 fn bytes_per_parameter_are_those_of_the_table() {
-    [Shape::Gpu, Shape::Cpu].into_iter().for_each(bytes_are_those_of_the_table);
+    [Target::discrete(), Target::software()].into_iter().for_each(bytes_are_those_of_the_table);
 }
 
-fn bytes_are_those_of_the_table(shape: Shape) {
-    let gpu = gpu_shaped_for(shape);
+fn bytes_are_those_of_the_table(target: Target) {
+    let gpu = gpu_for(target);
     let momentum = 0.9;
     let table: Vec<(f64, Box<dyn Algorithm>)> = vec![
         (12.0, Box::new(Sgd::default())),
@@ -471,7 +472,7 @@ fn bytes_are_those_of_the_table(shape: Shape) {
 
 #[test]
 fn a_thousand_tensors_are_a_constant_number_of_dispatches() {
-    let gpu = gpu_shaped_for(Shape::Gpu);
+    let gpu = gpu_for(Target::discrete());
     let shape = |i: usize| [2 + i % 7, 1 + (i * 37) % 90];
     for (name, pair) in algorithms() {
         let mut counts = Vec::new();

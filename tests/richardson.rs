@@ -6,8 +6,8 @@ mod common;
 #[path = "common/systems.rs"]
 mod systems;
 
-use common::{bits, f32s, gpu, gpu_shaped_for, noise, read};
-use gradus::gpu::{Checks, Shape};
+use common::{bits, f32s, gpu, gpu_for, noise, read};
+use gradus::gpu::{Checks, Target};
 use gradus::krylov::{Diagonal, LinearOperator, Preconditioner, Report, Richardson, RichardsonOptions, Status};
 use gradus::poisson::{self, Jacobi, Laplacian};
 use gradus::reference::krylov as reference;
@@ -15,7 +15,7 @@ use gradus::{Error, Gpu, Tensor};
 use systems::{Grid, distance, norm, upload, wide};
 
 fn gpus() -> [Gpu; 3] {
-    [gpu(Checks::Unchecked), gpu(Checks::Checked), gpu_shaped_for(Shape::Gpu)]
+    [gpu(Checks::Unchecked), gpu(Checks::Checked), gpu_for(Target::discrete())]
 }
 
 fn solve(

@@ -6,7 +6,7 @@
 mod common;
 
 use gradus::curvature::{DiagonalOptions, HutchPlusPlusOptions, TraceOptions, diagonal, hutch_plus_plus, trace};
-use gradus::gpu::{Checks, GpuOptions, KERNELS, Shape};
+use gradus::gpu::{Checks, GpuOptions, KERNELS, Target};
 use gradus::graph::{ConvolutionOptions, Graph, Op, Plan, Stage, Var, Window, layers};
 use gradus::krylov::{
     Cg, CgOptions, Csr, Diagonal, FlexibleCg, FlexibleCgOptions, LanczosOptions, LinearOperator, PowerOptions, Preconditioner, Richardson,
@@ -24,8 +24,10 @@ const MOST: u64 = 65_535;
 /// One device, seen in two ways: kernels of so many loops take long to compile.
 fn gpus() -> Vec<Gpu> {
     let base = common::gpu(Checks::Unchecked);
-    let with = |checks, shape| Gpu::with_options(base.device(), base.queue(), GpuOptions { checks, shape, ..Default::default() }).unwrap();
-    vec![with(Checks::Unchecked, Shape::Cpu), with(Checks::Checked, Shape::Gpu)]
+    let with = |checks, target| {
+        Gpu::with_options(base.device(), base.queue(), GpuOptions { checks, target: Some(target), ..Default::default() }).unwrap()
+    };
+    vec![with(Checks::Unchecked, Target::software()), with(Checks::Checked, Target::discrete())]
 }
 
 /// The outputs, with leaves that hold one number each.
@@ -105,10 +107,10 @@ struct Noop {
 const LARGE: usize = 1 << 25;
 
 impl Noop {
-    fn new(shape: Shape) -> Self {
+    fn new(target: Target) -> Self {
         let limits = wgpu::Limits { max_buffer_size: 1 << 30, ..wgpu::Limits::defaults() };
         let (device, queue) = wgpu::Device::noop(&wgpu::DeviceDescriptor { required_limits: limits, ..Default::default() });
-        let gpu = Gpu::with_options(&device, &queue, GpuOptions { shape, ..Default::default() }).unwrap();
+        let gpu = Gpu::with_options(&device, &queue, GpuOptions { target: Some(target), ..Default::default() }).unwrap();
         let buffer = || common::buffer(&gpu, 4 * LARGE as u64, common::ALL);
         let (operand, result) = (buffer(), buffer());
         Self { gpu, operand, result }
@@ -164,10 +166,10 @@ impl Noop {
 #[test]
 fn every_kernel_over_the_largest_tensors() {
     let mut reached: Vec<&str> = Vec::new();
-    for shape in [Shape::Cpu, Shape::Gpu] {
-        let noop = Noop::new(shape);
+    for target in [Target::software(), Target::discrete()] {
+        let noop = Noop::new(target.clone());
         // of solvers and grids a GPU's kernels do less: invocations leave a 256th of the sums
-        let most = if shape == Shape::Cpu { LARGE } else { LARGE / 16 };
+        let most = if target == Target::software() { LARGE } else { LARGE / 16 };
         graphs(&noop);
         vectors(&noop);
         steps(&noop, most);

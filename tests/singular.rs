@@ -6,15 +6,15 @@ mod common;
 #[path = "common/systems.rs"]
 mod systems;
 
-use common::{f32s, gpu, gpu_shaped_for, noise, read};
-use gradus::gpu::{Checks, Shape};
+use common::{f32s, gpu, gpu_for, noise, read};
+use gradus::gpu::{Checks, Target};
 use gradus::krylov::{Cg, CgOptions, Dense, FlexibleCg, FlexibleCgOptions, Report, Status};
 use gradus::reference::krylov as reference;
 use gradus::{Gpu, Tensor};
 use systems::{Grid, distance, norm, upload, wide};
 
 fn gpus() -> [Gpu; 3] {
-    [gpu(Checks::Unchecked), gpu(Checks::Checked), gpu_shaped_for(Shape::Gpu)]
+    [gpu(Checks::Unchecked), gpu(Checks::Checked), gpu_for(Target::discrete())]
 }
 
 /// Two closed components, one of which is a lone cell, one open, and one that touches nothing but a corner of
@@ -81,7 +81,7 @@ fn nothing_but_a_null_space() {
 /// The iterations are those of f64: rounding does not feed the null space.
 #[test]
 fn as_many_iterations_as_in_f64() {
-    for gpu in [gpu(Checks::Unchecked), gpu_shaped_for(Shape::Gpu)] {
+    for gpu in [gpu(Checks::Unchecked), gpu_for(Target::discrete())] {
         for tolerance in [1e-3, 1e-5] {
             let grid = Grid::closed_box(48, 40);
             let b = noise(8, grid.n);
@@ -132,7 +132,7 @@ fn what_is_not_finite_leaves_x_as_it_was() {
 /// iterations as in f64, and a solution, even where nothing begins again.
 #[test]
 fn rounding_does_not_lead_astray() {
-    for gpu in [gpu(Checks::Unchecked), gpu_shaped_for(Shape::Gpu)] {
+    for gpu in [gpu(Checks::Unchecked), gpu_for(Target::discrete())] {
         let grid = Grid::closed_box(64, 64);
         let b: Vec<f32> = (0..grid.n).map(|i| 1.0 + 0.3 * ((i % 64) as f32 / 20.0).cos()).collect();
         let consistent = grid.project(&wide(&b));
@@ -162,7 +162,7 @@ fn rounding_does_not_lead_astray() {
 /// and comes back within it: it is not enough to project what a preconditioner returns.
 #[test]
 fn a_preconditioner_that_magnifies_the_null_space() {
-    for gpu in [gpu(Checks::Unchecked), gpu_shaped_for(Shape::Gpu)] {
+    for gpu in [gpu(Checks::Unchecked), gpu_for(Target::discrete())] {
         let grid = Grid::closed_box(32, 32);
         let n = grid.n;
         let b: Vec<f32> = (0..n).map(|i| 1.0 + 0.3 * ((i % 32) as f32 / 10.0).cos() + 0.01 * ((i * i) as f32).sin()).collect();

@@ -5,7 +5,7 @@
 
 mod common;
 
-use gradus::gpu::{Checks, GpuOptions, Shape};
+use gradus::gpu::{Checks, GpuOptions, Target};
 use gradus::graph::{ConvolutionOptions, Graph, Plan, Stage, Var, Window};
 use gradus::optim::{Optimizer, Options, Param, Sgd};
 use gradus::{DType, Gpu, Recording, Tensor, vector};
@@ -13,8 +13,10 @@ use gradus::{DType, Gpu, Recording, Tensor, vector};
 /// One device, seen in two ways.
 fn gpus() -> Vec<Gpu> {
     let base = common::gpu(Checks::Unchecked);
-    let with = |checks, shape| Gpu::with_options(base.device(), base.queue(), GpuOptions { checks, shape, ..Default::default() }).unwrap();
-    vec![with(Checks::Unchecked, Shape::Cpu), with(Checks::Checked, Shape::Gpu)]
+    let with = |checks, target| {
+        Gpu::with_options(base.device(), base.queue(), GpuOptions { checks, target: Some(target), ..Default::default() }).unwrap()
+    };
+    vec![with(Checks::Unchecked, Target::software()), with(Checks::Checked, Target::discrete())]
 }
 
 fn filled(gpu: &Gpu, shape: &[usize], value: f32) -> Tensor {

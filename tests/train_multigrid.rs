@@ -16,10 +16,10 @@ mod trainer;
 #[path = "../examples/train_multigrid/validation.rs"]
 mod validation;
 
-use common::{bits, gpu, gpu_shaped_for};
+use common::{bits, gpu, gpu_for};
 use config::Config;
 use gradus::Error;
-use gradus::gpu::{Checks, Shape};
+use gradus::gpu::{Checks, Target};
 use gradus::graph::Parameters;
 use gradus::poisson::Cell;
 use gradus::poisson::learned_multigrid::{Batches, Coefficients, Cycle, Scene, Scenes};
@@ -58,7 +58,7 @@ fn flat(c: &mut Coefficients) -> Vec<&mut f32> {
 fn loss_and_gradient_are_those_of_f64() {
     for (gpu, dim, radius, size, batch) in [
         (gpu(Checks::Checked), 2, 2, 16, 5),
-        (gpu_shaped_for(Shape::Gpu), 2, 1, 11, 5),
+        (gpu_for(Target::discrete()), 2, 1, 11, 5),
         (gpu(Checks::Unchecked), 3, 1, 6, 5),
         (gpu(Checks::Unchecked), 3, 2, 5, 5),
     ] {

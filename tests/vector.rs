@@ -13,8 +13,8 @@ mod common;
 
 use std::collections::HashMap;
 
-use common::{f32s, gpu, gpu_shaped_for, noise};
-use gradus::gpu::{BindingInfo, Checks, KERNELS, Shape};
+use common::{f32s, gpu, gpu_for, noise};
+use gradus::gpu::{BindingInfo, Checks, KERNELS, Target};
 use gradus::reference::{random, rounding, vector as reference};
 use gradus::{DType, Error, Gpu, Recording, Result, Tensor, vector};
 
@@ -979,7 +979,7 @@ fn errors_name_what_is_wrong_and_record_nothing() {
 /// A device of its own, so that no other test has made its pipelines.
 #[test]
 fn kernels_are_known_by_their_files() {
-    let gpu = gpu_shaped_for(Shape::Gpu);
+    let gpu = gpu_for(Target::discrete());
     assert!(gpu.kernels().is_empty());
     let (x, out) = (f32s(&gpu, &[5]), f32s(&gpu, &[1]));
     let mut recording = Recording::new();

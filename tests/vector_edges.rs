@@ -2,12 +2,12 @@
 
 mod common;
 
-use common::{f32s, gpu, gpu_shaped_for, noise, read};
-use gradus::gpu::{Checks, Shape};
+use common::{f32s, gpu, gpu_for, noise, read};
+use gradus::gpu::{Checks, Target};
 use gradus::{DType, Gpu, Recording, Tensor, vector};
 
 fn gpus() -> [Gpu; 3] {
-    [gpu_shaped_for(Shape::Gpu), gpu_shaped_for(Shape::Cpu), gpu(Checks::Checked)]
+    [gpu_for(Target::discrete()), gpu_for(Target::software()), gpu(Checks::Checked)]
 }
 
 /// ⟨x, x⟩ and ‖x‖

@@ -44,7 +44,7 @@ impl<'a> Sampler<'a> {
         let longest = gpu.binding_limit() / alignment * (alignment / 16);
         for first in (0..cells).step_by(longest as usize) {
             let count = longest.min(cells - first);
-            let block = gpu.block(count);
+            let block = gpu.target().block(count);
             let constants = SampleConstants {
                 first: first as u32,
                 count: count as u32,

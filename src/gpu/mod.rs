@@ -12,6 +12,7 @@ mod measure;
 mod preprocess;
 mod readback;
 mod recording;
+mod target;
 mod tensor;
 mod trace;
 #[cfg(test)]
@@ -34,6 +35,7 @@ use readback::Waiter;
 pub(crate) use readback::{Reader, read as read_all};
 pub use recording::{Access, BindingInfo, DispatchInfo, Recording};
 pub(crate) use recording::{Bind, binding_alignment};
+pub use target::{Processor, Target};
 pub use tensor::Tensor;
 pub(crate) use work::{MAX_WORKGROUPS, Work};
 
@@ -114,18 +116,6 @@ pub enum Checks {
     Checked,
 }
 
-/// What kind of processor the kernels are shaped for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Shape {
-    /// By the type of the adapter.
-    #[default]
-    Adapter,
-    /// Short work for many invocations, and barriers: a GPU.
-    Gpu,
-    /// Long sequential work for few, without barriers: a software driver.
-    Cpu,
-}
-
 /// Who polls the device while something is read from it: on native back ends nothing arrives otherwise. In a browser the event
 /// loop does it, whatever this says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -149,9 +139,8 @@ pub struct GpuOptions {
     pub pipeline_cache: Option<wgpu::PipelineCache>,
     /// Who polls the device during reads. Default: the caller.
     pub polling: Polling,
-    /// For tests and measurements: results differ in the last bits of sums, and speed by far.
-    /// Default: by the adapter.
-    pub shape: Shape,
+    /// What the kernels are shaped for. Default: the device, [`Target::of`].
+    pub target: Option<Target>,
 }
 
 /// A device, its queue, and the pipelines made so far. Clones share all three.
@@ -164,6 +153,7 @@ struct Inner {
     device: wgpu::Device,
     queue: wgpu::Queue,
     limits: wgpu::Limits,
+    target: Target,
     options: GpuOptions,
     kernels: Mutex<HashMap<kernel::Key, Kernel>>,
     open_gate: OnceLock<wgpu::Buffer>,
@@ -210,6 +200,7 @@ impl Gpu {
                     device: device.clone(),
                     queue: queue.clone(),
                     limits,
+                    target: options.target.clone().unwrap_or_else(|| Target::of(device)),
                     options,
                     kernels: Mutex::default(),
                     open_gate: OnceLock::new(),
@@ -362,23 +353,10 @@ impl Gpu {
         self.limits().max_storage_buffer_binding_size.min(1 << 31)
     }
 
-    /// Whether the adapter is a software driver, which wants long sequential work for few threads,
-    /// where a GPU wants short work for many.
-    pub(crate) fn is_cpu(&self) -> bool {
-        match self.inner.options.shape {
-            Shape::Adapter => self.device().adapter_info().device_type == wgpu::DeviceType::Cpu,
-            shape => shape == Shape::Cpu,
-        }
-    }
-
-    /// How many cells a workgroup of 256 should take at a time of `cells` in all: between one and 16
-    /// an invocation, as many as leave 1,024 workgroups to occupy a GPU; always 16 on a software
-    /// driver, where what a workgroup costs to begin is to be spread.
-    pub(crate) fn block(&self, cells: u64) -> u64 {
-        match self.is_cpu() {
-            true => 4096,
-            false => (cells / 1024).next_multiple_of(256).clamp(256, 4096),
-        }
+    /// What the kernels are shaped for.
+    #[must_use]
+    pub fn target(&self) -> &Target {
+        &self.inner.target
     }
 
     /// The kernel of `source` with these defines and override constants: made once, then shared.

@@ -3,7 +3,7 @@
 use super::quotient::Divisor;
 use super::template::{Operand, Template};
 use crate::gpu::work::{MAX_ROUNDS, looped};
-use crate::gpu::{MAX_WORKGROUPS, Work};
+use crate::gpu::{MAX_WORKGROUPS, Target, Work};
 use crate::shaders;
 use crate::shaders::layout::{GatherConstants, ScatterConstants};
 
@@ -16,7 +16,7 @@ pub(crate) struct Rows {
 }
 
 /// `[count, width]` from the table, operand `a`, and the numbers, operand `indices`.
-pub(crate) fn gather(_cpu: bool, r: &Rows, table: &Operand, indices: &Operand) -> Template {
+pub(crate) fn gather(r: &Rows, table: &Operand, indices: &Operand) -> Template {
     let Divisor { multiplier, shift } = Divisor::new(r.width);
     let elements = r.count * r.width;
     let constants = GatherConstants {
@@ -63,11 +63,11 @@ struct Sharing {
 /// All numbers are looked at once for each block of the result. Parts where that makes work for the device
 /// without costing more than a quarter of what it takes to read y, and where an invocation would take too many
 /// rounds; too many to be stored where rows times numbers are beyond 2^42.
-pub(crate) fn scatter_add(cpu: bool, r: &Rows, y: &Operand, indices: &Operand) -> Template {
-    let sharing = Sharing::new(cpu, r);
+pub(crate) fn scatter_add(target: &Target, r: &Rows, y: &Operand, indices: &Operand) -> Template {
+    let sharing = Sharing::new(target, r);
     let blocks = sharing.blocks(r);
     let chunks = r.count.div_ceil(CHUNK);
-    let wanted = if cpu { 64 } else { 1024 } / blocks;
+    let wanted = target.scattering() / blocks;
     let cheap = r.count / r.rows / 4;
     let mut parts = wanted.min(cheap).clamp(1, chunks);
     while sharing.work(r, chunks.div_ceil(parts), parts).rounds > MAX_ROUNDS && parts < chunks {
@@ -89,7 +89,7 @@ pub(crate) fn scatter_add(cpu: bool, r: &Rows, y: &Operand, indices: &Operand) -
     };
     Template {
         source: &shaders::graph::SCATTER_ADD,
-        defines: if cpu { vec!["SEQUENTIAL"] } else { Vec::new() },
+        defines: target.is_software().then_some("SEQUENTIAL").into_iter().collect(),
         overrides: Vec::new(),
         operands: &["a", "indices"],
         uniform: bytemuck::bytes_of(&constants).to_vec(),
@@ -99,9 +99,9 @@ pub(crate) fn scatter_add(cpu: bool, r: &Rows, y: &Operand, indices: &Operand) -
 }
 
 impl Sharing {
-    fn new(cpu: bool, r: &Rows) -> Self {
+    fn new(target: &Target, r: &Rows) -> Self {
         let chunk = u64::from(CHUNK);
-        match cpu {
+        match target.is_software() {
             true => Self { rows: 64, columns: 4, at_once: 8, block: 2 * looped(64, 0) + 2, looking: chunk / 4, adding: 0 },
             false => {
                 Self { rows: 31, columns: r.width.min(64).next_power_of_two(), at_once: 1, block: 200, looking: 100, adding: chunk + 64 }
@@ -176,7 +176,7 @@ mod tests {
             let wide: Vec<f64> = table.iter().map(|&x| x.into()).collect();
             let expected: Vec<f32> = reference::gather(&wide, width as usize, &indices).iter().map(|&y| y as f32).collect();
             for (checks, a, at) in [(Checks::Unchecked, 0, 0), (Checks::Checked, 4, 1), (Checks::Unchecked, 3, 6)] {
-                let template = gather(false, &r, &operand(a), &operand(at));
+                let template = gather(&r, &operand(a), &operand(at));
                 assert_eq!(template.defines.contains(&"VEC4"), width % 4 == 0 && a % 4 == 0);
                 let inputs =
                     [Input { name: "a", words: &words(&table), offset: a }, Input { name: "indices", words: &indices, offset: at }];
@@ -198,15 +198,18 @@ mod tests {
             let y: Vec<f32> = noise((count * width) as usize).iter().map(|y| (8.0 * y).round()).collect();
             let wide: Vec<f64> = y.iter().map(|&y| y.into()).collect();
             let expected = reference::scatter_add(&wide, width as usize, &indices, rows as usize);
-            for (cpu, checks, offset) in [(true, Checks::Unchecked, 0), (false, Checks::Unchecked, 3), (false, Checks::Checked, 1)] {
-                let template = scatter_add(cpu, &r, &operand(offset), &operand(2 * offset));
+            let (software, discrete) = (Target::software(), Target::discrete());
+            for (target, checks, offset) in
+                [(&software, Checks::Unchecked, 0), (&discrete, Checks::Unchecked, 3), (&discrete, Checks::Checked, 1)]
+            {
+                let template = scatter_add(target, &r, &operand(offset), &operand(2 * offset));
                 let inputs =
                     [Input { name: "a", words: &words(&y), offset }, Input { name: "indices", words: &indices, offset: 2 * offset }];
                 let found = run(gpu(checks), &template, &inputs, expected.len());
-                assert_eq!(summed(&found, expected.len()), expected, "{r:?} cpu {cpu} {checks:?} {} parts", template.parts);
+                assert_eq!(summed(&found, expected.len()), expected, "{r:?} {target:?} {checks:?} {} parts", template.parts);
                 // one workgroup goes through all blocks and parts
                 let alone = run(gpu(checks), &Template { work: Work::alone(0), ..template }, &inputs, expected.len());
-                assert_eq!(found, alone, "{r:?} cpu {cpu} {checks:?}");
+                assert_eq!(found, alone, "{r:?} {target:?} {checks:?}");
             }
         }
     }
@@ -220,8 +223,8 @@ mod tests {
         let numbers = Input { name: "indices", words: &indices, offset: 0 };
         let bits = [words(&table), words(&y)];
         let [a, b] = bits.each_ref().map(|words| Input { name: "a", words, offset: 0 });
-        let gathered = run(gpu(Checks::Unchecked), &gather(true, &r, &operand(0), &operand(0)), &[a, numbers], y.len());
-        let template = scatter_add(false, &r, &operand(0), &operand(0));
+        let gathered = run(gpu(Checks::Unchecked), &gather(&r, &operand(0), &operand(0)), &[a, numbers], y.len());
+        let template = scatter_add(&Target::discrete(), &r, &operand(0), &operand(0));
         assert!(template.parts > 1);
         let scattered = run(gpu(Checks::Unchecked), &template, &[b, numbers], table.len());
         assert_eq!(scattered, run(gpu(Checks::Unchecked), &template, &[b, numbers], table.len()));
@@ -238,9 +241,9 @@ mod tests {
         let indices = [3, u32::MAX, 1 << 31, GARBAGE];
         let y = noise(8);
         let inputs = [Input { name: "a", words: &words(&y), offset: 0 }, Input { name: "indices", words: &indices, offset: 0 }];
-        let found = run(gpu(Checks::Unchecked), &scatter_add(true, &r, &operand(0), &operand(0)), &inputs, 6);
+        let found = run(gpu(Checks::Unchecked), &scatter_add(&Target::software(), &r, &operand(0), &operand(0)), &inputs, 6);
         assert_eq!(found, [0; 6]);
-        let found = run(gpu(Checks::Unchecked), &gather(true, &r, &operand(0), &operand(0)), &inputs, 8);
+        let found = run(gpu(Checks::Unchecked), &gather(&r, &operand(0), &operand(0)), &inputs, 8);
         assert!(found.iter().all(|&bits| f32::from_bits(bits).is_nan()));
     }
 
@@ -250,14 +253,14 @@ mod tests {
         for [rows, width, count] in
             [[50_000, 512, 4096], [10, 1, 2_000_000], [10, 64, 2_000_000], [1, 1, 1 << 29], [1 << 20, 64, 1 << 16], [1 << 28, 1, 1 << 20]]
         {
-            for cpu in [false, true] {
+            for target in [Target::discrete(), Target::software()] {
                 let r = Rows { rows, width, count };
-                let template = scatter_add(cpu, &r, &operand(0), &operand(0));
+                let template = scatter_add(&target, &r, &operand(0), &operand(0));
                 let constants: ScatterConstants = bytemuck::pod_read_unaligned(&template.uniform);
                 let (parts, span) = (template.parts, constants.span);
                 assert_eq!((constants.parts, span % CHUNK), (parts, 0));
                 assert!(u64::from(parts) * u64::from(span) >= count.into() && u64::from(parts - 1) * u64::from(span) < count.into());
-                let rounds = Sharing::new(cpu, &r).work(&r, span / CHUNK, parts).rounds;
+                let rounds = Sharing::new(&target, &r).work(&r, span / CHUNK, parts).rounds;
                 // more work than invocations can do is cut into more parts than fit into memory
                 let impossible = u64::from(rows) * u64::from(count) > 1 << 42;
                 let bytes = 4 * u64::from(parts) * u64::from(rows) * u64::from(width);

@@ -8,6 +8,7 @@ use super::op::{Form, Op, Window};
 use super::pooling::{self, Planes};
 use super::template::{Operand, Template};
 use super::view::View;
+use crate::gpu::Target;
 use crate::{Error, Result};
 
 /// Where the operands of a kernel are, a view and whether its binding may hold vectors.
@@ -22,7 +23,7 @@ pub(crate) struct Place {
 impl Graph {
     /// The template of the product, or of the sum of two products, that `terms` are. `halves`: the result is stored as 16-bit
     /// floats, and so are operands whose windows are summed.
-    pub(crate) fn template(&self, cpu: bool, terms: &[Id], views: &[View], places: &[Place], halves: bool) -> Result<Template> {
+    pub(crate) fn template(&self, target: &Target, terms: &[Id], views: &[View], places: &[Place], halves: bool) -> Result<Template> {
         let Some(&first) = terms.first() else { return Err(unknown("nothing")) };
         let node = self.node(first);
         let operand = |i: usize, strides: Vec<u32>| {
@@ -69,18 +70,18 @@ impl Graph {
                 let operands: Vec<[Operand; 2]> = (0..terms.len()).map(|t| [plain(2 * t), plain(2 * t + 1)]).collect();
                 Ok(convolution::convolution(*form, &geometry, &operands, halves))
             }
-            Op::Pool(window) => Ok(pooling::pool(cpu, &planes(window, dims(0), &node.shape), &plain(0))),
-            Op::Unpool(window) => Ok(pooling::unpool(cpu, &planes(window, &node.shape, dims(0)), &plain(0))),
-            Op::MaxPoolIndices(window) => Ok(pooling::max_pool_indices(cpu, &planes(window, dims(0), &node.shape), &plain(0))),
-            Op::PoolSelect(window) => Ok(pooling::pool_select(cpu, &planes(window, dims(0), &node.shape), &plain(0), &plain(1))),
-            Op::PoolScatter(window) => Ok(pooling::pool_scatter(cpu, &planes(window, &node.shape, dims(0)), &plain(0), &plain(1))),
+            Op::Pool(window) => Ok(pooling::pool(target, &planes(window, dims(0), &node.shape), &plain(0))),
+            Op::Unpool(window) => Ok(pooling::unpool(&planes(window, &node.shape, dims(0)), &plain(0))),
+            Op::MaxPoolIndices(window) => Ok(pooling::max_pool_indices(target, &planes(window, dims(0), &node.shape), &plain(0))),
+            Op::PoolSelect(window) => Ok(pooling::pool_select(&planes(window, dims(0), &node.shape), &plain(0), &plain(1))),
+            Op::PoolScatter(window) => Ok(pooling::pool_scatter(&planes(window, &node.shape, dims(0)), &plain(0), &plain(1))),
             Op::Gather => {
                 let rows = Rows { rows: dims(0)[0] as u32, width: dims(0)[1] as u32, count: node.shape[0] as u32 };
-                Ok(gathering::gather(cpu, &rows, &plain(0), &plain(1)))
+                Ok(gathering::gather(&rows, &plain(0), &plain(1)))
             }
             Op::ScatterAdd => {
                 let rows = Rows { rows: node.shape[0] as u32, width: node.shape[1] as u32, count: dims(0)[0] as u32 };
-                Ok(gathering::scatter_add(cpu, &rows, &plain(0), &plain(1)))
+                Ok(gathering::scatter_add(target, &rows, &plain(0), &plain(1)))
             }
             op => Err(unknown(&format!("{op:?}"))),
         }
@@ -128,8 +129,8 @@ pub(crate) struct Cut {
 
 /// How to cut the `length` terms of each of `outputs` results: so that there is work for a device, parts that an
 /// invocation can do, and few enough of them for an invocation to finish.
-pub(crate) fn cut(cpu: bool, outputs: usize, length: usize) -> Cut {
-    let wanted = if cpu { 512 } else { 1 << 14 } / outputs.max(1);
+pub(crate) fn cut(target: &Target, outputs: usize, length: usize) -> Cut {
+    let wanted = target.reducing() / outputs.max(1);
     let parts = wanted.min(length.div_ceil(64)).max(length.div_ceil(1 << 15)).max(1);
     let part = length.div_ceil(parts).next_multiple_of(4);
     Cut { parts: length.div_ceil(part) as u32, part: part as u32 }

@@ -17,6 +17,7 @@ use super::build::{Graph, Id, Var};
 use super::kernels::batch;
 use super::op::{Binary, Form, Op, Unary};
 use super::view::View;
+use crate::gpu::Target;
 use crate::{Error, Result};
 
 /// The most storage buffers that a kernel may bind.
@@ -137,9 +138,9 @@ pub(crate) struct Output {
 
 impl Graph {
     /// Plans the recordings of `stages`, to be made in this order; each may use what those before have
-    /// computed. `cpu` is whether kernels are shaped for a software driver: [`Plan::new`] asks a device. `halves`: values between
+    /// computed. [`Plan::new`] asks a device for `target`. `halves`: values between
     /// convolutions are stored as 16-bit floats.
-    pub(crate) fn plan(&self, stages: &[Stage], cpu: bool, halves: bool) -> Result<Plan> {
+    pub(crate) fn plan(&self, stages: &[Stage], target: &Target, halves: bool) -> Result<Plan> {
         let stage = self.stages(stages)?;
         let mut outputs = Vec::new();
         for (s, wanted) in stages.iter().enumerate() {
@@ -161,7 +162,7 @@ impl Graph {
         planner.merge(&mut kernels);
         let late: Vec<bool> = stages.iter().map(|stage| !stage.changing.is_empty()).collect();
         let changing = stages.iter().flat_map(|stage| &stage.changing).map(|&var| self.check(var)).collect::<Result<_>>()?;
-        Ok(Plan { changing, ..planner.finish(kernels, &late, cpu, halves)? })
+        Ok(Plan { changing, ..planner.finish(kernels, &late, target, halves)? })
     }
 
     /// The stage of each node, and `None` for those that nothing needs.
@@ -574,7 +575,7 @@ impl Planner<'_> {
     }
 
     /// Orders the kernels, gives values their buffers.
-    fn finish(&self, kernels: Vec<Kernel>, late: &[bool], cpu: bool, halves: bool) -> Result<Plan> {
+    fn finish(&self, kernels: Vec<Kernel>, late: &[bool], target: &Target, halves: bool) -> Result<Plan> {
         let mut kernels = self.ordered(kernels);
         let home: HashMap<Id, usize> =
             kernels.iter().enumerate().flat_map(|(k, kernel)| kernel.roots.iter().map(move |&root| (root, k))).collect();
@@ -632,7 +633,7 @@ impl Planner<'_> {
                 plan.stored.insert(physical, storage);
             }
         }
-        let parts = kernels.iter().map(|kernel| plan.parts(kernel, cpu)).collect::<Result<Vec<u32>>>()?;
+        let parts = kernels.iter().map(|kernel| plan.parts(kernel, target)).collect::<Result<Vec<u32>>>()?;
         let halves = if halves { self.halves(&kernels, &parts, &output_values, &last) } else { BTreeSet::new() };
         let mut free: Vec<usize> = Vec::new();
         for (k, kernel) in kernels.iter_mut().enumerate() {

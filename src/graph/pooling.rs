@@ -8,7 +8,7 @@ use super::op::Window;
 use super::quotient::Divisor;
 use super::template::{Operand, Template};
 use crate::gpu::work::{MAX_ROUNDS, looped, summed};
-use crate::gpu::{KernelSource, Work};
+use crate::gpu::{KernelSource, Target, Work};
 use crate::shaders;
 use crate::shaders::layout::{SelectConstants, WindowConstants};
 
@@ -36,32 +36,31 @@ impl Planes {
 const LANES: u32 = 128;
 
 /// Sums over windows: y, pooled, from x, operand `a`. Parts where that makes work for the device.
-pub(crate) fn pool(cpu: bool, p: &Planes, x: &Operand) -> Template {
+pub(crate) fn pool(target: &Target, p: &Planes, x: &Operand) -> Template {
     let axes = Axes::new(p);
     let elements = p.words(x) * volume(axes.output);
     let terms = std::array::from_fn(|i| axes.size[i].min(axes.input[i]));
     // a sixty-fourth of the terms is what the parts may cost
-    let wanted = if cpu { 512 } else { 1 << 15 };
-    let parts = if x.halves { 1 } else { u64::from(wanted / elements).min(product(terms) / 64).max(1) };
+    let parts = if x.halves { 1 } else { u64::from(target.pooling() / elements).min(product(terms) / 64).max(1) };
     let defines: &[&'static str] = if x.halves { &["HALVES"] } else { &[] };
     sums(&shaders::graph::POOL, axes.constants(elements, axes.output, axes.input, x, None), defines, terms, parts)
 }
 
 /// The adjoint of [`pool`]: x, un-pooled, from y, operand `a`.
-pub(crate) fn unpool(_cpu: bool, p: &Planes, y: &Operand) -> Template {
+pub(crate) fn unpool(p: &Planes, y: &Operand) -> Template {
     covering(&shaders::graph::UNPOOL, p, y, None)
 }
 
 /// The positions of the maxima, u32, from x, operand `a`. Not a template: the kernel writes `out`, `array<u32>` at
 /// binding 2, from its first word on, and is dispatched without a generated part. Numbers this small are
 /// denormals as f32, and would not survive it on every device.
-pub(crate) fn max_pool_indices(cpu: bool, p: &Planes, x: &Operand) -> Template {
+pub(crate) fn max_pool_indices(target: &Target, p: &Planes, x: &Operand) -> Template {
     let axes = Axes::new(p);
     let elements = p.planes * volume(axes.output);
     let visited = std::array::from_fn(|i| axes.size[i].min(axes.input[i]));
     let alone = Work::strided(elements.div_ceil(LANES).into(), visited.iter().rev().fold(0, |inner, &n| looped(n.into(), inner)));
     let shared = Work::strided(elements.into(), looped(product(visited).div_ceil(1024), 0) + 2 * looped(16, 0));
-    let large = product(visited) >= if cpu { 4096 } else { 1024 };
+    let large = product(visited) >= target.shared_window();
     let (defines, work) = match (large && shared.rounds <= MAX_ROUNDS) || alone.rounds > MAX_ROUNDS {
         true => (vec!["SHARED"], shared),
         false => (Vec::new(), alone),
@@ -71,7 +70,7 @@ pub(crate) fn max_pool_indices(cpu: bool, p: &Planes, x: &Operand) -> Template {
 }
 
 /// The elements of x, operand `a`, at the places of [`max_pool_indices`], operand `indices`.
-pub(crate) fn pool_select(_cpu: bool, p: &Planes, x: &Operand, places: &Operand) -> Template {
+pub(crate) fn pool_select(p: &Planes, x: &Operand, places: &Operand) -> Template {
     let axes = Axes::new(p);
     let own = volume(axes.output);
     let Divisor { multiplier, shift } = Divisor::new(own);
@@ -83,7 +82,7 @@ pub(crate) fn pool_select(_cpu: bool, p: &Planes, x: &Operand, places: &Operand)
 }
 
 /// The adjoint of [`pool_select`]: x from y, operand `a`, and the places, operand `indices`.
-pub(crate) fn pool_scatter(_cpu: bool, p: &Planes, y: &Operand, places: &Operand) -> Template {
+pub(crate) fn pool_scatter(p: &Planes, y: &Operand, places: &Operand) -> Template {
     covering(&shaders::graph::POOL_SCATTER, p, y, Some(places))
 }
 
@@ -284,7 +283,10 @@ mod tests {
     }
 
     /// (the shape is for a CPU, the shaders' checks, where the first operand begins)
-    const WAYS: [(bool, Checks, usize); 3] = [(true, Checks::Unchecked, 0), (false, Checks::Unchecked, 3), (false, Checks::Checked, 1)];
+    fn ways() -> [(Target, Checks, usize); 3] {
+        let (software, discrete) = (Target::software(), Target::discrete());
+        [(software, Checks::Unchecked, 0), (discrete.clone(), Checks::Unchecked, 3), (discrete, Checks::Checked, 1)]
+    }
 
     /// Compares what a template gives, also when one workgroup does it all.
     fn expect(checks: Checks, template: Template, inputs: &[Input], expected: &[f64], case: Case) {
@@ -304,11 +306,11 @@ mod tests {
             let unpooled = reference::unpool(&sizes.windows(), &wide(&y));
             let dot = |a: &[f64], b: &[f32]| a.iter().zip(b).map(|(a, &b)| a * f64::from(b)).sum::<f64>();
             assert_eq!(dot(&pooled, &y), dot(&unpooled, &x), "the reference's adjoint: {case:?}");
-            for (cpu, checks, offset) in WAYS {
-                let template = pool(cpu, &sizes.planes(), &operand(offset));
+            for (target, checks, offset) in ways() {
+                let template = pool(&target, &sizes.planes(), &operand(offset));
                 permutations.push(template.defines.clone());
                 expect(checks, template, &[Input { name: "a", words: &words(&x), offset }], &pooled, case);
-                let template = unpool(cpu, &sizes.planes(), &operand(offset));
+                let template = unpool(&sizes.planes(), &operand(offset));
                 permutations.push(template.defines.clone());
                 expect(checks, template, &[Input { name: "a", words: &words(&y), offset }], &unpooled, case);
             }
@@ -339,13 +341,13 @@ mod tests {
                     }
                 }
                 let expected = indices(&reference::max_pool_indices(&sizes.windows(), &wide(&x)));
-                for (cpu, checks, offset) in WAYS {
-                    let template = max_pool_indices(cpu, &sizes.planes(), &operand(offset));
+                for (target, checks, offset) in ways() {
+                    let template = max_pool_indices(&target, &sizes.planes(), &operand(offset));
                     shared += usize::from(template.defines.contains(&"SHARED"));
                     let input = [Input { name: "a", words: &words(&x), offset }];
-                    assert_eq!(run(gpu(checks), &template, &input, expected.len()), expected, "{case:?} {fill} cpu {cpu} {checks:?}");
+                    assert_eq!(run(gpu(checks), &template, &input, expected.len()), expected, "{case:?} {fill} {target:?} {checks:?}");
                     let alone = Template { work: Work::alone(0), ..template };
-                    assert_eq!(run(gpu(checks), &alone, &input, expected.len()), expected, "{case:?} {fill} cpu {cpu} {checks:?}");
+                    assert_eq!(run(gpu(checks), &alone, &input, expected.len()), expected, "{case:?} {fill} {target:?} {checks:?}");
                 }
             }
         }
@@ -361,13 +363,13 @@ mod tests {
             let at = indices(&places);
             let selected = reference::pool_select(&sizes.windows(), &wide(&x), &places);
             let scattered = reference::pool_scatter(&sizes.windows(), &wide(&y), &places);
-            for (cpu, checks, offset) in WAYS {
+            for (_, checks, offset) in ways() {
                 let places = Input { name: "indices", words: &at, offset: 2 * offset };
                 let (a, indices) = (operand(offset), operand(2 * offset));
                 let inputs = [Input { name: "a", words: &words(&x), offset }, places];
-                expect(checks, pool_select(cpu, &sizes.planes(), &a, &indices), &inputs, &selected, case);
+                expect(checks, pool_select(&sizes.planes(), &a, &indices), &inputs, &selected, case);
                 let inputs = [Input { name: "a", words: &words(&y), offset }, places];
-                expect(checks, pool_scatter(cpu, &sizes.planes(), &a, &indices), &inputs, &scattered, case);
+                expect(checks, pool_scatter(&sizes.planes(), &a, &indices), &inputs, &scattered, case);
             }
         }
     }
@@ -404,7 +406,7 @@ mod tests {
     fn rounded_sums() {
         let sizes = Sizes::new((3, &[[120, 120, 1, 0], [121, 121, 1, 0]]));
         let x = noise(sizes.unpooled());
-        let template = pool(false, &sizes.planes(), &operand(0));
+        let template = pool(&Target::discrete(), &sizes.planes(), &operand(0));
         let input = [Input { name: "a", words: &words(&x), offset: 0 }];
         let found = run(gpu(Checks::Unchecked), &template, &input, 3);
         assert_eq!(found, run(gpu(Checks::Unchecked), &template, &input, 3));
@@ -430,9 +432,8 @@ mod tests {
         for case in cases {
             let sizes = Sizes::new(case);
             let p = sizes.planes();
-            for cpu in [false, true] {
-                for template in [pool(cpu, &p, &operand(0)), unpool(cpu, &p, &operand(0)), pool_scatter(cpu, &p, &operand(0), &operand(0))]
-                {
+            for target in [Target::discrete(), Target::software()] {
+                for template in [pool(&target, &p, &operand(0)), unpool(&p, &operand(0)), pool_scatter(&p, &operand(0), &operand(0))] {
                     let constants: WindowConstants = bytemuck::pod_read_unaligned(&template.uniform);
                     let axis = |i: usize| match template.defines.contains(&"BACKWARD") {
                         true => sizes.window.size[i].div_ceil(sizes.window.stride[i]).min(sizes.output[i]),
@@ -445,13 +446,13 @@ mod tests {
                     let each = if template.parts > 1 { 1 } else { 4 };
                     let rounds = jobs.div_ceil(each * invocations) * each * terms.div_ceil(template.parts.into());
                     assert_eq!(constants.parts, template.parts);
-                    assert!(template.work.rounds >= rounds, "{case:?} cpu {cpu} {template:?}: {rounds}");
-                    assert!(template.work.rounds <= 65_535, "{case:?} cpu {cpu} {template:?}");
+                    assert!(template.work.rounds >= rounds, "{case:?} {target:?} {template:?}: {rounds}");
+                    assert!(template.work.rounds <= 65_535, "{case:?} {target:?} {template:?}");
                 }
-                let template = max_pool_indices(cpu, &p, &operand(0));
+                let template = max_pool_indices(&target, &p, &operand(0));
                 let visited: u64 = sizes.window.size.iter().map(|&n| n as u64).product();
                 let each = if template.defines.contains(&"SHARED") { visited.div_ceil(1024) + 40 } else { visited };
-                assert!(each < 65_535, "{case:?} cpu {cpu} {template:?}");
+                assert!(each < 65_535, "{case:?} {target:?} {template:?}");
             }
         }
     }

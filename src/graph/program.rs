@@ -10,7 +10,7 @@ use super::kernels::{self, Place as OperandPlace};
 use super::op::Op;
 use super::plan::{Kernel, Kind, MAX_BUFFERS, Output, Place, Plan, Stage};
 use crate::gpu::work::{run_of_block, summed};
-use crate::gpu::{Bind, DType, Generated, Gpu, KernelSource, Recording, Tensor, Work};
+use crate::gpu::{Bind, DType, Generated, Gpu, KernelSource, Recording, Target, Tensor, Work};
 use crate::shaders::layout::{PointwiseConstants, ReduceAxesConstants};
 use crate::{Error, Result, shaders, vector};
 
@@ -37,12 +37,12 @@ impl Plan {
     /// [`Error::Unknown`] for values of another graph, [`Error::Operation`] if an output is of indices or a stage
     /// needs what changes only later.
     pub fn new(gpu: &Gpu, graph: &Graph, stages: &[Stage]) -> Result<Self> {
-        graph.plan(stages, gpu.is_cpu(), false)
+        graph.plan(stages, gpu.target(), false)
     }
 
     /// [`Plan::new`] with values between convolutions stored as 16-bit floats, where kernels can. Arithmetic is in f32.
     pub(crate) fn with_halves(gpu: &Gpu, graph: &Graph, stages: &[Stage]) -> Result<Self> {
-        graph.plan(stages, gpu.is_cpu(), true)
+        graph.plan(stages, gpu.target(), true)
     }
 
     /// Whether a value is stored as 16-bit floats.
@@ -59,18 +59,18 @@ impl Plan {
     }
 
     /// How many partial results the main root of a kernel has.
-    pub(crate) fn parts(&self, kernel: &Kernel, cpu: bool) -> Result<u32> {
+    pub(crate) fn parts(&self, kernel: &Kernel, target: &Target) -> Result<u32> {
         let main = kernel.roots[0];
         match kernel.kind {
             Kind::Pointwise | Kind::Recorded => Ok(1),
             Kind::Reduce => {
                 let (outputs, length) = kernels::reduction(&self.graph, main);
-                Ok(kernels::cut(cpu, outputs, length).parts)
+                Ok(kernels::cut(target, outputs, length).parts)
             }
             Kind::Template => {
                 let places: Vec<OperandPlace> =
                     kernel.operands.iter().map(|_| OperandPlace { offset: 0, vec4: true, halves: false }).collect();
-                Ok(self.graph.template(cpu, &kernel.terms, &kernel.operands, &places, false)?.parts)
+                Ok(self.graph.template(target, &kernel.terms, &kernel.operands, &places, false)?.parts)
             }
         }
     }
@@ -244,7 +244,7 @@ impl Recorder<'_> {
                     None => (generate(1).map_err(|_| ungenerated())?, 1),
                 };
                 let cells = (elements / width) as u64;
-                let block = gpu.block(cells);
+                let block = gpu.target().block(cells);
                 let constants = PointwiseConstants { count: cells as u32, block: block as u32 };
                 let work = Work::strided(cells.div_ceil(block), run_of_block(block));
                 self.dispatch(recording, &shaders::graph::POINTWISE, &[], bytemuck::bytes_of(&constants), work, code, &[])
@@ -252,7 +252,7 @@ impl Recorder<'_> {
             Kind::Reduce => {
                 let (Op::Sum(axes) | Op::Max(axes)) = &plan.graph.node(main).op else { return Err(ungenerated()) };
                 let (outputs, length) = kernels::reduction(&plan.graph, main);
-                let cut = kernels::cut(gpu.is_cpu(), outputs, length);
+                let cut = kernels::cut(gpu.target(), outputs, length);
                 let input = plan.graph.node(main).inputs[0];
                 let generate = |width: usize| -> Result<_, NotVector> {
                     let mut emitter = emitter(width);
@@ -284,7 +284,7 @@ impl Recorder<'_> {
                     operands.push(located.tensor);
                 }
                 let pairs = kernel.stores.iter().any(|&(id, _)| plan.in_halves(id));
-                let template = plan.graph.template(gpu.is_cpu(), &kernel.terms, &kernel.operands, &places, pairs)?;
+                let template = plan.graph.template(gpu.target(), &kernel.terms, &kernel.operands, &places, pairs)?;
                 let bindings: Vec<(&'static str, Tensor)> = template.operands.iter().copied().zip(operands).collect();
                 if kernel.partials.map_or(1, |(_, parts)| parts) != template.parts {
                     return Err(ungenerated());

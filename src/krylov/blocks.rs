@@ -41,11 +41,11 @@ pub(crate) struct Blocks {
 impl Blocks {
     pub fn new(gpu: &Gpu, n: usize) -> Result<Self> {
         let cells = (n as u64).div_ceil(4);
-        let block = gpu.block(cells);
+        let block = gpu.target().block(cells);
         // the least that a binding holds, 64 KiB, is the greatest block; blocks begin where bindings may
         let limit = (gpu.binding_limit() / 16 / block).max(1) * block;
         let ranges = (0..cells).step_by(limit as usize).map(|start| start..(start + limit).min(cells)).collect();
-        let leaves_many = gpu.is_cpu() && cells <= 1 << 27;
+        let leaves_many = gpu.target().leaves_many(cells.div_ceil(block));
         let sums = cells.div_ceil(block) * if leaves_many { 256 } else { 1 };
         let partials = gpu.buffer("gradus.krylov.partials", 16 * sums.max(1), BufferUsages::STORAGE)?;
         Ok(Self { gpu: gpu.clone(), block, leaves_many, ranges, partials })

@@ -15,13 +15,6 @@ const CUT: u64 = 1024;
 /// Tensors below this many elements are visited a cell an invocation, not a chunk a workgroup.
 const SMALL: u64 = 64;
 
-/// Rows up to this length are summed by 8 invocations, and up to the second by 64, longer ones by 256:
-/// 8 load the 128 bytes of a cache line at a time, and 64 keep enough loads in flight where rows are
-/// few. On a software driver, which executes 8 invocations at a time, 4 share a short row, 8 a
-/// long one, and nobody waits for another.
-const SHORT_ROW: u64 = 512;
-const MEDIUM_ROW: u64 = 8192;
-
 /// A long row of a tensor of few rows is summed in segments of this length, to occupy a GPU. A binding
 /// holds at least one.
 const SEGMENT: u64 = 4 * 1024;
@@ -288,7 +281,7 @@ impl Batch {
     /// software driver 16 invocations do as much, since what each costs to begin is to be spread.
     fn chunk_size(&self, gpu: &Gpu) -> (u64, u32) {
         let cells = self.pieces.iter().map(|piece| piece.elements.end - piece.elements.start).sum::<u64>() / 4;
-        (4 * gpu.block(cells), if gpu.is_cpu() { 16 } else { 256 })
+        (4 * gpu.target().block(cells), gpu.target().lanes_of_chunk())
     }
 
     /// Cuts the pieces into chunks for the elementwise traversal.
@@ -437,13 +430,7 @@ impl Rows {
     pub fn of(gpu: &Gpu, param: &Tensor) -> Self {
         let (columns, segment) = (columns(param), segment(gpu, param));
         let length = segment.min(columns);
-        let (lanes, parts) = match gpu.is_cpu() {
-            true if length <= SHORT_ROW => (4, 4),
-            true => (8, 8),
-            false if length <= SHORT_ROW => (8, 1),
-            false if length <= MEDIUM_ROW => (64, 1),
-            false => (256, 1),
-        };
+        let (lanes, parts) = gpu.target().lanes_of_row(length);
         Self { rows: param.len() as u64 / columns, columns, segment, segments: columns.div_ceil(segment), lanes, parts }
     }
 

@@ -177,14 +177,15 @@ impl Recorder<'_> {
             recorder.recording.dispatch_with(gpu, &kernel, work, &block, bindings)
         };
 
-        let (small, small_lanes) = if gpu.is_cpu() { ("LANES_8", 8) } else { ("LANES_64", 64) };
+        let small_lanes = gpu.target().lanes_of_few_sums();
+        let small = if small_lanes == 8 { "LANES_8" } else { "LANES_64" };
         for (g, group) in groups.iter().enumerate() {
             let place = |tensor: usize| (rows[tensor], group.part(tensor));
             for b in group.batches.clone() {
                 self.sums(&batches[b], &stores[b], constants, &sums, nesterov, &place)?;
             }
             let (few, many): (Vec<_>, Vec<_>) = projections.alone[g].iter().partition(|task| task.rows * task.segments <= FEW_SUMS);
-            project(self, &[small], small_lanes, &few, Some(g))?;
+            project(self, &[small], small_lanes.into(), &few, Some(g))?;
             project(self, &["LANES_256"], 256, &many, Some(g))?;
             project(self, &["LANES_256", "PARTIAL"], 256, &projections.blocks[g], Some(g))?;
         }
@@ -225,7 +226,7 @@ impl Recorder<'_> {
             defines.extend(class.straddle.then_some("STRADDLE"));
             defines.extend(nesterov);
             // each invocation leaves a sum where barriers are dear
-            defines.extend(self.gpu.is_cpu().then_some("PARTIAL_SUMS"));
+            defines.extend(self.gpu.target().is_software().then_some("PARTIAL_SUMS"));
             let kernel = self.gpu.kernel(self.lowered.kernel.0, &defines, &[("LANES", class.lanes)])?;
             let elements = tasks.iter().map(|task| u64::from(task.rows) * u64::from(task.columns)).sum();
             let visited = tasks.iter().map(|task| u64::from(task.rows) * 16).sum();

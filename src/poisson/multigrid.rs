@@ -13,10 +13,6 @@ use crate::shaders::layout::{Level, StartConstants, SweepConstants, TailConstant
 use crate::shaders::poisson as shaders;
 use crate::{Error, Result};
 
-/// The most cells of a level that one workgroup keeps with all coarser ones.
-const TAIL: usize = 512;
-/// On levels of more cells, what a fused kernel computes several times costs more than a dispatch and what it moves.
-const SMALL: u32 = 1 << 15;
 /// On the coarsest level.
 const COARSEST_SWEEPS: u32 = 8;
 
@@ -82,7 +78,7 @@ impl Multigrid {
         }
         let vectors = Vectors::new(gpu, grid, "multigrid")?;
         let all = hierarchy::levels(grid);
-        let first_of_tail = all.iter().take_while(|level| level.len() > TAIL).count();
+        let first_of_tail = all.iter().take_while(|level| level.len() > gpu.target().tail()).count();
         let (mut finest_codes, mut codes, mut weights) = (Vec::<u16>::new(), Vec::<u16>::new(), Vec::<[f32; 4]>::new());
         let (mut levels, mut tail) = (Vec::new(), Vec::new());
         let (mut at, mut at_in_tail, mut tail_at) = (0, 0, 0);
@@ -196,10 +192,6 @@ fn cells(level: &Level) -> u64 {
     u64::from(level.nx) * u64::from(level.ny) * u64::from(level.nz)
 }
 
-fn is_small(level: &Level) -> bool {
-    cells(level) <= u64::from(SMALL)
-}
-
 /// A cycle from r to z, dispatch by dispatch.
 struct Cycle<'a> {
     multigrid: &'a Multigrid,
@@ -214,6 +206,10 @@ impl<'a> Cycle<'a> {
         let m = self.multigrid;
         let outside = |&level: &Level| Level { x: m.tail_at, b: m.tail_at, ..level };
         m.levels.get(k + 1).copied().or_else(|| m.tail.first().map(outside)).unwrap_or_default()
+    }
+
+    fn is_small(&self, level: &Level) -> bool {
+        cells(level) <= self.multigrid.vectors.gpu().target().small_level()
     }
 
     /// A kernel over the finest level in cells of four.
@@ -260,7 +256,7 @@ impl<'a> Cycle<'a> {
         };
         let tiles = u64::from(over.nx.div_ceil(8 * wide)) * u64::from(over.ny.div_ceil(8)) * u64::from(over.nz);
         // few that go on for long on a software driver, where what one costs to begin is to be spread
-        let work = Work::shared(tiles, if gpu.is_cpu() { 64 } else { 4096 }, 0);
+        let work = Work::shared(tiles, gpu.target().tiles(), 0);
         let kernel = gpu.kernel(source, defines, &[])?;
         self.recording.dispatch_with(gpu, &kernel, work, constants, bindings)
     }
@@ -301,21 +297,22 @@ impl<'a> Cycle<'a> {
     fn restrict(&mut self, k: usize) -> Result<()> {
         let m = self.multigrid;
         let (level, coarse) = (m.levels[k], self.coarser(k));
+        let small = self.is_small(&level);
         if k == 0 {
             let vectors = [("x", self.z), ("y", &m.other), ("r", self.r)];
             self.finest(&shaders::MULTIGRID_FINEST_SWEEP, &["RESIDUAL"], &vectors)?;
-        } else if !is_small(&level) {
+        } else if !small {
             let constants = SweepConstants { level, colour: RED as u32 };
             self.tiles((&shaders::MULTIGRID_SWEEP, &["RESIDUAL"]), k, (&level, 2), &constants)?;
         }
-        let define = if k > 0 && is_small(&level) { "COMPUTED" } else { "STORED" };
+        let define = if k > 0 && small { "COMPUTED" } else { "STORED" };
         self.tiles((&shaders::MULTIGRID_RESTRICT, &[define]), k, (&coarse, 1), &TransferConstants { level, coarse })
     }
 
     /// The correction and black cells; of the finest level from z to the other.
     fn correct(&mut self, k: usize) -> Result<()> {
         let (level, coarse) = (self.multigrid.levels[k], self.coarser(k));
-        if k > 0 && is_small(&level) {
+        if k > 0 && self.is_small(&level) {
             return self.tiles((&shaders::MULTIGRID_CORRECT, &[]), k, (&level, 2), &TransferConstants { level, coarse });
         }
         let define = if k == 0 { "FINEST" } else { "COARSE" };
@@ -336,7 +333,7 @@ impl<'a> Cycle<'a> {
         let constants = TailConstants { levels: m.tail.len() as u32, at: m.tail_at };
         // at most a dozen levels, whose sweeps take three rounds each
         let sweeps: u64 = m.tail.iter().map(|level| 2 * u64::from(level.sweeps) + 2).sum();
-        let each = looped((TAIL as u64).div_ceil(256), 0);
+        let each = looped((gpu.target().tail() as u64).div_ceil(256), 0);
         let work = Work::alone((2 * sweeps + 4 * m.tail.len() as u64 + 4) * (each + 2));
         self.recording.dispatch_with(gpu, &kernel, work, &constants, bindings)
     }

@@ -165,7 +165,7 @@ impl<'a> Rows<'a> {
     /// `y = alpha·A x + beta·y`, of the first elements of `y` that are active.
     pub fn product(&self, gpu: &Gpu, recording: &mut Recording, alpha: f64, x: &Tensor, beta: f64, y: &Tensor) -> Result<()> {
         let cells = self.cells(gpu, x);
-        let sequential = gpu.is_cpu();
+        let sequential = gpu.target().is_software();
         // 16 cells an invocation, fewer where rows are short
         let lanes = match cells.count {
             // of so many rows a binding would not hold eight sums each
@@ -311,7 +311,7 @@ impl<'a> Rows<'a> {
         }
         let mut defines = Vec::new();
         defines.extend((cells.size == 1).then_some("SCALAR"));
-        defines.extend(gpu.is_cpu().then_some("SEQUENTIAL"));
+        defines.extend(gpu.target().is_software().then_some("SEQUENTIAL"));
         defines.extend(x.is_none().then_some("ONES"));
         defines.extend(self.active.map(|_| "ACTIVE"));
         let kernel = gpu.kernel(&shaders::vector::GEMV_TRANSPOSED, &defines, &[])?;
@@ -347,7 +347,7 @@ impl<'a> Rows<'a> {
                 beta: beta as f32,
             };
             let height = HEIGHT.min(tile.rows.end - tile.rows.start);
-            let work = match gpu.is_cpu() {
+            let work = match gpu.target().is_software() {
                 true => {
                     let part = u64::from(PART);
                     let rounds = looped(height.div_ceil(16), looped(part, looped(4, 0))) + looped(part, 0);

@@ -264,7 +264,7 @@ fn map(
             bindings.push(Bind::tensor(gpu, "alpha", alpha).0);
         }
         let count = (range.end - range.start) / unit;
-        let block = gpu.block(count);
+        let block = gpu.target().block(count);
         let constants = VectorConstants {
             x: (before_x / 4 / unit) as u32,
             y: (before_y / 4 / unit) as u32,

@@ -3,12 +3,12 @@
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 use gradus::curvature::Estimate;
-use gradus::gpu::{Checks, Shape};
+use gradus::gpu::{Checks, Target};
 use gradus::krylov::LinearOperator;
 use gradus::reference::{curvature as reference, random, vector as f64s};
 use gradus::{Gpu, Recording, Result, Tensor};
 
-use super::common::{gpu, gpu_shaped_for, noise};
+use super::common::{gpu, gpu_for, noise};
 
 /// One, odd ones, whole cells, more than a workgroup of the operator's.
 pub const SIZES: [usize; 6] = [1, 2, 3, 7, 64, 101];
@@ -171,7 +171,7 @@ pub fn signs(seed: u64, streams: std::ops::Range<u32>, n: usize) -> Vec<Vec<f64>
 
 /// Checked and unchecked shaders, and kernels shaped for either kind of processor.
 pub fn gpus() -> [Gpu; 3] {
-    [gpu(Checks::Checked), gpu_shaped_for(Shape::Cpu), gpu_shaped_for(Shape::Gpu)]
+    [gpu(Checks::Checked), gpu_for(Target::software()), gpu_for(Target::discrete())]
 }
 
 pub fn close(found: f64, expected: f64, tolerance: f64, what: &str) {

@@ -34,9 +34,9 @@ pub fn gpu(checks: Checks) -> Gpu {
 
 /// Unchecked, with the kernels shaped for one kind of processor, whatever the adapter is.
 #[cfg(not(target_arch = "wasm32"))]
-pub fn gpu_shaped_for(shape: gradus::gpu::Shape) -> Gpu {
+pub fn gpu_for(target: gradus::gpu::Target) -> Gpu {
     let gpu = gpu(Checks::Unchecked);
-    let options = gradus::gpu::GpuOptions { shape, ..Default::default() };
+    let options = gradus::gpu::GpuOptions { target: Some(target), ..Default::default() };
     Gpu::with_options(gpu.device(), gpu.queue(), options).expect("default limits suffice")
 }
 

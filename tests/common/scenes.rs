@@ -3,12 +3,12 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 use gradus::Gpu;
-use gradus::gpu::{Checks, Shape};
+use gradus::gpu::{Checks, Target};
 use gradus::poisson::{Grid, Laplacian};
 use gradus::reference::poisson::Cells;
 use gradus::reference::random::uniform;
 
-use crate::common::{gpu, gpu_shaped_for};
+use crate::common::{gpu, gpu_for};
 
 pub struct Scene {
     pub sizes: Vec<usize>,
@@ -48,5 +48,5 @@ impl Scene {
 }
 
 pub fn gpus() -> [Gpu; 4] {
-    [gpu(Checks::Unchecked), gpu(Checks::Checked), gpu_shaped_for(Shape::Gpu), gpu_shaped_for(Shape::Cpu)]
+    [gpu(Checks::Unchecked), gpu(Checks::Checked), gpu_for(Target::discrete()), gpu_for(Target::software())]
 }

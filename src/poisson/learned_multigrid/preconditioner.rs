@@ -91,7 +91,7 @@ impl LearnedMultigrid {
         let vectors = Vectors::new(gpu, grid, "a learned multigrid")?;
         let grids = levels(grid)?;
         let classes: Vec<Vec<Option<u8>>> = grids.iter().map(|grid| classes(grid).collect()).collect();
-        let lattices = Lattices::new(&grids, if gpu.is_cpu() && axes == 3 { 16 } else { 8 });
+        let lattices = Lattices::new(&grids, gpu.target().strip(axes));
         let upload = |label: &str, bytes: &[u8]| gpu.buffer_with(label, bytes, BufferUsages::STORAGE);
         let bytes = 16 * u64::from(lattices.len);
         let arena = |label: &str| gpu.buffer(label, bytes, BufferUsages::STORAGE);
@@ -204,7 +204,7 @@ impl LearnedMultigrid {
     ) -> Result<()> {
         let (gpu, lattice) = (self.vectors.gpu(), self.lattices.levels[level]);
         let count = cells(&lattice);
-        let block = gpu.block(count.into()) as u32;
+        let block = gpu.target().block(count.into()) as u32;
         let constants = ResidualConstants { first: lattice.first, count, block, pitch: lattice.pitch, plane: lattice.plane };
         let kernel = gpu.kernel(&shaders::LEARNED_RESIDUAL, &[define], &[self.axes()])?;
         let mut bindings = self.of(level, vectors);
@@ -282,7 +282,7 @@ fn work(lattice: &Lattice, more: u64) -> Work {
 
 /// Whether each invocation leaves a sum: barriers are dear on a software driver, but sums must not be too many for one workgroup.
 fn leaves_many(gpu: &Gpu, lattice: &Lattice) -> bool {
-    gpu.is_cpu() && workgroups(lattice) <= 1 << 14
+    gpu.target().leaves_many(workgroups(lattice).into())
 }
 
 /// How many sums a level leaves.
