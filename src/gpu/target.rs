@@ -133,6 +133,17 @@ impl Target {
         self.choose(64, 1024)
     }
 
+    // ---- products
+
+    /// The workgroups of 256 that occupy the device.
+    pub(crate) fn workgroups_at_once(&self) -> u64 {
+        match self.processor {
+            Processor::Software => 1,
+            Processor::Integrated => 128,
+            Processor::Discrete => 512,
+        }
+    }
+
     // ---- grids
 
     /// The most workgroups of a kernel over the tiles of a level.

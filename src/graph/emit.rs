@@ -5,11 +5,12 @@
 //! passed, or one whose coordinates are affine in those of the kernel's loop, once a view is. With `width` 4 a
 //! generated name stands for four elements, which are consecutive in the kernel's loop.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
 
 use super::build::{Graph, Id, is_normal};
 use super::op::{Binary, Op, Unary};
+use super::product::{Group, Operand};
 use super::template::FIRST_GENERATED;
 use super::view::contiguous;
 use crate::gpu::{Access, BindingLayout, Generated};
@@ -29,6 +30,17 @@ pub(crate) enum Buffer {
     Storage(usize),
     /// The kernel's partial results, when they are read.
     Partials,
+}
+
+/// How four elements of an operand of a product are had: the modes of `shaders/graph/product.wgsl`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Loads {
+    /// Four rows or columns at one k: one vector, or one by one.
+    Across,
+    /// The same, where neighbours along k are neighbours in memory.
+    Along,
+    /// A vector along k.
+    Block,
 }
 
 /// That a kernel cannot be generated for four elements at a time.
@@ -83,6 +95,14 @@ struct Reduction {
     axes: Vec<usize>,
 }
 
+/// What has been generated so far.
+pub(crate) struct State {
+    buffers: usize,
+    functions: usize,
+    vectors: HashSet<Buffer>,
+    wide_stores: bool,
+}
+
 pub(crate) struct Emitter<'a> {
     graph: &'a Graph,
     /// The widest of all functions, 1 or 4: whether bindings are arrays of vectors.
@@ -96,8 +116,14 @@ pub(crate) struct Emitter<'a> {
     vec4: &'a dyn Fn(Buffer) -> bool,
     /// Whether a buffer holds 16-bit floats, two channels a word.
     halves: &'a dyn Fn(Buffer) -> bool,
+    /// Buffers that are declared as arrays of numbers although they could hold vectors, since nothing loads those.
+    scalars: HashSet<Buffer>,
     buffers: Vec<Buffer>,
     integers: Vec<bool>,
+    /// Those of which vectors are loaded.
+    vectors: HashSet<Buffer>,
+    /// Whether the function being generated loads elements of a vector one by one.
+    gathers: bool,
     functions: String,
     // of the function being generated
     lines: String,
@@ -126,8 +152,11 @@ impl<'a> Emitter<'a> {
             in_memory,
             vec4,
             halves,
+            scalars: HashSet::new(),
             buffers: Vec::new(),
             integers: Vec::new(),
+            vectors: HashSet::new(),
+            gathers: false,
             functions: String::new(),
             lines: String::new(),
             names: 0,
@@ -140,7 +169,30 @@ impl<'a> Emitter<'a> {
         }
     }
 
+    /// The same generator, for code in which buffers of which this one has loaded no vectors are arrays of numbers.
+    pub fn again(&self) -> Self {
+        let loaded = self.buffers.iter().filter(|buffer| !matches!(buffer, Buffer::Storage(_)));
+        let scalars = loaded.copied().filter(|buffer| !self.vectors.contains(buffer)).collect();
+        Self { scalars, ..Self::new(self.graph, self.width, self.in_memory, self.vec4, self.halves) }
+    }
+
+    /// What [`Emitter::back_to`] takes the generator back to.
+    pub fn state(&self) -> State {
+        State { buffers: self.buffers.len(), functions: self.functions.len(), vectors: self.vectors.clone(), wide_stores: self.wide_stores }
+    }
+
+    /// Forgets the functions that were generated since.
+    pub fn back_to(&mut self, state: State) {
+        self.buffers.truncate(state.buffers);
+        self.integers.truncate(state.buffers);
+        self.functions.truncate(state.functions);
+        self.vectors = state.vectors;
+        self.wide_stores = state.wide_stores;
+        self.lanes = self.width;
+    }
+
     fn begin(&mut self) {
+        self.gathers = false;
         self.lines.clear();
         self.known.clear();
         self.registers.clear();
@@ -186,6 +238,98 @@ impl<'a> Emitter<'a> {
         Ok(())
     }
 
+    /// `fn store4(i, value)`: [`Emitter::store_scalar`] of four elements side by side, whose first is a multiple of four.
+    pub fn store_vector(&mut self, roots: &[Id], stores: &[(Id, usize)]) -> Result<(), NotVector> {
+        self.begin();
+        self.wide_stores = true;
+        self.flats.push("i".into());
+        self.registers.insert(roots[0], "value".into());
+        self.results(&roots[1..], stores)?;
+        write!(self.functions, "\nfn store4(i: u32, value: vec4<f32>) {{\n{}}}\n", self.lines).unwrap_or_default();
+        Ok(())
+    }
+
+    /// `fn name(batch, free, k)`: four elements of an operand of a product.
+    pub fn operand(&mut self, name: &str, operand: &Operand, loads: Loads) -> Result<(), NotVector> {
+        let lines = self.operand_at(operand, Some(loads))?;
+        write!(self.functions, "\nfn {name}(batch: u32, free: u32, k: u32) -> vec4<f32> {{\n{lines}}}\n").unwrap_or_default();
+        Ok(())
+    }
+
+    /// [`Emitter::operand`] with elements one by one, those beyond the last row or column being that one.
+    pub fn operand_one_by_one(&mut self, name: &str, operand: &Operand) -> Result<(), NotVector> {
+        let width = std::mem::replace(&mut self.lanes, 1);
+        let lines = self.operand_at(operand, None)?;
+        self.lanes = width;
+        let last = operand.free.iter().product::<usize>() - 1;
+        write!(self.functions, "\nfn {name}_of(batch: u32, free: u32, k: u32) -> f32 {{\n{lines}}}\n").unwrap_or_default();
+        let parts = (1..4).map(|i| format!(", {name}_of(batch, min(free + {i}u, {last}u), k)")).collect::<String>();
+        let all = format!("vec4({name}_of(batch, free, k){parts})");
+        write!(self.functions, "\nfn {name}(batch: u32, free: u32, k: u32) -> vec4<f32> {{\n    return {all};\n}}\n").unwrap_or_default();
+        Ok(())
+    }
+
+    fn operand_at(&mut self, operand: &Operand, loads: Option<Loads>) -> Emitted {
+        self.begin();
+        if loads == Some(Loads::Block) && !operand.depth.iter().product::<usize>().is_multiple_of(4) {
+            return Err(NotVector);
+        }
+        let mut coordinates = HashMap::new();
+        let groups = [
+            (Group::Batch, "batch", &operand.batch, false),
+            (Group::Free, "free", &operand.free, matches!(loads, Some(Loads::Across | Loads::Along))),
+            (Group::Depth, "k", &operand.depth, loads == Some(Loads::Block)),
+        ];
+        for (group, name, sizes, fast) in groups {
+            coordinates.insert(group, self.split(name, sizes, fast)?);
+        }
+        let mut guards = Vec::new();
+        let mut axes = Vec::new();
+        for along in &operand.axes {
+            let mut axis = Axis { offset: along.offset, terms: Vec::new() };
+            for &(group, at, factor) in &along.terms {
+                axis.add_scaled(&coordinates[&group][at], factor);
+            }
+            if along.divisor > 1 {
+                if self.lanes == 4 && self.speed(&axis) != 0 {
+                    return Err(NotVector);
+                }
+                // negative ones are large
+                guards.push((axis.clone(), along.size * along.divisor));
+                let code = format!("{} / {}u", self.index(&axis, 0), along.divisor);
+                let quotient = self.coordinate(&code, false);
+                axis.add_scaled(&quotient, -(along.divisor as i64));
+                guards.push((axis, 1));
+                axis = quotient;
+            } else if along.guarded {
+                guards.push((axis.clone(), along.size));
+            }
+            axes.push(axis);
+        }
+        let shape: Vec<usize> = operand.axes.iter().map(|along| along.size).collect();
+        let value = match shape == self.graph.dims(operand.value) {
+            true => self.value(operand.value, &Map { flat: None, axes, guards: guards.clone() })?,
+            // its elements in another shape
+            false => {
+                let place = self.linear(&axes, &shape);
+                let code = self.load(self.graph.physical(operand.value), &place, &guards)?;
+                self.name(&code)
+            }
+        };
+        if loads.is_some() && self.gathers {
+            return Err(NotVector);
+        }
+        let result = match guards.is_empty() {
+            true => value,
+            false => {
+                let parts: Vec<String> = (0..self.lanes).map(|k| self.condition(&guards, k)).collect();
+                let inside = if self.lanes == 4 { format!("vec4<bool>({})", parts.join(", ")) } else { parts.concat() };
+                format!("select({}, {value}, {inside})", self.literal(0.0))
+            }
+        };
+        Ok(format!("{}    return {result};\n", self.lines))
+    }
+
     /// `fn store_pair(i, values)`: the results of an even channel and of the odd one after it, if there is one, from the lines
     /// that compute `result` of one element.
     fn store_pair(&mut self, id: Id, storage: usize, result: &str) {
@@ -221,6 +365,19 @@ impl<'a> Emitter<'a> {
         write!(self.functions, "\nfn store(i: u32, value: f32) {{\n    g{b}[{offset} + i] = value;\n}}\n").unwrap_or_default();
         let parts = ["x", "y", "z", "w"].iter().enumerate().map(|(k, part)| format!("    store(i + {k}u, value.{part});\n"));
         write!(self.functions, "\nfn store4(i: u32, value: vec4<f32>) {{\n{}}}\n", parts.collect::<String>()).unwrap_or_default();
+    }
+
+    /// `fn store4(i, value)` that does nothing but store, where a buffer of vectors can be had.
+    pub fn plain_store_vector(&mut self, storage: usize) -> Result<(), NotVector> {
+        self.wide_stores = true;
+        let b = self.buffer(Buffer::Storage(storage), false);
+        if !self.is_vector(Buffer::Storage(storage)) {
+            return Err(NotVector);
+        }
+        let offset = offset(b);
+        write!(self.functions, "\nfn store4(i: u32, value: vec4<f32>) {{\n    g{b}[({offset} + i) / 4u] = value;\n}}\n")
+            .unwrap_or_default();
+        Ok(())
     }
 
     /// `fn term(o, r)`: term r of result o of a reduction of `x` over `axes`.
@@ -288,7 +445,7 @@ impl<'a> Emitter<'a> {
             Buffer::Storage(_) => self.wide_stores,
             Buffer::Partials => false,
         };
-        self.width == 4 && whole && (self.vec4)(buffer) && !(self.halves)(buffer)
+        self.width == 4 && whole && (self.vec4)(buffer) && !(self.halves)(buffer) && !self.scalars.contains(&buffer)
     }
 
     fn buffer(&mut self, buffer: Buffer, integer: bool) -> usize {
@@ -587,8 +744,10 @@ impl<'a> Emitter<'a> {
         let aligned = place.offset % 4 == 0 && place.terms.iter().all(|&(c, factor)| self.coordinates[c].fast || factor % 4 == 0);
         if fast == 1 && !guards_fast && aligned && declared {
             let at = self.guarded(place, guards, 0);
+            self.vectors.insert(buffer);
             return Ok(format!("g{b}[({offset} + {at}) / 4u]"));
         }
+        self.gathers = true;
         let parts: Vec<String> = (0..4).map(|k| scalar(&self.guarded(place, guards, k))).collect();
         Ok(format!("vec4<f32>({})", parts.join(", ")))
     }

@@ -22,6 +22,7 @@ mod ops;
 mod parameters;
 mod plan;
 pub(crate) mod pooling;
+pub(crate) mod product;
 mod program;
 mod quotient;
 pub(crate) mod template;

@@ -5,10 +5,11 @@ use std::collections::{HashMap, HashSet};
 use wgpu::BufferUsages;
 
 use super::build::{Graph, Id, Var};
-use super::emit::{Buffer, Emitter, NotVector};
+use super::emit::{Buffer, Emitter, Loads, NotVector};
 use super::kernels::{self, Place as OperandPlace};
 use super::op::Op;
 use super::plan::{Kernel, Kind, MAX_BUFFERS, Output, Place, Plan, Stage};
+use super::product::{Operand, Product, TILES};
 use crate::gpu::work::{run_of_block, summed};
 use crate::gpu::{Bind, DType, Generated, Gpu, KernelSource, Recording, Target, Tensor, Work};
 use crate::shaders::layout::{PointwiseConstants, ReduceAxesConstants};
@@ -58,6 +59,11 @@ impl Plan {
         }
     }
 
+    /// What a kernel multiplies, if it is a product for a GPU.
+    fn product(&self, kernel: &Kernel, target: &Target, pairs: bool) -> Option<Product> {
+        if target.is_software() { None } else { Product::new(&self.graph, &kernel.terms, pairs) }
+    }
+
     /// How many partial results the main root of a kernel has.
     pub(crate) fn parts(&self, kernel: &Kernel, target: &Target) -> Result<u32> {
         let main = kernel.roots[0];
@@ -68,6 +74,9 @@ impl Plan {
                 Ok(kernels::cut(target, outputs, length).parts)
             }
             Kind::Template => {
+                if let Some(product) = self.product(kernel, target, false) {
+                    return Ok(product.shape.cut().parts);
+                }
                 let places: Vec<OperandPlace> =
                     kernel.operands.iter().map(|_| OperandPlace { offset: 0, vec4: true, halves: false }).collect();
                 Ok(self.graph.template(target, &kernel.terms, &kernel.operands, &places, false)?.parts)
@@ -272,6 +281,11 @@ impl Recorder<'_> {
                 self.finish(recording)
             }
             Kind::Template => {
+                let pairs = kernel.stores.iter().any(|&(id, _)| plan.in_halves(id));
+                if let Some(product) = plan.product(kernel, gpu.target(), pairs) {
+                    self.product(recording, &product, pairs, emitter(4))?;
+                    return self.finish(recording);
+                }
                 let mut places = Vec::new();
                 let mut operands = Vec::new();
                 for view in &kernel.operands {
@@ -283,7 +297,6 @@ impl Recorder<'_> {
                     });
                     operands.push(located.tensor);
                 }
-                let pairs = kernel.stores.iter().any(|&(id, _)| plan.in_halves(id));
                 let template = plan.graph.template(gpu.target(), &kernel.terms, &kernel.operands, &places, pairs)?;
                 let bindings: Vec<(&'static str, Tensor)> = template.operands.iter().copied().zip(operands).collect();
                 if kernel.partials.map_or(1, |(_, parts)| parts) != template.parts {
@@ -313,6 +326,48 @@ impl Recorder<'_> {
             }
             Kind::Recorded => self.products(recording, main),
         }
+    }
+
+    /// A product or a convolution by `shaders/graph/product.wgsl`; `emitter` is for vectors.
+    fn product(&self, recording: &mut Recording, product: &Product, pairs: bool, mut emitter: Emitter<'_>) -> Result<()> {
+        let tile = &TILES[product.shape.tile(self.program.gpu.target())];
+        let generate = |emitter: &mut Emitter<'_>| -> Result<_, NotVector> {
+            let modes = [operands(emitter, product, 0)?, operands(emitter, product, 1)?];
+            Ok((modes, self.stores(emitter, product, pairs)?))
+        };
+        generate(&mut emitter).map_err(|_| ungenerated())?;
+        let mut emitter = emitter.again();
+        let (modes, store) = generate(&mut emitter).map_err(|_| ungenerated())?;
+        let mut defines = product.defines(tile);
+        defines.push(store);
+        let overrides = product.overrides(tile, modes.map(|mode| mode as u32));
+        let constants = product.constants(tile);
+        let (source, uniform) = (&shaders::graph::PRODUCT, bytemuck::bytes_of(&constants));
+        self.dispatch_template(recording, source, &defines, &overrides, uniform, product.work(tile), emitter.finish(), &[])
+    }
+
+    /// How results of a product are stored: the permutation of the template that it takes.
+    fn stores(&self, emitter: &mut Emitter<'_>, product: &Product, pairs: bool) -> Result<&'static str, NotVector> {
+        let kernel = self.kernel;
+        if pairs {
+            return emitter.store_scalar(&kernel.roots, &kernel.stores).map(|()| "PAIRS");
+        }
+        if product.stores_vectors() {
+            let state = emitter.state();
+            let stored = match kernel.partials {
+                Some((storage, _)) => emitter.plain_store_vector(storage),
+                None => emitter.store_vector(&kernel.roots, &kernel.stores),
+            };
+            match stored {
+                Ok(()) => return Ok("STORE4"),
+                Err(NotVector) => emitter.back_to(state),
+            }
+        }
+        match kernel.partials {
+            Some((storage, _)) => emitter.plain_store(storage),
+            None => emitter.store_scalar(&kernel.roots, &kernel.stores)?,
+        }
+        Ok("STORE")
     }
 
     /// The products of a matrix of the caller's with one vector after another.
@@ -495,6 +550,21 @@ impl Recorder<'_> {
             }
         }
     }
+}
+
+/// The functions that load A (side 0) or B of all products, as vectors if all can be had so.
+fn operands(emitter: &mut Emitter<'_>, product: &Product, side: usize) -> Result<Loads, NotVector> {
+    let names = [["a0", "a1"], ["b0", "b1"]][side];
+    let all: Vec<(&str, &Operand)> = names.into_iter().zip(product.terms.iter().map(|term| &term[side])).collect();
+    for loads in [Loads::Across, Loads::Block] {
+        let state = emitter.state();
+        match all.iter().try_for_each(|(name, operand)| emitter.operand(name, operand, loads)) {
+            Ok(()) => return Ok(loads),
+            Err(NotVector) => emitter.back_to(state),
+        }
+    }
+    all.iter().try_for_each(|(name, operand)| emitter.operand_one_by_one(name, operand))?;
+    Ok(if all.iter().all(|(_, operand)| operand.along) { Loads::Along } else { Loads::Across })
 }
 
 /// A tensor of the caller's, wherever it begins.
