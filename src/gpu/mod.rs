@@ -15,6 +15,7 @@ mod recording;
 mod target;
 mod tensor;
 mod trace;
+mod tuning;
 #[cfg(test)]
 mod validation;
 pub(crate) mod work;
@@ -37,6 +38,8 @@ pub use recording::{Access, BindingInfo, DispatchInfo, Recording};
 pub(crate) use recording::{Bind, binding_alignment};
 pub use target::{Processor, Target};
 pub use tensor::Tensor;
+pub(crate) use tuning::Family;
+pub use tuning::Tuning;
 pub(crate) use work::{MAX_WORKGROUPS, Work};
 
 use crate::{Error, Result};
@@ -178,7 +181,7 @@ impl Gpu {
     ///
     /// # Errors
     /// As [`Gpu::new`]; [`Error::MissingFeatures`] if a pipeline cache is given and the device does
-    /// not have the feature.
+    /// not have the feature; [`Error::Option`] if the target has a tuning of another device.
     pub fn with_options(device: &wgpu::Device, queue: &wgpu::Queue, options: GpuOptions) -> Result<Self> {
         let mut features = required_features();
         if options.pipeline_cache.is_some() {
@@ -188,6 +191,8 @@ impl Gpu {
         if !missing.is_empty() {
             return Err(Error::MissingFeatures { missing });
         }
+        let target = options.target.clone().unwrap_or_else(|| Target::of(device));
+        target.tuning.expect(device)?;
         let limits = device.limits();
         let mut failure = None;
         required_limits().check_limits_with_fail_fn(&limits, true, |limit, needed, found| {
@@ -200,7 +205,7 @@ impl Gpu {
                     device: device.clone(),
                     queue: queue.clone(),
                     limits,
-                    target: options.target.clone().unwrap_or_else(|| Target::of(device)),
+                    target,
                     options,
                     kernels: Mutex::default(),
                     open_gate: OnceLock::new(),
@@ -351,6 +356,11 @@ impl Gpu {
     /// count in 32 bits, which some devices' limits exceed.
     pub(crate) fn binding_limit(&self) -> u64 {
         self.limits().max_storage_buffer_binding_size.min(1 << 31)
+    }
+
+    /// Those that it was made with.
+    pub(crate) fn options(&self) -> &GpuOptions {
+        &self.inner.options
     }
 
     /// What the kernels are shaped for.

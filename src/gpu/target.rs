@@ -4,6 +4,8 @@
 //! wants long sequential work for few invocations: it executes eight at a time to their end, and each barrier switches between
 //! all of a workgroup.
 
+use super::Tuning;
+
 /// What executes the kernels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Processor {
@@ -38,6 +40,8 @@ pub struct Target {
     pub subgroup_size: [u32; 2],
     /// The bytes of memory that a workgroup may have.
     pub workgroup_memory: u32,
+    /// What measurements chose. Default: nothing, so that each family of kernels chooses by the shape.
+    pub tuning: Tuning,
 }
 
 impl Target {
@@ -51,7 +55,7 @@ impl Target {
             _ => Processor::Discrete,
         };
         let subgroup_size = [info.subgroup_min_size, info.subgroup_max_size];
-        Self { processor, subgroup_size, workgroup_memory: device.limits().max_compute_workgroup_storage_size }
+        Self { processor, subgroup_size, workgroup_memory: device.limits().max_compute_workgroup_storage_size, tuning: Tuning::default() }
     }
 
     /// A software driver whose subgroups are of eight.
@@ -63,7 +67,13 @@ impl Target {
     /// A discrete GPU with WebGPU's default limits.
     #[must_use]
     pub fn discrete() -> Self {
-        Self { processor: Processor::Discrete, subgroup_size: [32, 64], workgroup_memory: 16 * 1024 }
+        Self { processor: Processor::Discrete, subgroup_size: [32, 64], workgroup_memory: 16 * 1024, tuning: Tuning::default() }
+    }
+
+    /// The same with the choices of a tuning.
+    #[must_use]
+    pub fn with_tuning(self, tuning: Tuning) -> Self {
+        Self { tuning, ..self }
     }
 
     /// Whether work is long and sequential, and nobody waits for another.

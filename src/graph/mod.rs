@@ -29,6 +29,7 @@ pub(crate) mod template;
 #[cfg(test)]
 mod testing;
 mod tiles;
+mod tune;
 mod view;
 
 pub use build::{Graph, Var};

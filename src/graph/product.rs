@@ -6,7 +6,7 @@
 use super::build::{Graph, Id};
 use super::op::{Form, Op, Stencil};
 use crate::gpu::work::looped;
-use crate::gpu::{Target, Work};
+use crate::gpu::{Family, Target, Work};
 use crate::shaders::layout::ProductConstants;
 
 /// Tiles of a workgroup: a candidate of the family.
@@ -34,6 +34,7 @@ impl Tile {
 /// fewer, whose time is that of reading one operand.
 pub(crate) const TILES: [Tile; 4] =
     [Tile::new(128, 8, 8, 64, 4), Tile::new(32, 32, 16, 64, 4), Tile::new(64, 64, 16, 256, 4), Tile::new(128, 64, 8, 256, 8)];
+pub(crate) const FAMILY: Family = Family { name: "graph.product", candidates: &["128x8x8", "32x32x16", "64x64x16", "128x64x8"] };
 const THIN: usize = 0;
 const SMALL: usize = 1;
 const MEDIUM: usize = 2;
@@ -102,8 +103,28 @@ impl Shape {
         }
     }
 
-    /// The tile that runs if nobody has measured: the largest of which there are enough to occupy the device.
+    pub fn multiplications(&self) -> u64 {
+        [self.rows, self.columns, self.depth, self.batches, self.terms].into_iter().map(u64::from).product()
+    }
+
+    /// Whether a candidate is worth a measurement: tiles of eight columns for few columns, large ones for as many.
+    pub fn may_take(&self, tile: usize) -> bool {
+        let tile = &TILES[tile];
+        if tile.columns <= FEW { self.columns <= 2 * FEW } else { self.columns > FEW / 2 && self.rows > tile.rows / 2 }
+    }
+
+    /// What a measurement is good for: sizes to the next power of two.
+    pub fn class(&self) -> String {
+        let log = |n: u32| n.max(1).next_power_of_two().trailing_zeros();
+        let [rows, columns, depth, batches] = [self.rows, self.columns, self.depth, self.batches].map(log);
+        format!("rows{rows} columns{columns} depth{depth} batches{batches} terms{}", self.terms)
+    }
+
+    /// The candidate that runs: a tuning's choice, else the largest tile of which there are enough to occupy the device.
     pub fn tile(&self, target: &Target) -> usize {
+        if let Some(chosen) = target.tuning.choice(&FAMILY, &self.class()) {
+            return chosen;
+        }
         if self.columns <= FEW {
             return THIN;
         }
@@ -345,6 +366,11 @@ impl Product {
             column_outer: self.column.outer,
             column_stride: self.column.stride,
         }
+    }
+
+    /// How often a workgroup reads A, and B, as far as all of it is concerned.
+    pub fn reads(&self, tile: &Tile) -> [u64; 2] {
+        [self.shape.columns.div_ceil(tile.columns), self.shape.rows.div_ceil(tile.rows)].map(u64::from)
     }
 
     /// A workgroup a tile.

@@ -59,8 +59,13 @@ impl Plan {
         }
     }
 
+    /// Whether the result of a kernel is of 16-bit floats.
+    pub(super) fn stores_pairs(&self, kernel: &Kernel) -> bool {
+        kernel.stores.iter().any(|&(id, _)| self.in_halves(id))
+    }
+
     /// What a kernel multiplies, if it is a product for a GPU.
-    fn product(&self, kernel: &Kernel, target: &Target, pairs: bool) -> Option<Product> {
+    pub(super) fn product(&self, kernel: &Kernel, target: &Target, pairs: bool) -> Option<Product> {
         if target.is_software() { None } else { Product::new(&self.graph, &kernel.terms, pairs) }
     }
 
@@ -219,6 +224,18 @@ impl Program {
     }
 }
 
+impl Program {
+    /// The same program with another `Gpu` of the same device.
+    pub(super) fn on(&self, gpu: &Gpu) -> Self {
+        Self { gpu: gpu.clone(), plan: self.plan.clone(), slots: self.slots.clone(), bound: self.bound.clone() }
+    }
+
+    /// Appends the dispatches of one kernel.
+    pub(super) fn record_kernel(&self, recording: &mut Recording, kernel: usize) -> Result<()> {
+        Recorder { program: self, bound: &self.bound, kernel: &self.plan.kernels[kernel] }.record(recording)
+    }
+}
+
 /// A tensor, how many elements of its binding lie before it, and whether the binding may hold vectors.
 struct Located {
     tensor: Tensor,
@@ -281,7 +298,7 @@ impl Recorder<'_> {
                 self.finish(recording)
             }
             Kind::Template => {
-                let pairs = kernel.stores.iter().any(|&(id, _)| plan.in_halves(id));
+                let pairs = plan.stores_pairs(kernel);
                 if let Some(product) = plan.product(kernel, gpu.target(), pairs) {
                     self.product(recording, &product, pairs, emitter(4))?;
                     return self.finish(recording);
@@ -321,6 +338,7 @@ impl Recorder<'_> {
                     template.work,
                     code,
                     &bindings,
+                    &|_| 1,
                 )?;
                 self.finish(recording)
             }
@@ -330,6 +348,9 @@ impl Recorder<'_> {
 
     /// A product or a convolution by `shaders/graph/product.wgsl`; `emitter` is for vectors.
     fn product(&self, recording: &mut Recording, product: &Product, pairs: bool, mut emitter: Emitter<'_>) -> Result<()> {
+        if self.kernel.partials.map_or(1, |(_, parts)| parts) != product.shape.cut().parts {
+            return Err(ungenerated());
+        }
         let tile = &TILES[product.shape.tile(self.program.gpu.target())];
         let generate = |emitter: &mut Emitter<'_>| -> Result<_, NotVector> {
             let modes = [operands(emitter, product, 0)?, operands(emitter, product, 1)?];
@@ -343,7 +364,12 @@ impl Recorder<'_> {
         let overrides = product.overrides(tile, modes.map(|mode| mode as u32));
         let constants = product.constants(tile);
         let (source, uniform) = (&shaders::graph::PRODUCT, bytemuck::bytes_of(&constants));
-        self.dispatch_template(recording, source, &defines, &overrides, uniform, product.work(tile), emitter.finish(), &[])
+        // an operand is read once for each tile along the other side
+        let times = |id: Id| {
+            let reads = product.terms.iter().flatten().zip(product.reads(tile).into_iter().cycle());
+            reads.filter(|(operand, _)| self.program.plan.graph.physical(operand.value) == id).map(|(_, times)| times).sum::<u64>().max(1)
+        };
+        self.dispatch_template(recording, source, &defines, &overrides, uniform, product.work(tile), emitter.finish(), &[], &times)
     }
 
     /// How results of a product are stored: the permutation of the template that it takes.
@@ -454,7 +480,7 @@ impl Recorder<'_> {
         code: (Generated, Vec<Buffer>),
         operands: &[(&'static str, Tensor)],
     ) -> Result<()> {
-        self.dispatch_template(recording, source, defines, &[], constants, work, code, operands)
+        self.dispatch_template(recording, source, defines, &[], constants, work, code, operands, &|_| 1)
     }
 
     #[allow(clippy::too_many_arguments, reason = "the parts of a dispatch, each once")]
@@ -468,6 +494,7 @@ impl Recorder<'_> {
         work: Work,
         (generated, buffers): (Generated, Vec<Buffer>),
         operands: &[(&'static str, Tensor)],
+        times: &dyn Fn(Id) -> u64,
     ) -> Result<()> {
         let gpu = &self.program.gpu;
         let mut located = buffers.iter().map(|&buffer| Ok(self.located(buffer)?.tensor)).collect::<Result<Vec<Tensor>>>()?;
@@ -505,7 +532,8 @@ impl Recorder<'_> {
             let name = generated.bindings[b + 1].name;
             let (bind, before) = Bind::tensor(gpu, name, tensor);
             offsets[b] = (before / 4) as u32;
-            bindings.push(bind);
+            let times = if let Buffer::Value(id) = buffers[b] { times(id) } else { 1 };
+            bindings.push(Bind { visited: bind.visited * times, ..bind });
         }
         bindings.extend(operands.iter().map(|(name, tensor)| Bind::tensor(gpu, name, tensor).0));
         let constants = gpu.buffer_with(kernel.label(), constants, BufferUsages::UNIFORM)?;
