@@ -115,7 +115,7 @@ fn product(graph: &mut Graph, name: &str, batch: &[usize], [m, n, k]: [usize; 3]
 /// Sizes of 1, odd, and around tiles and blocks; operands that are loaded along and across k, and one by one.
 fn products() -> Case {
     Case::new(|graph| {
-        let sizes = [[1, 1, 1], [3, 5, 7], [64, 64, 64], [65, 33, 17], [130, 68, 36], [4, 260, 31], [300, 3, 40]];
+        let sizes = [[1, 1, 1], [3, 5, 7], [65, 33, 17], [130, 68, 36], [4, 260, 31]];
         let mut all = Vec::new();
         for (i, size) in sizes.into_iter().enumerate() {
             all.push(product(graph, &format!("p{i}"), &[], size, [i % 2 == 1, i % 4 > 1]));
@@ -123,7 +123,7 @@ fn products() -> Case {
         all.push(product(graph, "deep", &[], [36, 40, 1100], [true, false]));
         all.push(product(graph, "batches", &[2, 3], [9, 12, 20], [false, true]));
         // a sum of two, whose bias and activation follow in the kernel
-        let (x, y) = (product(graph, "x", &[], [34, 48, 300], [false, false]), product(graph, "y", &[], [34, 48, 300], [false, false]));
+        let (x, y) = (product(graph, "x", &[], [34, 48, 520], [false, false]), product(graph, "y", &[], [34, 48, 520], [false, false]));
         let sum = graph.add(x, y).unwrap();
         let bias = leaf(graph, "bias", &[48]);
         let sum = graph.add(sum, bias).unwrap();
@@ -136,12 +136,8 @@ fn products() -> Case {
 fn convolutions() -> Case {
     Case::new(|graph| {
         let mut all = Vec::new();
-        let shapes: [(&[usize], &[usize], [usize; 2]); 4] = [
-            (&[2, 3, 9], &[5, 3, 3], [2, 1]),
-            (&[2, 4, 12, 16], &[40, 4, 3, 3], [1, 1]),
-            (&[1, 6, 11, 7], &[9, 6, 3, 2], [2, 1]),
-            (&[1, 2, 5, 6, 8], &[3, 2, 2, 3, 3], [1, 2]),
-        ];
+        let shapes: [(&[usize], &[usize], [usize; 2]); 3] =
+            [(&[2, 3, 9], &[5, 3, 3], [2, 1]), (&[2, 4, 12, 16], &[40, 4, 3, 3], [1, 1]), (&[1, 2, 5, 6, 7], &[9, 2, 2, 3, 3], [2, 2])];
         for (i, (x, w, [stride, dilation])) in shapes.into_iter().enumerate() {
             let spatial = x.len() - 2;
             let (x, w) = (leaf(graph, &format!("x{i}"), x), leaf(graph, &format!("w{i}"), w));

@@ -2,7 +2,9 @@
 //! against the f64 interpreter. The error is that of the norm, relative.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
+use gradus::gpu::{GpuOptions, Polling, Target, Tuning};
 use gradus::graph::{ConvolutionOptions, Graph, Op, Padding, Plan, Stage, Var, Window};
 use gradus::reference::graph::evaluate;
 use gradus::{Gpu, Result, Tensor};
@@ -12,6 +14,12 @@ use super::{Entry, Report};
 
 /// Roundings of sums of a few hundred terms, and the functions of a device, which are not exact.
 const BOUND: f64 = 1e-5;
+
+/// Kernels that are for software drivers alone.
+pub const SOFTWARE: [&str; 3] = ["graph/matmul", "graph/convolution", "graph/convolution_rows"];
+
+/// The candidates of `graph/product`, the kernel of products and convolutions on GPUs.
+const TILES: [&str; 4] = ["128x8x8", "32x32x16", "64x64x16", "128x64x8"];
 
 type Build = fn(&mut Graph, &[usize]) -> Result<Var>;
 
@@ -40,9 +48,37 @@ pub fn run(report: &mut Report) {
     for (kernel, build, sizes) in table {
         report.case(kernel, |gpu| sizes.iter().map(|size| one(gpu, build, size)).collect());
     }
+    for tile in TILES {
+        let mut run = Vec::new();
+        report.case(&format!("graph/product {tile}"), |gpu| {
+            let build: [(Build, &[usize]); 2] = [(matmul, &[70, 520, 36]), (convolution, &[2, 3, 17, 31, 39])];
+            build.into_iter().map(|(build, size)| product(gpu, tile, build, size, &mut run)).collect()
+        });
+        report.others.extend(run);
+    }
 }
 
-fn one(gpu: &Gpu, build: Build, size: &[usize]) -> Result<Entry> {
+/// In the form for GPUs, whatever the adapter is, with one tile for all.
+fn product(gpu: &Gpu, tile: &str, build: Build, size: &[usize], run: &mut Vec<&'static str>) -> Result<Entry> {
+    let shaped = |tuning: Tuning| {
+        let target = Some(Target::discrete().with_tuning(tuning));
+        let polling = Polling::Thread;
+        Gpu::with_options(gpu.device(), gpu.queue(), GpuOptions { checks: gpu.checks(), polling, target, ..Default::default() })
+    };
+    let base = shaped(Tuning::default())?;
+    let (graph, outputs) = with_gradients(build, size)?;
+    let plan = Plan::new(&base, &graph, &[Stage::new(&outputs)])?;
+    // no time to measure: each choice is what it would be without
+    let chosen = pollster::block_on(plan.tune(&base, Duration::ZERO))?.to_string();
+    let lines = chosen.lines().map(|line| line.split_once(" = ").map_or(line.into(), |(key, _)| format!("{key} = {tile}")));
+    let gpu = shaped(lines.collect::<Vec<_>>().join("\n").parse()?)?;
+    let entry = one(&gpu, build, size)?;
+    run.extend(gpu.kernels());
+    Ok(entry)
+}
+
+/// A graph's value, and its gradient by each of its inputs.
+fn with_gradients(build: Build, size: &[usize]) -> Result<(Graph, Vec<Var>)> {
     let mut graph = Graph::new();
     let y = build(&mut graph, size)?;
     let leaves: Vec<Var> = graph.vars().filter(|&var| matches!(graph.op(var), Ok((Op::Input(_), _)))).collect();
@@ -54,6 +90,11 @@ fn one(gpu: &Gpu, build: Build, size: &[usize]) -> Result<Entry> {
     let loss = graph.sum(square, &[])?;
     let mut outputs = vec![y];
     outputs.extend(graph.gradient(loss, &leaves)?);
+    Ok((graph, outputs))
+}
+
+fn one(gpu: &Gpu, build: Build, size: &[usize]) -> Result<Entry> {
+    let (graph, outputs) = with_gradients(build, size)?;
 
     let mut values = HashMap::new();
     let mut tensors = Vec::new();

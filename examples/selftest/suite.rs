@@ -11,7 +11,7 @@ mod vector;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use gradus::gpu::KERNELS;
+use gradus::gpu::{KERNELS, Processor};
 use gradus::{Gpu, Result};
 use serde_json::json;
 
@@ -60,6 +60,8 @@ pub struct Report {
     print: fn(&str),
     entries: usize,
     failures: Vec<String>,
+    /// Kernels that have run in another shape than the adapter's.
+    others: Vec<&'static str>,
     /// What wgpu reports by no other way; its own handler would end the program.
     uncaptured: Arc<Mutex<Vec<String>>>,
 }
@@ -75,7 +77,7 @@ impl Report {
         if output == Output::Table {
             print(&format!("{:36} {:>12} {:>10} {:>10} {:>10}", "kernel", "size", "dtype", "error", "bound"));
         }
-        Self { gpu, filter: filter.to_owned(), output, print, entries: 0, failures: Vec::new(), uncaptured }
+        Self { gpu, filter: filter.to_owned(), output, print, entries: 0, failures: Vec::new(), others: Vec::new(), uncaptured }
     }
 
     /// Runs all cases.
@@ -157,8 +159,10 @@ impl Report {
         if !self.filter.is_empty() {
             return;
         }
-        let run = self.gpu.kernels();
-        for kernel in KERNELS.iter().filter(|kernel| !run.contains(kernel)) {
+        let run = [self.gpu.kernels(), self.others.clone()].concat();
+        let software = self.gpu.target().processor == Processor::Software;
+        let wanted = KERNELS.iter().filter(|kernel| software || !graph::SOFTWARE.contains(kernel));
+        for kernel in wanted.filter(|kernel| !run.contains(kernel)) {
             self.add(kernel, &Entry::not_run("no case runs this kernel".into()));
         }
     }

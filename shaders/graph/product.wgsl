@@ -244,7 +244,12 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         let part = tile / wide / high / constants.batches;
         let begin = part * constants.part;
         let end = min(begin + constants.part, constants.depth);
+#ifdef TWO
+        // whole blocks, so that the second product begins a block whatever the tile
+        let rounds = (end - begin + BLOCK_OF_TERMS - 1u) / BLOCK_OF_TERMS * (BLOCK_OF_TERMS / TILE_DEPTH);
+#else
         let rounds = (end - begin + TILE_DEPTH - 1u) / TILE_DEPTH;
+#endif
         var c0 = vec4<f32>();
         var c1 = vec4<f32>();
         var c2 = vec4<f32>();

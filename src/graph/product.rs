@@ -378,7 +378,7 @@ impl Product {
         let cut = self.shape.cut();
         let loads = |free: u32| looped((tile.depth * free / 4).div_ceil(tile.invocations).into(), 0);
         let round = loads(tile.rows) + loads(tile.columns) + looped(tile.depth.into(), 0);
-        let rounds = looped(u64::from(self.shape.terms) * u64::from(cut.part.div_ceil(tile.depth)), round);
+        let rounds = looped(u64::from(self.shape.terms) * u64::from(cut.part / tile.depth), round);
         let stored = looped(tile.sums.into(), looped(4, 0));
         Work::in_rows(tile.tiles(&self.shape) * u64::from(cut.parts), rounds + stored)
     }
