@@ -307,15 +307,9 @@ impl<'a> Emitter<'a> {
             axes.push(axis);
         }
         let shape: Vec<usize> = operand.axes.iter().map(|along| along.size).collect();
-        let value = match shape == self.graph.dims(operand.value) {
-            true => self.value(operand.value, &Map { flat: None, axes, guards: guards.clone() })?,
-            // its elements in another shape
-            false => {
-                let place = self.linear(&axes, &shape);
-                let code = self.load(self.graph.physical(operand.value), &place, &guards)?;
-                self.name(&code)
-            }
-        };
+        let place = self.linear(&axes, &shape);
+        let code = self.load(operand.value, &place, &guards)?;
+        let value = self.name(&code);
         if loads.is_some() && self.gathers {
             return Err(NotVector);
         }

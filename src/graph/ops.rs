@@ -474,6 +474,18 @@ impl Graph {
             return self.refuse("matmul", &[a, b], "the batches cannot be broadcast".into());
         };
         self.countable("matmul", &[&batch[..], &[*m, *n]].concat())?;
+        // one matrix for the whole batch: rows of all of it are rows of one product, and so its gradient is one product and not a
+        // sum of as many as the batch has
+        if !batch.is_empty() && batch == *batch_a && batch_b.iter().all(|&size| size == 1) {
+            let rows = batch.iter().product::<usize>() * m;
+            let (all, one) = (self.reshaped(a, &[rows, *k]), self.reshaped(b, &[*k, *n]));
+            // unless they are not so in memory, and had to be copied
+            if self.view(all, &|id| self.node(id).op.is_leaf()).base != all {
+                let y = self.product(all, one);
+                let y = self.reshaped(y, &[&batch[..], &[*m, *n]].concat());
+                return Ok(self.var(y));
+            }
+        }
         let stretched = self.stretched(a, &[&batch[..], &[*m, *k]].concat()).zip(self.stretched(b, &[&batch[..], &[*k, *n]].concat()));
         match stretched {
             Some((a, b)) => {

@@ -119,6 +119,13 @@ pub(crate) struct Storage {
     pub place: Place,
 }
 
+impl Storage {
+    /// Which slot is found later.
+    fn in_slot(words: u64, halves: bool) -> Self {
+        Self { bytes: (4 * words).next_multiple_of(16), halves, place: Place::Slot(usize::MAX) }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
     /// A buffer shared with others.
@@ -162,7 +169,12 @@ impl Graph {
         planner.merge(&mut kernels);
         let late: Vec<bool> = stages.iter().map(|stage| !stage.changing.is_empty()).collect();
         let changing = stages.iter().flat_map(|stage| &stage.changing).map(|&var| self.check(var)).collect::<Result<_>>()?;
-        Ok(Plan { changing, ..planner.finish(kernels, &late, target, halves)? })
+        // two orders of kernels, of which that is taken which needs less memory
+        let kernels = planner.ordered(kernels);
+        let plan = planner.finish(planner.reordered(&kernels), &late, target, halves)?;
+        let first = planner.finish(kernels, &late, target, halves)?;
+        let less = if first.intermediate_bytes() <= plan.intermediate_bytes() { first } else { plan };
+        Ok(Plan { changing, ..less })
     }
 
     /// The stage of each node, and `None` for those that nothing needs.
@@ -310,12 +322,9 @@ impl Planner<'_> {
                 for &operand in self.inputs(term) {
                     let base = match self.op(term) {
                         // products take strides
-                        Op::Matmul => {
-                            self.graph.view(operand, &|id| self.op(id).is_leaf() || self.forced.contains(&id)).map(|view| view.base)
-                        }
-                        _ => Some(self.graph.physical(operand)),
+                        Op::Matmul => self.graph.view(operand, &|id| self.op(id).is_leaf() || self.forced.contains(&id)).base,
+                        _ => self.graph.physical(operand),
                     };
-                    let base = base.unwrap_or(operand);
                     root[base as usize] |= !self.op(base).is_leaf();
                 }
             }
@@ -342,6 +351,14 @@ impl Planner<'_> {
         }
         self.root = root;
         self.limit_inlined();
+    }
+
+    fn is_arithmetic(&self, id: Id) -> bool {
+        match self.op(id) {
+            Op::Unary(function) => matches!(function, Unary::Relu | Unary::Step | Unary::Abs | Unary::Sign),
+            Op::Binary(function) => *function != Binary::Div,
+            op => op.is_pointwise() || op.is_view() || op.is_source(),
+        }
     }
 
     /// Makes roots of values that would take too much to compute where they are used. Operations at the same place are generated
@@ -372,7 +389,7 @@ impl Planner<'_> {
         }
     }
 
-    /// Values that are cheaper to compute again than to read: views and coordinates, and arithmetic on one value in
+    /// Values that are cheaper to compute again than to read: views and coordinates, and arithmetic on one or two values in
     /// memory of the same size.
     fn cheap(&self) -> BTreeSet<Id> {
         let mut reads: HashMap<Id, BTreeSet<Id>> = HashMap::new();
@@ -383,13 +400,9 @@ impl Planner<'_> {
                 continue;
             }
             let below: BTreeSet<Id> = self.inputs(id).iter().filter_map(|input| reads.get(input)).flatten().copied().collect();
-            let simple = match self.op(id) {
-                Op::Unary(function) => matches!(function, Unary::Relu | Unary::Step | Unary::Abs | Unary::Sign),
-                Op::Binary(function) => *function != Binary::Div,
-                op => op.is_pointwise() || op.is_view() || op.is_source(),
-            };
+            let simple = self.is_arithmetic(id);
             let large = below.iter().filter(|&&value| self.elements(value) * 8 > self.elements(id)).count();
-            if simple && large <= 1 {
+            if simple && large <= 2 {
                 cheap.insert(id);
                 reads.insert(id, below);
             } else {
@@ -458,10 +471,10 @@ impl Planner<'_> {
             Op::Matmul => self.graph.view(operand, &|id| self.in_memory(id)),
             _ => {
                 let base = self.graph.physical(operand);
-                Some(View { base, offset: 0, strides: Vec::new() })
+                View { base, offset: 0, strides: Vec::new() }
             }
         };
-        view.filter(|view| self.in_memory(view.base)).ok_or(operand)
+        if self.in_memory(view.base) { Ok(view) } else { Err(operand) }
     }
 
     /// The inlined value below `root` that reads most, but not so much that it could not be a kernel.
@@ -574,11 +587,8 @@ impl Planner<'_> {
         false
     }
 
-    /// Orders the kernels, gives values their buffers.
-    fn finish(&self, kernels: Vec<Kernel>, late: &[bool], target: &Target, halves: bool) -> Result<Plan> {
-        let mut kernels = self.ordered(kernels);
-        let home: HashMap<Id, usize> =
-            kernels.iter().enumerate().flat_map(|(k, kernel)| kernel.roots.iter().map(move |&root| (root, k))).collect();
+    /// Gives values their buffers.
+    fn finish(&self, mut kernels: Vec<Kernel>, late: &[bool], target: &Target, halves: bool) -> Result<Plan> {
         let mut last: HashMap<Id, usize> = HashMap::new();
         for (k, kernel) in kernels.iter().enumerate() {
             for id in kernel.loads.iter().copied().chain(kernel.operands.iter().map(|view| view.base)) {
@@ -635,36 +645,28 @@ impl Planner<'_> {
         }
         let parts = kernels.iter().map(|kernel| plan.parts(kernel, target)).collect::<Result<Vec<u32>>>()?;
         let halves = if halves { self.halves(&kernels, &parts, &output_values, &last) } else { BTreeSet::new() };
-        let mut free: Vec<usize> = Vec::new();
+        // the kernels that a value in a slot is made by and last read by; of what other stages read, none is the last
+        let mut lives: Vec<(usize, [usize; 2])> = Vec::new();
         for (k, kernel) in kernels.iter_mut().enumerate() {
             for &root in &kernel.roots {
                 let read_elsewhere = apart.contains(&root) || last.get(&root).is_some_and(|&last| last != k);
                 if !plan.stored.contains_key(&root) && read_elsewhere {
-                    let storage = plan.allocate(self.words(root, halves.contains(&root)), halves.contains(&root), &mut free);
-                    plan.stored.insert(root, storage);
+                    let stays = apart.contains(&root) || stages_read[&root] > kernel.stage;
+                    lives.push((plan.storages.len(), [k, if stays { usize::MAX } else { last[&root] }]));
+                    plan.stored.insert(root, plan.storages.len());
+                    plan.storages.push(Storage::in_slot(self.words(root, halves.contains(&root)), halves.contains(&root)));
                 }
                 if let Some(&storage) = plan.stored.get(&root) {
                     kernel.stores.push((root, storage));
                 }
             }
             if parts[k] > 1 {
-                let storage = plan.allocate(u64::from(parts[k]) * self.words(kernel.roots[0], false), false, &mut free);
-                kernel.partials = Some((storage, parts[k]));
-            }
-            // after it, what it was the last to read is no more, unless a stage may run again by itself
-            let mut done: Vec<usize> = kernel.partials.iter().map(|&(storage, _)| storage).collect();
-            let values: BTreeSet<Id> = kernel.loads.iter().copied().chain(kernel.operands.iter().map(|view| view.base)).collect();
-            for value in values {
-                let made_here = home.get(&value).is_some_and(|&maker| maker != k) && self.stage_of(value) == kernel.stage;
-                let local = made_here && last[&value] == k && !apart.contains(&value);
-                done.extend(plan.stored.get(&value).filter(|_| local));
-            }
-            for storage in done {
-                if let Place::Slot(slot) = plan.storages[storage].place {
-                    free.push(slot);
-                }
+                lives.push((plan.storages.len(), [k, k]));
+                kernel.partials = Some((plan.storages.len(), parts[k]));
+                plan.storages.push(Storage::in_slot(u64::from(parts[k]) * self.words(kernel.roots[0], false), false));
             }
         }
+        plan.allocate(lives);
         // each copy at the end of its stage
         for stage in (0..late.len()).rev() {
             let end = kernels.iter().rposition(|kernel| kernel.stage <= stage).map_or(0, |last| last + 1);
@@ -756,31 +758,84 @@ impl Planner<'_> {
                     pending.pop();
                 } else {
                     state[k] = 1;
-                    let values = kernels[k].loads.iter().copied().chain(kernels[k].operands.iter().map(|view| view.base));
-                    pending.extend(values.filter_map(|value| home.get(&value).copied()).filter(|&other| state[other] == 0));
+                    let values = values_read(&kernels[k]);
+                    pending.extend(values.into_iter().filter_map(|value| home.get(&value).copied()).filter(|&other| state[other] == 0));
                 }
             }
         }
         let mut taken: Vec<Option<Kernel>> = kernels.into_iter().map(Some).collect();
         order.into_iter().filter_map(|k| taken[k].take()).collect()
     }
+
+    /// The kernels, ordered already, in an order for which memory is short: of those whose values are there the one that
+    /// takes the least, or frees the most.
+    fn reordered(&self, kernels: &[Kernel]) -> Vec<Kernel> {
+        let home: HashMap<Id, usize> =
+            kernels.iter().enumerate().flat_map(|(k, kernel)| kernel.roots.iter().map(move |&root| (root, k))).collect();
+        let reads: Vec<BTreeSet<Id>> = kernels.iter().map(values_read).collect();
+        // who reads a value that kernels make, and how many of them are still to come; none in other stages
+        let mut users: HashMap<Id, Vec<usize>> = HashMap::new();
+        let mut kept: HashSet<Id> = self.outputs.iter().map(|&(id, _)| self.graph.physical(id)).collect();
+        let mut missing = vec![0; kernels.len()];
+        for (k, reads) in reads.iter().enumerate() {
+            for &value in reads.iter().filter(|value| home.get(value).is_some_and(|&maker| maker != k)) {
+                users.entry(value).or_default().push(k);
+                missing[k] += 1;
+                if self.stage_of(value) != kernels[k].stage {
+                    kept.insert(value);
+                }
+            }
+        }
+        let mut left: HashMap<Id, usize> = users.iter().map(|(&value, users)| (value, users.len())).collect();
+        let mut ready: Vec<usize> = (0..kernels.len()).filter(|&k| missing[k] == 0).collect();
+        let mut order = Vec::with_capacity(kernels.len());
+        while !ready.is_empty() {
+            let cost = |k: usize| {
+                let made = kernels[k].roots.iter().filter(|root| users.contains_key(root) || kept.contains(root));
+                let freed = reads[k].iter().filter(|value| left.get(value) == Some(&1) && !kept.contains(value));
+                let bytes = |id: &Id| self.elements(*id) as i64;
+                (kernels[k].stage, made.map(bytes).sum::<i64>() - freed.map(bytes).sum::<i64>(), k)
+            };
+            let Some(at) = (0..ready.len()).min_by_key(|&i| cost(ready[i])) else { break };
+            let k = ready.swap_remove(at);
+            order.push(k);
+            for value in reads[k].iter().filter(|value| home.get(value).is_some_and(|&maker| maker != k)) {
+                left.entry(*value).and_modify(|left| *left -= 1);
+            }
+            for &root in &kernels[k].roots {
+                for &user in users.get(&root).into_iter().flatten() {
+                    missing[user] -= 1;
+                    if missing[user] == 0 {
+                        ready.push(user);
+                    }
+                }
+            }
+        }
+        order.into_iter().map(|k| kernels[k].clone()).collect()
+    }
+}
+
+/// The values that a kernel reads.
+fn values_read(kernel: &Kernel) -> BTreeSet<Id> {
+    kernel.loads.iter().copied().chain(kernel.operands.iter().map(|view| view.base)).collect()
 }
 
 impl Plan {
-    fn allocate(&mut self, words: u64, halves: bool, free: &mut Vec<usize>) -> usize {
-        let bytes = (4 * words).next_multiple_of(16);
-        // the smallest that is large enough, else the largest, which then grows
-        let fitting = (0..free.len()).filter(|&i| self.slots[free[i]] >= bytes).min_by_key(|&i| self.slots[free[i]]);
-        let slot = match fitting.or_else(|| (0..free.len()).max_by_key(|&i| self.slots[free[i]])) {
-            Some(i) => free.swap_remove(i),
-            None => {
-                self.slots.push(0);
-                self.slots.len() - 1
-            }
-        };
-        self.slots[slot] = self.slots[slot].max(bytes);
-        self.storages.push(Storage { bytes, halves, place: Place::Slot(slot) });
-        self.storages.len() - 1
+    /// Gives storages that live from one kernel to another, both included, their slots: from the largest to the smallest, each the
+    /// first slot that is free for as long.
+    fn allocate(&mut self, mut lives: Vec<(usize, [usize; 2])>) {
+        lives.sort_by_key(|&(storage, life)| (std::cmp::Reverse(self.storages[storage].bytes), life, storage));
+        let mut taken: Vec<Vec<[usize; 2]>> = Vec::new();
+        for (storage, [first, last]) in lives {
+            let is_free = |lives: &Vec<[usize; 2]>| lives.iter().all(|&[from, to]| last < from || to < first);
+            let slot = taken.iter().position(is_free).unwrap_or_else(|| {
+                taken.push(Vec::new());
+                self.slots.push(self.storages[storage].bytes);
+                taken.len() - 1
+            });
+            taken[slot].push([first, last]);
+            self.storages[storage].place = Place::Slot(slot);
+        }
     }
 
     /// The bytes of the buffers for values between leaves and outputs, which the plan's program will allocate.

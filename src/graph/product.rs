@@ -5,6 +5,7 @@
 
 use super::build::{Graph, Id};
 use super::op::{Form, Op, Stencil};
+use super::view::View;
 use crate::gpu::work::looped;
 use crate::gpu::{Family, Target, Work};
 use crate::shaders::layout::ProductConstants;
@@ -175,7 +176,7 @@ pub(crate) struct Operand {
     pub batch: Vec<usize>,
     pub free: Vec<usize>,
     pub depth: Vec<usize>,
-    /// The axes of the value, or of its elements in another shape.
+    /// The axes of the value, or of its elements in another shape, slowest first.
     pub axes: Vec<Along>,
     /// Whether neighbours in memory are neighbours along k.
     pub along: bool,
@@ -192,10 +193,10 @@ pub(crate) struct Product {
 
 impl Product {
     /// The product, or the sum of two, that `terms` are. `pairs`: channels of the result are stored two a word, so that they must be rows.
-    pub fn new(graph: &Graph, terms: &[Id], pairs: bool) -> Option<Self> {
+    pub fn new(graph: &Graph, terms: &[Id], views: &[View], pairs: bool) -> Option<Self> {
         let product = match &graph.node(*terms.first()?).op {
-            Op::Matmul => Self::of_matrices(graph, terms),
-            Op::Convolution(form, stencil) => Self::of_convolutions(graph, *form, stencil, terms),
+            Op::Matmul => Self::of_matrices(graph, terms, views),
+            Op::Convolution(form, stencil) => Self::of_convolutions(graph, *form, stencil, terms, views),
             _ => return None,
         };
         // the side with few is the columns
@@ -210,20 +211,23 @@ impl Product {
         self
     }
 
-    fn of_matrices(graph: &Graph, terms: &[Id]) -> Self {
+    fn of_matrices(graph: &Graph, terms: &[Id], views: &[View]) -> Self {
         let node = graph.node(terms[0]);
         let rank = node.shape.len();
         let (batch, [m, n]) = (&node.shape[..rank - 2], [node.shape[rank - 2], node.shape[rank - 1]]);
         let k = graph.dims(node.inputs[0])[rank - 1];
-        let operand = |value: Id, free: usize, order: [Group; 2]| {
-            let own = order.map(|group| Along::plain(group, 0, if group == Group::Free { free } else { k }));
-            let axes = batch.iter().enumerate().map(|(i, &size)| Along::plain(Group::Batch, i, size)).chain(own).collect();
-            Operand { value, batch: batch.to_vec(), free: vec![free], depth: vec![k], axes, along: along_k(graph, value, order) }
+        // a batch of one, and one with the stride of an operand, costs no arithmetic
+        let operand = |view: &View, free: usize, order: [Group; 2]| {
+            let groups = (0..batch.len()).map(|i| (Group::Batch, i)).chain(order.map(|group| (group, 0)));
+            let terms = groups.zip(&view.strides).map(|((group, i), &stride)| (group, i, stride as i64)).collect();
+            let size = graph.dims(view.base).iter().product();
+            let axis = Along { offset: view.offset as i64, terms, divisor: 1, size, guarded: false };
+            let stride = |group: Group| view.strides[rank - 2 + usize::from(order[1] == group)];
+            let along = stride(Group::Depth) == 1 && stride(Group::Free) != 1;
+            Operand { value: view.base, batch: batch.to_vec(), free: vec![free], depth: vec![k], axes: vec![axis], along }
         };
-        let both = |&term: &Id| {
-            let inputs = &graph.node(term).inputs;
-            [operand(inputs[0], m, [Group::Free, Group::Depth]), operand(inputs[1], n, [Group::Depth, Group::Free])]
-        };
+        let both =
+            |i: usize| [operand(&views[2 * i], m, [Group::Free, Group::Depth]), operand(&views[2 * i + 1], n, [Group::Depth, Group::Free])];
         let shape = Shape {
             batches: batch.iter().product::<usize>() as u32,
             rows: m as u32,
@@ -232,11 +236,11 @@ impl Product {
             terms: terms.len() as u32,
         };
         let place = |count: usize, stride: usize| Place { inner: count as u32, outer: 0, stride: stride as u32 };
-        Self { shape, terms: terms.iter().map(both).collect(), row: place(m, n), column: place(n, 1) }
+        Self { shape, terms: (0..terms.len()).map(both).collect(), row: place(m, n), column: place(n, 1) }
     }
 
     /// Rows are channels: of the output, in the form Input of the input. Columns are places in the batch, in the form Weight taps.
-    fn of_convolutions(graph: &Graph, form: Form, stencil: &Stencil, terms: &[Id]) -> Self {
+    fn of_convolutions(graph: &Graph, form: Form, stencil: &Stencil, terms: &[Id], views: &[View]) -> Self {
         let dims = |id: Id, i: usize| graph.dims(graph.node(id).inputs[i]).to_vec();
         let own = graph.dims(terms[0]).to_vec();
         let (x, w, y) = match form {
@@ -284,8 +288,8 @@ impl Product {
             along,
         };
         let (free, depth) = (Group::Free, Group::Depth);
-        let both = |&term: &Id| {
-            let inputs = &graph.node(term).inputs;
+        let both = |i: usize| {
+            let inputs = [views[2 * i].base, views[2 * i + 1].base];
             let taps = count(kernel);
             match form {
                 Form::Output => {
@@ -318,7 +322,7 @@ impl Product {
         };
         Self {
             shape: Shape { batches: 1, rows: rows as u32, columns: columns as u32, depth: sum as u32, terms: terms.len() as u32 },
-            terms: terms.iter().map(both).collect(),
+            terms: (0..terms.len()).map(both).collect(),
             row: Place { inner: rows as u32, outer: 0, stride: inner as u32 },
             column: Place { inner: inner as u32, outer: (rows * inner) as u32, stride: 1 },
         }
@@ -382,13 +386,4 @@ impl Product {
         let stored = looped(tile.sums.into(), looped(4, 0));
         Work::in_rows(tile.tiles(&self.shape) * u64::from(cut.parts), rounds + stored)
     }
-}
-
-/// Whether k, rather than rows or columns, is the axis along which a matrix lies in memory.
-fn along_k(graph: &Graph, value: Id, order: [Group; 2]) -> bool {
-    let rank = graph.dims(value).len();
-    let view = graph.view(value, &|id| graph.node(id).op.is_leaf());
-    let strides = view.map_or([2, 1], |view| [view.strides[rank - 2], view.strides[rank - 1]]);
-    let inner = if strides[0] == 1 && strides[1] != 1 { order[0] } else { order[1] };
-    inner == Group::Depth
 }

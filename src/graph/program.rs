@@ -66,7 +66,7 @@ impl Plan {
 
     /// What a kernel multiplies, if it is a product for a GPU.
     pub(super) fn product(&self, kernel: &Kernel, target: &Target, pairs: bool) -> Option<Product> {
-        if target.is_software() { None } else { Product::new(&self.graph, &kernel.terms, pairs) }
+        if target.is_software() { None } else { Product::new(&self.graph, &kernel.terms, &kernel.operands, pairs) }
     }
 
     /// How many partial results the main root of a kernel has.
@@ -367,7 +367,7 @@ impl Recorder<'_> {
         // an operand is read once for each tile along the other side
         let times = |id: Id| {
             let reads = product.terms.iter().flatten().zip(product.reads(tile).into_iter().cycle());
-            reads.filter(|(operand, _)| self.program.plan.graph.physical(operand.value) == id).map(|(_, times)| times).sum::<u64>().max(1)
+            reads.filter(|(operand, _)| operand.value == id).map(|(_, times)| times).sum::<u64>().max(1)
         };
         self.dispatch_template(recording, source, &defines, &overrides, uniform, product.work(tile), emitter.finish(), &[], &times)
     }

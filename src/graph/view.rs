@@ -24,16 +24,29 @@ pub(crate) fn contiguous(shape: &[usize]) -> Vec<usize> {
 }
 
 impl Graph {
-    /// A value as a view of the first value below that is not a view, nor taken for one by `is_base`; `None` where
-    /// zeros come in or a reshape does not agree with the strides.
-    pub(crate) fn view(&self, id: Id, is_base: &impl Fn(Id) -> bool) -> Option<View> {
-        let (mut base, mut views) = (id, Vec::new());
-        while !is_base(base) && (self.node(base).op.is_view() || self.node(base).op == Op::Detach) {
-            views.push(base);
-            base = self.node(base).inputs[0];
+    /// A value as a view of the deepest value below, itself if there is none, that is not a view or is taken for none by `is_base`, and
+    /// of which it is elements at strides: no zeros come in, and each reshape agrees with the strides.
+    pub(crate) fn view(&self, id: Id, is_base: &impl Fn(Id) -> bool) -> View {
+        let mut below = vec![id];
+        while let Some(&last) =
+            below.last().filter(|&&last| !is_base(last) && (self.node(last).op.is_view() || self.node(last).op == Op::Detach))
+        {
+            below.push(self.node(last).inputs[0]);
         }
+        let found = (1..below.len()).rev().find_map(|at| self.view_of(&below[..=at]));
+        let mut view = found.unwrap_or_else(|| View { base: id, offset: 0, strides: contiguous(self.dims(id)) });
+        // of the same elements in another shape
+        while !is_base(view.base) && matches!(self.node(view.base).op, Op::Reshape | Op::Detach) {
+            view.base = self.node(view.base).inputs[0];
+        }
+        view
+    }
+
+    /// The first of a chain of values, each a view of the next, as a view of the last.
+    fn view_of(&self, chain: &[Id]) -> Option<View> {
+        let (&base, views) = chain.split_last()?;
         let mut view = View { base, offset: 0, strides: contiguous(self.dims(base)) };
-        for node in views.into_iter().rev().map(|id| self.node(id)) {
+        for node in views.iter().rev().map(|&id| self.node(id)) {
             let from = self.dims(node.inputs[0]);
             match &node.op {
                 Op::Reshape => view.strides = reshaped(from, &view.strides, &node.shape)?,
