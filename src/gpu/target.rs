@@ -113,9 +113,27 @@ impl Target {
         self.choose(8, 64)
     }
 
-    /// The invocations that reductions of a graph should have at least.
+    /// The invocations that reductions of a graph should have at least: on a GPU 1,024 workgroups of 256.
     pub(crate) fn reducing(&self) -> usize {
-        self.choose(512, 1 << 14)
+        self.choose(512, 1 << 18)
+    }
+
+    /// The invocations, a power of two up to 256, that share a result of a reduction of a graph. On a GPU as many take a row as
+    /// load four terms each, up to 32 where other rows fill the workgroup, and 256 where a row is long. Of columns 16 neighbours
+    /// load 64 bytes, and 64 where there are many.
+    #[cfg(feature = "graph")]
+    pub(crate) fn lanes_of_reduction(&self, outputs: usize, length: usize, rows: bool) -> usize {
+        if self.is_software() {
+            return 1;
+        }
+        match rows {
+            true if length >= 1024 => 256,
+            true => length.div_ceil(4).next_power_of_two().min(32),
+            false => {
+                let neighbours = if outputs > 4096 { 64 } else { outputs.next_power_of_two().min(16) };
+                length.div_ceil(4).next_power_of_two().min(256 / neighbours)
+            }
+        }
     }
 
     /// Those of sums over windows.
