@@ -83,6 +83,12 @@ impl Target {
         self.choose(4096, (cells / 1024).next_multiple_of(256).clamp(256, 4096))
     }
 
+    /// The invocations of a run, which load neighbouring cells (`shaders/shared/runs.wgsl`): eight on a software driver, which
+    /// executes as many at a time; all of a workgroup on a GPU, so that a subgroup loads one stretch of memory.
+    pub(crate) fn run(&self) -> u32 {
+        self.choose(8, 256)
+    }
+
     /// The invocations that share a chunk of a tensor.
     pub(crate) fn lanes_of_chunk(&self) -> u32 {
         self.choose(16, 256)
@@ -106,6 +112,13 @@ impl Target {
             0..=MEDIUM => self.choose((8, 8), (64, 1)),
             _ => self.choose((8, 8), (256, 1)),
         }
+    }
+
+    /// The most rows of a tensor whose sums one workgroup projects, and the rows of a block where several do, which takes two more
+    /// dispatches. A workgroup of a GPU takes about half a microsecond for each 256 rows.
+    #[cfg(feature = "optim")]
+    pub(crate) fn rows_of_projection(&self) -> (u64, u64) {
+        self.choose((1 << 16, 1 << 14), (1 << 12, 1 << 10))
     }
 
     /// The invocations that add up the sums of few rows.

@@ -271,7 +271,7 @@ mod tests {
         assert_eq!(of(1, 1 << 20, true), (256, 16, 4));
         assert_eq!(of(1, 1 << 30, true), (1024, 4096, 4));
         assert_eq!(of(4096, 768, true), (512, 24, 1));
-        assert_eq!(of(3, 10_000_000, true).0, 3 * 341);
+        assert_eq!(of(3, 10_000_000, true).0, 3 * 337);
         assert_eq!(of(64, 65_536, false), (1024, 16, 16));
         assert_eq!(of(1 << 20, 27, true).1, 4);
     }
