@@ -23,6 +23,10 @@ fn maximum_256(invocation: u32, value: u32) -> u32 {
 }
 
 #ifdef PARTIAL
+fn of_cell(cell: vec4<u32>) -> u32 {
+    return max(magnitude(low(cell)), magnitude(high(cell)));
+}
+
 @group(0) @binding(3) var<storage, read_write> partials: array<u32>;
 
 @compute @workgroup_size(256)
@@ -31,9 +35,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     for (var block = group.x; block < blocks; block += groups.x) {
         let end = min(constants.count, (block + 1u) * BLOCK);
         var maximum = 0u;
-        for (var i = block * BLOCK + invocation; i < end; i += 256u) {
-            let w = load_x(i);
-            maximum = max(maximum, max(magnitude(low(w)), magnitude(high(w))));
+        for (var i = block * BLOCK + invocation; i < end; i += 1024u) {
+            // the last cell again does not matter
+            let at = min(vec4(i) + NEXT_FOUR, vec4(end - 1u));
+            let a = load_x(at.x);
+            let b = load_x(at.y);
+            let c = load_x(at.z);
+            let d = load_x(at.w);
+            maximum = max(maximum, max(max(of_cell(a), of_cell(b)), max(of_cell(c), of_cell(d))));
         }
         maximum = maximum_256(invocation, maximum);
         if invocation == 0u {
