@@ -79,12 +79,17 @@ impl Graph {
                 let rows = Rows { rows: dims(0)[0] as u32, width: dims(0)[1] as u32, count: node.shape[0] as u32 };
                 Ok(gathering::gather(&rows, &plain(0), &plain(1)))
             }
-            Op::ScatterAdd => {
-                let rows = Rows { rows: node.shape[0] as u32, width: node.shape[1] as u32, count: dims(0)[0] as u32 };
-                Ok(gathering::scatter_add(target, &rows, &plain(0), &plain(1)))
-            }
+            Op::ScatterAdd => Ok(gathering::scatter_add(target, &self.rows_scattered(first), &plain(0), &plain(1))),
             op => Err(unknown(&format!("{op:?}"))),
         }
+    }
+}
+
+impl Graph {
+    /// What a sum by number sums.
+    pub(crate) fn rows_scattered(&self, id: Id) -> Rows {
+        let node = self.node(id);
+        Rows { rows: node.shape[0] as u32, width: node.shape[1] as u32, count: self.dims(node.inputs[0])[0] as u32 }
     }
 }
 

@@ -6,6 +6,7 @@ use wgpu::BufferUsages;
 
 use super::build::{Graph, Id, Var};
 use super::emit::{Buffer, Emitter, NotVector};
+use super::gathering;
 use super::kernels::{self, Cut, Place as OperandPlace, Reduction};
 use super::op::Op;
 use super::plan::{Kernel, Kind, MAX_BUFFERS, Output, Place, Plan, Stage};
@@ -280,7 +281,13 @@ impl Recorder<'_> {
                 }
                 let pairs = kernel.stores.iter().any(|&(id, _)| plan.in_halves(id));
                 let template = plan.graph.template(gpu.target(), &kernel.terms, &kernel.operands, &places, pairs)?;
-                let bindings: Vec<(&'static str, Tensor)> = template.operands.iter().copied().zip(operands).collect();
+                let mut bindings: Vec<(&'static str, Tensor)> = template.operands.iter().copied().zip(operands).collect();
+                if let [_, (gathering::SORTED, indices)] = &mut bindings[..] {
+                    let rows = plan.graph.rows_scattered(main);
+                    let offset = indices.offset() + 4 * kernel.operands[1].offset as u64;
+                    let own = indices.within(offset, &[rows.count as usize], DType::U32)?;
+                    *indices = gathering::sort(gpu, recording, &rows, &own)?;
+                }
                 if kernel.partials.map_or(1, |(_, parts)| parts) != template.parts {
                     return Err(ungenerated());
                 }
