@@ -40,6 +40,9 @@ pub fn run(report: &mut Report) {
     for (kernel, build, sizes) in table {
         report.case(kernel, |gpu| sizes.iter().map(|size| one(gpu, build, size)).collect());
     }
+    // its adjoint sorts the indices on a GPU
+    let sizes: [&[usize]; 3] = [&[1, 1, 1], &[300, 6, 33], &[7, 16, 2000]];
+    report.case_of_gpu("graph/sort", |gpu| sizes.iter().map(|size| one(gpu, gather, size)).collect());
 }
 
 fn one(gpu: &Gpu, build: Build, size: &[usize]) -> Result<Entry> {
