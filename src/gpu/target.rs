@@ -126,6 +126,18 @@ impl Target {
         self.choose(8, 64)
     }
 
+    /// The invocations that share a row of a sparse matrix of so many entries.
+    pub(crate) fn lanes_of_sparse_row(&self, entries: u64) -> u64 {
+        self.choose(
+            1,
+            match entries {
+                0..=64 => 8,
+                0..=1024 => 64,
+                _ => 256,
+            },
+        )
+    }
+
     /// On a GPU: the invocations that share a block of four rows of a matrix, and the cells of a block, for so many rows of `cells`
     /// cells. So many invocations that short rows leave none idle, and 1,024 workgroups where there is so much work.
     pub(crate) fn block_of_rows(&self, rows: u64, cells: u64) -> (u64, u64) {
