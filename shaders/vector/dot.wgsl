@@ -45,18 +45,12 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     for (var block = group.x; block < blocks; block += groups.x) {
         let end = min(constants.count, (block + 1u) * BLOCK);
         var sum = vec4(0.0);
-        for (var i = block * BLOCK + invocation; i < end; i += 1024u) {
-            let at = vec4(i) + NEXT_FOUR;
-            let inside = at < vec4(end);
-            let last = min(at, vec4(end - 1u));
-            let a = product(last.x);
-            let b = product(last.y);
-            let c = product(last.z);
-            let d = product(last.w);
-            sum += a;
-            sum += select(vec4(0.0), b, inside.y);
-            sum += select(vec4(0.0), c, inside.z);
-            sum += select(vec4(0.0), d, inside.w);
+        var i = block * BLOCK + invocation;
+        for (; (LOADS == 4u) & (i + 768u < end); i += 1024u) {
+            sum = sum + product(i) + product(i + 256u) + product(i + 512u) + product(i + 768u);
+        }
+        for (; i < end; i += 256u) {
+            sum += product(i);
         }
         let result = total(sum_runs(invocation, 256u, sum));
         if invocation == 0u {

@@ -35,14 +35,13 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     for (var block = group.x; block < blocks; block += groups.x) {
         let end = min(constants.count, (block + 1u) * BLOCK);
         var maximum = 0u;
-        for (var i = block * BLOCK + invocation; i < end; i += 1024u) {
-            // the last cell again does not matter
-            let at = min(vec4(i) + NEXT_FOUR, vec4(end - 1u));
-            let a = load_x(at.x);
-            let b = load_x(at.y);
-            let c = load_x(at.z);
-            let d = load_x(at.w);
-            maximum = max(maximum, max(max(of_cell(a), of_cell(b)), max(of_cell(c), of_cell(d))));
+        var i = block * BLOCK + invocation;
+        for (; (LOADS == 4u) & (i + 768u < end); i += 1024u) {
+            let others = max(of_cell(load_x(i + 256u)), max(of_cell(load_x(i + 512u)), of_cell(load_x(i + 768u))));
+            maximum = max(maximum, max(of_cell(load_x(i)), others));
+        }
+        for (; i < end; i += 256u) {
+            maximum = max(maximum, of_cell(load_x(i)));
         }
         maximum = maximum_256(invocation, maximum);
         if invocation == 0u {

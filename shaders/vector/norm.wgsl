@@ -19,18 +19,19 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     for (var block = group.x; block < blocks; block += groups.x) {
         let end = min(constants.count, (block + 1u) * BLOCK);
         var sums = Squares();
-        for (var i = block * BLOCK + invocation; i < end; i += 1024u) {
-            let at = vec4(i) + NEXT_FOUR;
-            let inside = at < vec4(end);
-            let last = min(at, vec4(end - 1u));
-            let a = load_x(last.x);
-            let b = load_x(last.y);
-            let c = load_x(last.z);
-            let d = load_x(last.w);
+        var i = block * BLOCK + invocation;
+        for (; (LOADS == 4u) & (i + 768u < end); i += 1024u) {
+            let a = load_x(i);
+            let b = load_x(i + 256u);
+            let c = load_x(i + 512u);
+            let d = load_x(i + 768u);
             add_cell(&sums, a);
-            add_cell(&sums, select(vec4(0u), b, inside.y));
-            add_cell(&sums, select(vec4(0u), c, inside.z));
-            add_cell(&sums, select(vec4(0u), d, inside.w));
+            add_cell(&sums, b);
+            add_cell(&sums, c);
+            add_cell(&sums, d);
+        }
+        for (; i < end; i += 256u) {
+            add_cell(&sums, load_x(i));
         }
         let result = sum_runs(invocation, 256u, add_lanes(sums));
         if invocation == 0u {

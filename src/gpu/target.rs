@@ -96,6 +96,11 @@ impl Target {
 
     // ---- sums
 
+    /// The loads of a long sum that an invocation has in flight. A software driver has one: copies of the loop cost it 15 %.
+    pub(crate) fn loads(&self) -> u32 {
+        self.choose(1, 4)
+    }
+
     /// Whether each invocation leaves a sum, rather than each workgroup one: of `workgroups`, so that the sums are not too many
     /// for the one workgroup that adds them up.
     pub(crate) fn leaves_many(&self, workgroups: u64) -> bool {
