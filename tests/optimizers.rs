@@ -265,7 +265,7 @@ fn projected_right(gpu: &Gpu, shapes: &[&[usize]], what: &str) {
 #[test]
 fn tensors_of_many_rows_are_projected() {
     for gpu in [gpu_for(Target::discrete()), gpu(Checks::Checked)] {
-        projected_right(&gpu, &[&[70_001, 2], &[5, 7]], "many rows");
+        projected_right(&gpu, &[&[70_001, 2], &[5, 7], &[4097, 3]], "many rows");
     }
     let limits = wgpu::Limits { max_storage_buffer_binding_size: 1 << 16, ..wgpu::Limits::defaults() };
     let (device, queue) = common::device(limits);

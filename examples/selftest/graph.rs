@@ -56,6 +56,9 @@ pub fn run(report: &mut Report) {
         });
         report.others.extend(run);
     }
+    // its adjoint sorts the indices on a GPU
+    let sizes: [&[usize]; 3] = [&[1, 1, 1], &[300, 6, 33], &[7, 16, 2000]];
+    report.case_of_gpu("graph/sort", |gpu| sizes.iter().map(|size| one(gpu, gather, size)).collect());
 }
 
 /// In the form for GPUs, whatever the adapter is, with one tile for all.

@@ -11,7 +11,7 @@ mod vector;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use gradus::gpu::{KERNELS, Processor};
+use gradus::gpu::{GpuOptions, KERNELS, Processor, Target};
 use gradus::{Gpu, Result};
 use serde_json::json;
 
@@ -57,6 +57,8 @@ pub struct Report {
     gpu: Gpu,
     filter: String,
     output: Output,
+    /// The same device with the kernels of a GPU.
+    shaped: Gpu,
     print: fn(&str),
     entries: usize,
     failures: Vec<String>,
@@ -77,7 +79,9 @@ impl Report {
         if output == Output::Table {
             print(&format!("{:36} {:>12} {:>10} {:>10} {:>10}", "kernel", "size", "dtype", "error", "bound"));
         }
-        Self { gpu, filter: filter.to_owned(), output, print, entries: 0, failures: Vec::new(), others: Vec::new(), uncaptured }
+        let options = GpuOptions { checks: gpu.checks(), target: Some(Target::discrete()), ..Default::default() };
+        let shaped = Gpu::with_options(gpu.device(), gpu.queue(), options).unwrap_or_else(|_| gpu.clone());
+        Self { gpu, shaped, filter: filter.to_owned(), output, print, entries: 0, failures: Vec::new(), others: Vec::new(), uncaptured }
     }
 
     /// Runs all cases.
@@ -121,6 +125,12 @@ impl Report {
         self.uncaptured(kernel);
     }
 
+    /// [`Report::case`] with the kernels that a GPU would run, whatever the adapter is.
+    fn case_of_gpu(&mut self, kernel: &str, case: impl FnOnce(&Gpu) -> Result<Vec<Entry>>) {
+        let shaped = self.shaped.clone();
+        self.case(kernel, |_| case(&shaped));
+    }
+
     /// Entries that failed, of errors that came by the device's handler: in a browser some time after the call that made them.
     pub fn uncaptured(&mut self, kernel: &str) {
         let messages = std::mem::take(&mut *self.uncaptured.lock().unwrap_or_else(PoisonError::into_inner));
@@ -159,7 +169,7 @@ impl Report {
         if !self.filter.is_empty() {
             return;
         }
-        let run = [self.gpu.kernels(), self.others.clone()].concat();
+        let run = [self.gpu.kernels(), self.shaped.kernels(), self.others.clone()].concat();
         let software = self.gpu.target().processor == Processor::Software;
         let wanted = KERNELS.iter().filter(|kernel| software || !graph::SOFTWARE.contains(kernel));
         for kernel in wanted.filter(|kernel| !run.contains(kernel)) {

@@ -1,10 +1,11 @@
 // The generated function `cell` for each of constants.count cells, of one element or of four.
 //
-// Workgroups of 256 take blocks of constants.block cells, whose runs of eight invocations go through a part
-// each (see shared/runs.wgsl). Deterministic: a cell is the work of one invocation. Bytes an element: four for
+// Workgroups of 256 take blocks of constants.block cells, of which runs of invocations take a part each (see
+// shared/runs.wgsl). Deterministic: a cell is the work of one invocation. Bytes an element: four for
 // each value read and each one written.
 
 #import shared/optional_gate
+#import shared/runs
 
 struct PointwiseConstants {
     count: u32,
@@ -34,11 +35,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     }
     let count = constants.count;
     let size = constants.block;
-    let part = size / 32u;
-    let own = lane / 8u * part;
+    let own = run_of_block(lane, size);
     for (var block = group.x * size; block < count; block += groups.x * size) {
-        let end = min(block + own + part, count);
-        for (var c = block + own + lane % 8u; c < end; c += 8u) {
+        let end = min(block + own.y, count);
+        for (var c = block + own.x; c < end; c += RUN) {
             cell(c);
         }
     }

@@ -2,24 +2,22 @@
 //
 //     x[r, w] = Σ_n y[n, w],  indices[n] = r
 //
-// Indices that are no row are left out. Bindings: a is y, [count, width]. A part has `span` indices, a
-// multiple of 2,048; workgroups stride over blocks of the result and parts.
+// Indices that are no row are left out. Bindings: a is y, [count, width]. Of each row's terms a part is the constants.parts-th;
+// partial result p of an element is at p * rows * width + element, and they are reduced by another dispatch.
 //
-// A workgroup of 64 invocations has a block of 31 rows and `columns` columns, 2^k up to 64, as sums in workgroup
-// memory. It goes through the indices in chunks of 2,048. First each invocation looks at 32 of them, 64 apart,
-// and leaves a word whose bits say which are rows of the block. Then the words are gone through: an invocation
-// has one column, and 64 / columns invocations share it, each with its own words and sums, which are added at
-// the end.
+// `sorted` is what sort.wgsl makes of the indices: the n in the order of their rows, and where those of each row end. Workgroups of
+// 256 stride over blocks of 256 / SLICES elements of a part. SLICES invocations share an element, and load four terms of it
+// at a time; neighbours have neighbouring columns.
 //
-// SEQUENTIAL, for software drivers: eight invocations a workgroup, each with 64 rows and four columns of its own,
-// look at all the indices. No barriers.
+// SEQUENTIAL, for software drivers and what is too large to sort: eight invocations a workgroup, each with 64 rows and four
+// columns of its own, look at all the indices, in parts of `span` indices. No barriers.
 //
 // Any number of terms may go to one row, in any order, so sums keep what rounding takes from them (Knuth's TwoSum), and add
 // it at the end. Compilers would simplify that to nothing: what they must not see through passes by `opaque`.
 //
-// Bytes: 4 for each element of y and of the result, and rows·width·count/496 for the indices (SEQUENTIAL: 512),
-// which come from the cache: with 50,000 rows, 4,096 indices and a width of 512, twice the 102 MB of the result.
-// Deterministic: the order of the terms of a sum depends on their number and on the sizes alone.
+// Bytes: 4 for each element of y and of the result, and 4 for each index and row, SEQUENTIAL rows·width·count/512 for the
+// indices, which come from the cache.
+// Deterministic: the order of the terms of a sum depends on the sizes and on the other indices of its row alone.
 
 #import shared/optional_gate
 #import shared/result
@@ -32,39 +30,38 @@ struct ScatterConstants {
     width: u32,
     // of the indices
     count: u32,
-    // of a block
-    columns: u32,
     parts: u32,
-    span: u32,
     // where the operands begin
     a: u32,
+    // SEQUENTIAL: and the indices, and how many of them are a part
     indices: u32,
+    span: u32,
     // 0, which a compiler does not know
     zero: u32,
 }
 
 @group(0) @binding(0) var<uniform> constants: ScatterConstants;
 @group(0) @binding(1) var<storage, read> a: array<f32>;
+#ifdef SEQUENTIAL
 @group(0) @binding(2) var<storage, read> indices: array<u32>;
 
-#ifdef SEQUENTIAL
 const LANES: u32 = 8u;
 const ROWS: u32 = 64u;
+const COLUMNS: u32 = 4u;
 
 // by row and invocation; each has its own
 alias Sum = vec4<f32>;
 alias Bits = vec4<u32>;
 var<workgroup> shared_sums: array<Compensated, 512>;
 #else
-const LANES: u32 = 64u;
-const ROWS: u32 = 31u;
-const CHUNK: u32 = 2048u;
+@group(0) @binding(2) var<storage, read> sorted: array<u32>;
 
-var<workgroup> shared_hits: array<u32, 64>;
-// by row and invocation
+// the invocations that share an element, a power of two
+override SLICES: u32 = 1u;
+
 alias Sum = f32;
 alias Bits = u32;
-var<workgroup> shared_sums: array<Compensated, 1984>;
+var<workgroup> shared_sums: array<Compensated, 256>;
 #endif
 
 // A sum, and what rounding has taken from it.
@@ -87,7 +84,8 @@ fn plus(a: Compensated, term: Sum) -> Compensated {
     return Compensated(sum, select(Sum(), a.lost + lost, finite));
 }
 
-// What a workgroup, or with SEQUENTIAL an invocation, computes at a time.
+#ifdef SEQUENTIAL
+// What an invocation computes at a time.
 struct Block {
     part: u32,
     first_row: u32,
@@ -99,7 +97,7 @@ struct Block {
 }
 
 fn column_groups() -> u32 {
-    return (constants.width + constants.columns - 1u) / constants.columns;
+    return (constants.width + COLUMNS - 1u) / COLUMNS;
 }
 
 fn blocks() -> u32 {
@@ -110,7 +108,7 @@ fn block(job: u32) -> Block {
     let part = job / blocks();
     let rest = job - part * blocks();
     let first_row = rest / column_groups() * ROWS;
-    let first_column = rest % column_groups() * constants.columns;
+    let first_column = rest % column_groups() * COLUMNS;
     let begin = part * constants.span;
     let end = min(constants.count, begin + constants.span);
     return Block(part, first_row, min(ROWS, constants.rows - first_row), first_column, begin, end);
@@ -120,7 +118,6 @@ fn store_sum(own: Block, row: u32, column: u32, sum: f32) {
     store((own.part * constants.rows + own.first_row + row) * constants.width + column, sum);
 }
 
-#ifdef SEQUENTIAL
 @compute @workgroup_size(8)
 fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     if is_over() {
@@ -172,62 +169,52 @@ fn add(row: u32, lane: u32, n: u32, columns: vec4<u32>) {
     shared_sums[i] = plus(shared_sums[i], vec4(a[at.x], a[at.y], a[at.z], a[at.w]));
 }
 #else
-@compute @workgroup_size(64)
+@compute @workgroup_size(256)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     if is_over() {
         return;
     }
-    let width = constants.width;
-    let columns = constants.columns;
-    let slice = lane / columns;
-    let slices = LANES / columns;
-    let jobs = blocks() * constants.parts;
-    for (var job = group.x; job < jobs; job += groups.x) {
-        let own = block(job);
-        let column = own.first_column + lane % columns;
-        for (var row = 0u; row < own.rows; row++) {
-            shared_sums[row * LANES + lane] = Compensated();
+    let c = constants;
+    let elements = c.rows * c.width;
+    let together = 256u / SLICES;
+    let slice = lane / together;
+    let blocks = (elements + together - 1u) / together;
+    for (var job = group.x; job < blocks * c.parts; job += groups.x) {
+        let part = job / blocks;
+        let i = (job - part * blocks) * together + lane % together;
+        let row = min(i, elements - 1u) / c.width;
+        let column = min(i, elements - 1u) - row * c.width;
+        let first = select(0u, sorted[c.count + max(row, 1u) - 1u], row > 0u);
+        let all = sorted[c.count + row];
+        let share = (all - first + c.parts - 1u) / c.parts;
+        let begin = min(first + part * share, all);
+        let end = min(begin + share, all);
+        var sums = Compensated();
+        for (var k = begin + 4u * slice; k < end; k += 4u * SLICES) {
+            let each = vec4(k) + vec4(0u, 1u, 2u, 3u);
+            let own = min(each, vec4(end - 1u));
+            let n = vec4(sorted[own.x], sorted[own.y], sorted[own.z], sorted[own.w]);
+            let at = vec4(c.a + column) + n * c.width;
+            let terms = select(vec4(0.0), vec4(a[at.x], a[at.y], a[at.z], a[at.w]), each < vec4(end));
+            sums = plus(plus(plus(plus(sums, terms.x), terms.y), terms.z), terms.w);
         }
-        for (var chunk = own.begin; chunk < own.end; chunk += CHUNK) {
-            var hits = 0u;
-            for (var bit = 0u; bit < 32u; bit++) {
-                let n = chunk + LANES * bit + lane;
-                // indices below first_row wrap around
-                if n < own.end && indices[constants.indices + min(n, own.end - 1u)] - own.first_row < own.rows {
-                    hits |= 1u << bit;
-                }
-            }
-            // the words of the chunk before may still be read
+        if SLICES > 1u {
+            // the sums before may still be read
             workgroupBarrier();
-            shared_hits[lane] = hits;
-            workgroupBarrier();
-            for (var word = slice; word < LANES && column < width; word += slices) {
-                var left = shared_hits[word];
-                while left != 0u {
-                    let n = chunk + LANES * firstTrailingBit(left) + word;
-                    left &= left - 1u;
-                    let row = indices[constants.indices + n] - own.first_row;
-                    let i = row * LANES + lane;
-                    shared_sums[i] = plus(shared_sums[i], a[constants.a + n * width + column]);
+            shared_sums[lane] = sums;
+            for (var slices = SLICES / 2u; slices > 0u; slices /= 2u) {
+                workgroupBarrier();
+                if slice < slices {
+                    let other = shared_sums[lane + slices * together];
+                    sums = plus(sums, other.sum);
+                    sums.lost += other.lost;
+                    shared_sums[lane] = sums;
                 }
             }
         }
-        workgroupBarrier();
-        for (var k = lane; k < own.rows * columns; k += LANES) {
-            let row = k / columns;
-            let first = k - row * columns;
-            if own.first_column + first < width {
-                var all = Compensated();
-                for (var other = first; other < LANES; other += columns) {
-                    let some = shared_sums[row * LANES + other];
-                    all = plus(all, some.sum);
-                    all.lost += some.lost;
-                }
-                store_sum(own, row, own.first_column + first, all.sum + all.lost);
-            }
+        if (slice == 0u) & (i < elements) {
+            store(part * elements + i, sums.sum + sums.lost);
         }
-        // the sums are still read for this block
-        workgroupBarrier();
     }
 }
 #endif

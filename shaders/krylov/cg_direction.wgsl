@@ -23,7 +23,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
 #ifdef SNAPSHOTS
     let row = state.row;
     if row != 0xffffffffu {
-        for (var i = own.x; i < own.y; i += 8u) {
+        for (var i = own.x; i < own.y; i += RUN) {
             snapshots[row * c.count + i] = scaled4(x[i], state.exponent);
         }
     }
@@ -33,7 +33,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
     let beta = state.beta;
     let plain = state.plain != 0u;
-    for (var i = own.x; i < own.y; i += 8u) {
+    for (var i = own.x; i < own.y; i += RUN) {
         let value = preconditioned(i, plain);
         // the first direction is z, whatever p holds
         if beta == 0.0 {

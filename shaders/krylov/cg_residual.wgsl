@@ -32,7 +32,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let own = own_cells(c, group.x, lane);
     var squares = vec4(0.0);
     var others = vec4(0.0);
-    for (var i = own.x; i < own.y; i += 8u) {
+    for (var i = own.x; i < own.y; i += RUN) {
         let rest = b[i] - q[i];
 #ifdef REFRESH
         let gap = rest - r[i];

@@ -16,7 +16,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let c = constants;
     let own = own_cells(c, group.x, lane);
     let least = vec4(scaled(1.0, -126 - state.exponent));
-    for (var i = own.x; i < own.y; i += 8u) {
+    for (var i = own.x; i < own.y; i += RUN) {
         let bits = philox4x32(vec4(c.first * c.block + i, 0u, 0u, 0u), vec2(0u));
         let value = select(x[i], least, abs(x[i]) < least);
         w[i] = select(value, -value, (bits >> vec4(31u)) == vec4(1u));

@@ -23,7 +23,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let zero = is_zero();
     let e = exponent_of_solution(largest_b[0]);
     let own = own_cells(constants, group.x, lane);
-    for (var i = own.x; i < own.y; i += 8u) {
+    for (var i = own.x; i < own.y; i += RUN) {
         if zero {
             x[i] = vec4(0.0);
             b[i] = vec4(0.0);

@@ -20,7 +20,7 @@
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let e = state.exponent;
     let own = own_cells(constants, group.x, lane);
-    for (var i = own.x; i < own.y; i += 8u) {
+    for (var i = own.x; i < own.y; i += RUN) {
         let stored = scaled4(x[i], e);
 #ifdef STORE
         y[i] = stored;

@@ -27,7 +27,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
     var squares = vec4(0.0);
     var products = vec4(0.0);
-    for (var i = own.x; i < own.y; i += 8u) {
+    for (var i = own.x; i < own.y; i += RUN) {
         let image = q[i];
         x[i] += alpha * p[i];
         let rest = r[i] - alpha * image;

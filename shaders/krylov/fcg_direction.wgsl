@@ -39,7 +39,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let plain = state.plain != 0u;
     let own = own_cells(c, group.x, lane);
     var products = vec4(0.0);
-    for (var i = own.x; i < own.y; i += 8u) {
+    for (var i = own.x; i < own.y; i += RUN) {
         let residual = r[i];
 #ifdef FIRST
         var value = residual;

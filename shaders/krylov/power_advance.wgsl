@@ -14,7 +14,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
     let scale = state.scale;
     let own = own_cells(constants, group.x, lane);
-    for (var i = own.x; i < own.y; i += 8u) {
+    for (var i = own.x; i < own.y; i += RUN) {
         v[i] = scale * w[i];
     }
 }

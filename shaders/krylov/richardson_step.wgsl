@@ -24,7 +24,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         return;
     }
     let smallest = state.since == 0u;
-    for (var i = own.x; i < own.y; i += 8u) {
+    for (var i = own.x; i < own.y; i += RUN) {
         let before = x[i];
         if smallest {
             best[i] = before;
@@ -35,7 +35,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     if state.since == 0u {
         return;
     }
-    for (var i = own.x; i < own.y; i += 8u) {
+    for (var i = own.x; i < own.y; i += RUN) {
         x[i] = best[i];
     }
 #endif

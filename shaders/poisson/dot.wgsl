@@ -16,7 +16,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
     let own = own_cells(constants, group.x, lane);
     var sum = vec4(0.0);
-    for (var i = own.x; i < own.y; i += 8u) {
+    for (var i = own.x; i < own.y; i += RUN) {
         // not 0 times what may be infinite
         sum += select(vec4(0.0), r[i] * z[i], diagonals(codes_of(i)) != vec4(0.0));
     }

@@ -61,7 +61,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         return;
     }
     let own = own_cells(constants, group.x, lane);
-    for (var i = own.x; i < own.y; i += 8u) {
+    for (var i = own.x; i < own.y; i += RUN) {
         let code = codes_of(i);
         var sum = upper(i, 0, code) + fluid(code, 16u, scaled(i, 1)) + fluid(code, 4u, scaled(i, STRIDE_Y));
         if STRIDE_Z > 0 {

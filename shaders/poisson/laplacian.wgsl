@@ -27,7 +27,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let c = constants;
     let own = own_cells(c, group.x, lane);
     var sum = vec4(0.0);
-    for (var i = own.x; i < own.y; i += 8u) {
+    for (var i = own.x; i < own.y; i += RUN) {
         let code = codes_of(i);
         let here = x[i];
         let d = diagonals(code);

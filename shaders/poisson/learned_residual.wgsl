@@ -7,6 +7,7 @@
 // for the code.
 
 #import shared/gate
+#import shared/runs
 #import shared/unknowns
 
 #permute RESIDUAL | SCALED | PRODUCT
@@ -36,10 +37,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         return;
     }
     let c = constants;
-    let part = c.block / 32u;
-    let start = group.x * c.block + lane / 8u * part;
-    let end = min(start + part, c.count);
-    for (var i = start + lane % 8u; i < end; i += 8u) {
+    let own = vec2(group.x * c.block) + run_of_block(lane, c.block);
+    let end = min(own.y, c.count);
+    for (var i = own.x; i < end; i += RUN) {
         let at = c.first + i;
         let here = x[at];
         var sum = x[at - c.pitch] + x[at + c.pitch] + vec4(x[at - 1u].w, here.xyz) + vec4(here.yzw, x[at + 1u].x);

@@ -32,7 +32,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
 #ifdef DOT
     var sum = vec4(0.0);
 #endif
-    for (var i = own.x; i < own.y; i += 8u) {
+    for (var i = own.x; i < own.y; i += RUN) {
         let code = codes_of(i);
         let d = diagonals(code);
         let here = x[i];

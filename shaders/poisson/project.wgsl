@@ -41,7 +41,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let value = vec4(bitcast<u32>(x[cell / 4u][cell % 4u]));
     var sum = vec4(0.0);
     var differing = vec4(0.0);
-    for (var i = own.x; i < own.y; i += 8u) {
+    for (var i = own.x; i < own.y; i += RUN) {
         let here = x[i];
         let inside = labels_of(i) == vec4(2u);
         sum += select(vec4(0.0), here, inside);
@@ -50,7 +50,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     leave_sums(c, group.x, lane, vec4(dot(sum, vec4(1.0)), dot(differing, vec4(1.0)), 0.0, 0.0));
 #else
     let middle = mean[0];
-    for (var i = own.x; i < own.y; i += 8u) {
+    for (var i = own.x; i < own.y; i += RUN) {
         let label = labels_of(i);
         let value = x[i];
         // not 0 times what may be infinite

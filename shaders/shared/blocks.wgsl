@@ -1,6 +1,7 @@
 // How workgroups of 256 go over the solvers' own vectors: cells of four f32, the last one padded with
-// zeros, in blocks, one a workgroup, of which runs of eight invocations take a part each (see
-// shared/runs.wgsl).
+// zeros, in blocks, one a workgroup, of which runs of invocations take a part each (see shared/runs.wgsl).
+
+#import shared/runs
 
 struct BlockConstants {
     // the cells of this dispatch
@@ -13,9 +14,8 @@ struct BlockConstants {
 
 @group(0) @binding(0) var<uniform> constants: BlockConstants;
 
-// The first cell of an invocation, and the end of its cells, which lie eight apart.
+// The first cell of an invocation, and the end of its cells, which lie RUN apart.
 fn own_cells(c: BlockConstants, group: u32, lane: u32) -> vec2<u32> {
-    let part = c.block / 32u;
-    let start = group * c.block + lane / 8u * part;
-    return vec2(start + lane % 8u, min(start + part, c.count));
+    let own = vec2(group * c.block) + run_of_block(lane, c.block);
+    return vec2(own.x, min(own.y, c.count));
 }

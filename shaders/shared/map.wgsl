@@ -1,10 +1,10 @@
 // y[i] = map(y[i], x[i], i) for the words of a range. Workgroups of 256 stride over blocks of
-// constants.block cells, whose runs of eight go through a part each, from its start to its end (see
-// shared/runs.wgsl).
+// constants.block cells, of which runs of invocations take a part each (see shared/runs.wgsl).
 // SOURCE: there is an x. SHARED: x and y are ranges of one buffer, which is bound once, as y. WRITE_ONLY: y is not read.
 // The importing kernel supplies `map`. Deterministic: a word is the work of one invocation.
 
 #import shared/words
+#import shared/runs
 
 #ifdef SOURCE
 #ifndef SHARED
@@ -15,11 +15,10 @@
 
 @compute @workgroup_size(256)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    let part = constants.block / 32u;
-    let own = lane / 8u * part;
+    let own = run_of_block(lane, constants.block);
     for (var block = group.x * constants.block; block < constants.count; block += groups.x * constants.block) {
-        let end = min(block + own + part, constants.count);
-        for (var i = block + own + lane % 8u; i < end; i += 8u) {
+        let end = min(block + own.y, constants.count);
+        for (var i = block + own.x; i < end; i += RUN) {
             let at = constants.y + i;
 #ifdef SOURCE
 #ifdef SHARED

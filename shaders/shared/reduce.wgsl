@@ -15,6 +15,10 @@
 #permute DTYPE_F32 | DTYPE_F16 | DTYPE_BF16
 
 const BLOCK: u32 = 2048u;
+#ifdef PARTIAL
+// how many cells, 256 apart, an invocation loads at a time: 4 or 1
+override LOADS: u32 = 4u;
+#endif
 
 struct ReduceConstants {
     // where each operand's words begin, in cells (in words with SCALAR and FINISH)

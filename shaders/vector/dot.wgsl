@@ -45,7 +45,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     for (var block = group.x; block < blocks; block += groups.x) {
         let end = min(constants.count, (block + 1u) * BLOCK);
         var sum = vec4(0.0);
-        for (var i = block * BLOCK + invocation; i < end; i += 256u) {
+        var i = block * BLOCK + invocation;
+        for (; (LOADS == 4u) & (i + 768u < end); i += 1024u) {
+            sum = sum + product(i) + product(i + 256u) + product(i + 512u) + product(i + 768u);
+        }
+        for (; i < end; i += 256u) {
             sum += product(i);
         }
         let result = total(sum_runs(invocation, 256u, sum));

@@ -68,7 +68,7 @@ alias Cell = vec4<f32>;
 @group(0) @binding(2) var<storage, read> x: array<Cell>;
 @group(0) @binding(3) var<storage, read_write> partials: array<vec4<f32>>;
 
-// the invocations of a task: 64 or 256, with PARTIAL_SUMS 8, or 1 where rows are many and short
+// the invocations of a task: 8, 64 or 256, with PARTIAL_SUMS 8, or 1 where rows are many and short
 override LANES: u32 = 64u;
 
 fn total(cell: Cell) -> f32 {

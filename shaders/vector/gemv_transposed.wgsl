@@ -1,13 +1,13 @@
 // y = alpha Aᵀx + beta y for a row-major matrix A; y is not read where beta is 0. The rows are cut into parts of up to
 // constants.height; of several parts, each leaves a row of a matrix, which another dispatch adds up: ONES, x is 1.
-// An invocation has a cell of y and a part to itself and adds up the rows, four at a time. With SEQUENTIAL, for software
-// drivers, runs of eight go through constants.part cells of y for every 16 rows instead, so that rows are read in order,
-// and y from the cache (see shared/runs.wgsl).
+// Workgroups of 256 stride over 256 / SLICES cells of y of a part. SLICES invocations share a cell; each adds up rows, four at a
+// time, and a binary tree their sums. Neighbours have neighbouring cells.
+// SEQUENTIAL, for software drivers: runs of eight go through constants.part cells of y for every 16 rows, so that rows are read in
+// order, and y from the cache.
 //
 // Cells are four f32, or one with SCALAR. ACTIVE: as in gemv.wgsl.
 //
-// Deterministic: rows are added in blocks, in an order that depends on the sizes alone; no sum is of more than 32
-// numbers up to 16,384 rows. Bytes an element of A: 4; of y: 8, or 4 where beta is 0.
+// Deterministic: rows are added in blocks, in an order that depends on the sizes alone. Bytes an element of A: 4; of y: 8, or 4 where beta is 0.
 
 #permute - | SCALAR
 #permute - | SEQUENTIAL
@@ -83,6 +83,7 @@ fn product(c: GemvTransposedConstants, row: u32, end: u32, i: u32) -> Cell {
     return (factor.x * a[at.x] + factor.y * a[at.y]) + (factor.z * a[at.z] + factor.w * a[at.w]);
 }
 
+#ifdef SEQUENTIAL
 @compute @workgroup_size(256)
 fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
     let c = constants;
@@ -90,7 +91,6 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
     if rows == 0u && c.parts == 1u {
         return;
     }
-#ifdef SEQUENTIAL
     let spans = (c.cells + 8u * c.part - 1u) / (8u * c.part);
     for (var job = id.x / 8u; job < spans * c.parts; job += groups.x * 32u) {
         let span = job % spans * 8u * c.part;
@@ -118,21 +118,57 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
             }
         }
     }
+}
 #else
-    for (var job = id.x; job < c.cells * c.parts; job += groups.x * 256u) {
-        let i = job % c.cells;
-        let to = c.y + job / c.cells * c.jump + i;
-        let begin = job / c.cells * c.height;
+// the invocations that share a cell, a power of two
+override SLICES: u32 = 4u;
+
+alias Sum = Cell;
+#import shared/carry
+
+var<workgroup> shared_cells: array<Cell, 256>;
+
+@compute @workgroup_size(256)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let c = constants;
+    let rows = count(c);
+    if rows == 0u && c.parts == 1u {
+        return;
+    }
+    let together = 256u / SLICES;
+    let slice = lane / together;
+    let spans = (c.cells + together - 1u) / together;
+    for (var job = group.x; job < spans * c.parts; job += groups.x) {
+        let part = job / spans;
+        let own = (job - part * spans) * together + lane % together;
+        let i = min(own, c.cells - 1u);
+        let begin = part * c.height;
         let end = min(begin + c.height, rows);
-        var sum = Cell(0.0);
-        for (var first = begin; first < end; first += 64u) {
+        var all = Carry();
+        for (var first = begin + 4u * slice; first < end; first += 4u * TERMS * SLICES) {
             var block = Cell(0.0);
-            for (var row = first; row < min(first + 64u, end); row += 4u) {
+            for (var row = first; row < min(first + 4u * TERMS * SLICES, end); row += 4u * SLICES) {
                 block += product(c, row, end, i);
             }
-            sum += block;
+            all = carried(all, block);
         }
-        y[to] = before(c, to) + c.alpha * sum;
+        var sum = total_carried(all);
+        if SLICES > 1u {
+            // the sums before may still be read
+            workgroupBarrier();
+            shared_cells[lane] = sum;
+            for (var slices = SLICES / 2u; slices > 0u; slices /= 2u) {
+                workgroupBarrier();
+                if slice < slices {
+                    sum += shared_cells[lane + slices * together];
+                    shared_cells[lane] = sum;
+                }
+            }
+        }
+        if (slice == 0u) & (own < c.cells) {
+            let to = c.y + part * c.jump + own;
+            y[to] = before(c, to) + c.alpha * sum;
+        }
     }
-#endif
 }
+#endif

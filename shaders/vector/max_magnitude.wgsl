@@ -23,6 +23,10 @@ fn maximum_256(invocation: u32, value: u32) -> u32 {
 }
 
 #ifdef PARTIAL
+fn of_cell(cell: vec4<u32>) -> u32 {
+    return max(magnitude(low(cell)), magnitude(high(cell)));
+}
+
 @group(0) @binding(3) var<storage, read_write> partials: array<u32>;
 
 @compute @workgroup_size(256)
@@ -31,9 +35,13 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     for (var block = group.x; block < blocks; block += groups.x) {
         let end = min(constants.count, (block + 1u) * BLOCK);
         var maximum = 0u;
-        for (var i = block * BLOCK + invocation; i < end; i += 256u) {
-            let w = load_x(i);
-            maximum = max(maximum, max(magnitude(low(w)), magnitude(high(w))));
+        var i = block * BLOCK + invocation;
+        for (; (LOADS == 4u) & (i + 768u < end); i += 1024u) {
+            let others = max(of_cell(load_x(i + 256u)), max(of_cell(load_x(i + 512u)), of_cell(load_x(i + 768u))));
+            maximum = max(maximum, max(of_cell(load_x(i)), others));
+        }
+        for (; i < end; i += 256u) {
+            maximum = max(maximum, of_cell(load_x(i)));
         }
         maximum = maximum_256(invocation, maximum);
         if invocation == 0u {

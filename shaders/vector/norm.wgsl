@@ -4,6 +4,13 @@
 #import shared/squares
 
 #ifdef PARTIAL
+fn add_cell(sums: ptr<function, Squares>, cell: vec4<u32>) {
+    add_squares(sums, low(cell));
+#ifndef DTYPE_F32
+    add_squares(sums, high(cell));
+#endif
+}
+
 @group(0) @binding(3) var<storage, read_write> partials: array<vec4<f32>>;
 
 @compute @workgroup_size(256)
@@ -12,12 +19,19 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     for (var block = group.x; block < blocks; block += groups.x) {
         let end = min(constants.count, (block + 1u) * BLOCK);
         var sums = Squares();
-        for (var i = block * BLOCK + invocation; i < end; i += 256u) {
-            let words = load_x(i);
-            add_squares(&sums, low(words));
-#ifndef DTYPE_F32
-            add_squares(&sums, high(words));
-#endif
+        var i = block * BLOCK + invocation;
+        for (; (LOADS == 4u) & (i + 768u < end); i += 1024u) {
+            let a = load_x(i);
+            let b = load_x(i + 256u);
+            let c = load_x(i + 512u);
+            let d = load_x(i + 768u);
+            add_cell(&sums, a);
+            add_cell(&sums, b);
+            add_cell(&sums, c);
+            add_cell(&sums, d);
+        }
+        for (; i < end; i += 256u) {
+            add_cell(&sums, load_x(i));
         }
         let result = sum_runs(invocation, 256u, add_lanes(sums));
         if invocation == 0u {

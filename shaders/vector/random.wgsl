@@ -6,7 +6,7 @@
 //   √(-2 ln u1) (cos 2πu2, sin 2πu2).
 // The first two are exact in f32, so the numbers are the same on every device. The third uses functions of
 // its own, since WGSL's may be wrong by 2^-11; it agrees between devices to a few units in the last place.
-// Bytes an element: its own size.
+// A cell of four words takes as many blocks of four numbers as it touches. Bytes an element: its own size.
 
 #permute WRITE_ONLY UNIFORM | WRITE_ONLY RADEMACHER | WRITE_ONLY NORMAL
 #import shared/map
@@ -52,31 +52,46 @@ fn block(index: u32) -> vec4<f32> {
 #endif
 }
 
-fn element(i: u32) -> f32 {
-    return block(i >> 2u)[i & 3u];
+#ifndef SCALAR
+// Elements first to first + 3 of two blocks.
+fn window(a: vec4<f32>, b: vec4<f32>, first: u32) -> vec4<f32> {
+    let from_one = select(vec4(a.w, b.xyz), vec4(a.yzw, b.x), first == 1u);
+    return select(select(from_one, vec4(a.zw, b.xy), first == 2u), a, first == 0u);
 }
+#endif
 
 fn map(y: Words, x: Words, i: u32) -> Words {
 #ifdef SCALAR
+    let word = constants.first + i;
 #ifdef DTYPE_F32
-    return pack(element(constants.first + i), 0.0);
+    return pack(block(word >> 2u)[word & 3u], 0.0);
 #else
-    let first = 2u * (constants.first + i);
-    return pack(element(first), element(first + 1u));
+    // both are of one block
+    let first = 2u * word;
+    let four = block(first >> 2u);
+    let two = select(four.xy, four.zw, (first & 2u) != 0u);
+    return pack(two.x, two.y);
 #endif
 #else
     // a range of whole cells may begin at any word of its tensor
     let word = constants.first + 4u * i;
 #ifdef DTYPE_F32
-    if (word & 3u) == 0u {
-        return pack(block(word >> 2u), vec4(0.0));
+    let first = word & 3u;
+    var four = block(word >> 2u);
+    if first != 0u {
+        four = window(four, block((word >> 2u) + 1u), first);
     }
-    return pack(vec4(element(word), element(word + 1u), element(word + 2u), element(word + 3u)), vec4(0.0));
+    return pack(four, vec4(0.0));
 #else
-    let e = 2u * word;
-    let low_half = vec4(element(e), element(e + 2u), element(e + 4u), element(e + 6u));
-    let high_half = vec4(element(e + 1u), element(e + 3u), element(e + 5u), element(e + 7u));
-    return pack(low_half, high_half);
+    let first = (2u * word) & 3u;
+    let index = word >> 1u;
+    var a = block(index);
+    var b = block(index + 1u);
+    if first != 0u {
+        a = window(a, b, first);
+        b = window(b, block(index + 2u), first);
+    }
+    return pack(vec4(a.xz, b.xz), vec4(a.yw, b.yw));
 #endif
 #endif
 }

@@ -124,8 +124,11 @@ impl Kernel {
             bindings.extend(&generated.bindings);
             wgsl.push_str(&generated.wgsl);
         }
-        let constants: Vec<(&str, f64)> = key.constants.iter().map(|&(name, value)| (name, f64::from(value))).collect();
-        trace::dump(&label, &wgsl, &key.constants, &bindings);
+        let mut overrides = key.constants.clone();
+        // of shared/runs.wgsl
+        overrides.extend(wgsl.contains("override RUN:").then(|| ("RUN", gpu.target().run())));
+        let constants: Vec<(&str, f64)> = overrides.iter().map(|&(name, value)| (name, f64::from(value))).collect();
+        trace::dump(&label, &wgsl, &overrides, &bindings);
         let device = gpu.device();
         let begun = trace::now();
         let filters = [wgpu::ErrorFilter::Validation, wgpu::ErrorFilter::Internal];

@@ -93,12 +93,23 @@ impl Target {
         self.choose(4096, (cells / 1024).next_multiple_of(256).clamp(256, 4096))
     }
 
+    /// The invocations of a run, which load neighbouring cells (`shaders/shared/runs.wgsl`): eight on a software driver, which
+    /// executes as many at a time; all of a workgroup on a GPU, so that a subgroup loads one stretch of memory.
+    pub(crate) fn run(&self) -> u32 {
+        self.choose(8, 256)
+    }
+
     /// The invocations that share a chunk of a tensor.
     pub(crate) fn lanes_of_chunk(&self) -> u32 {
         self.choose(16, 256)
     }
 
     // ---- sums
+
+    /// The loads of a long sum that an invocation has in flight. A software driver has one: copies of the loop cost it 15 %.
+    pub(crate) fn loads(&self) -> u32 {
+        self.choose(1, 4)
+    }
 
     /// Whether each invocation leaves a sum, rather than each workgroup one: of `workgroups`, so that the sums are not too many
     /// for the one workgroup that adds them up.
@@ -118,14 +129,78 @@ impl Target {
         }
     }
 
+    /// The most rows of a tensor whose sums one workgroup projects, and the rows of a block where several do, which takes two more
+    /// dispatches. A workgroup of a GPU takes about half a microsecond for each 256 rows.
+    #[cfg(feature = "optim")]
+    pub(crate) fn rows_of_projection(&self) -> (u64, u64) {
+        self.choose((1 << 16, 1 << 14), (1 << 12, 1 << 10))
+    }
+
     /// The invocations that add up the sums of few rows.
     pub(crate) fn lanes_of_few_sums(&self) -> u32 {
         self.choose(8, 64)
     }
 
-    /// The invocations that reductions of a graph should have at least.
+    /// The invocations that share a row of a sparse matrix of so many entries.
+    pub(crate) fn lanes_of_sparse_row(&self, entries: u64) -> u64 {
+        self.choose(
+            1,
+            match entries {
+                0..=64 => 8,
+                0..=1024 => 64,
+                _ => 256,
+            },
+        )
+    }
+
+    /// On a GPU: the invocations that share a block of four rows of a matrix, and the cells of a block, for so many rows of `cells`
+    /// cells. So many invocations that short rows leave none idle, and 1,024 workgroups where there is so much work.
+    pub(crate) fn block_of_rows(&self, rows: u64, cells: u64) -> (u64, u64) {
+        let lanes: u64 = match cells {
+            0..=128 => 8,
+            0..=2048 => 64,
+            _ => 256,
+        };
+        let wanted = (1024 * 256 / lanes).div_ceil(rows.div_ceil(4).max(1));
+        let blocks = wanted.min(cells.div_ceil(lanes)).max(cells.div_ceil(lanes << 14)).max(1);
+        (lanes, cells.div_ceil(blocks).next_multiple_of(lanes))
+    }
+
+    /// The invocations that share a column of a matrix of so many rows of `cells` cells, each with rows of its own, and the rows of a
+    /// part, a multiple of 16, of which several are added up by another dispatch. On a GPU up to 64 neighbours load one stretch of a
+    /// row; 1,024 workgroups where there is so much work, of no less than 16 loads of four rows.
+    pub(crate) fn slices_of_columns(&self, rows: u64, cells: u64) -> (u64, u64) {
+        if self.is_software() {
+            return (1, 512);
+        }
+        let together = if cells > 1 << 16 { 256 } else { cells.next_power_of_two().clamp(1, 64) };
+        let slices = 256 / together;
+        let parts = 1024 / cells.div_ceil(together).clamp(1, 1024);
+        let height = rows.div_ceil(parts).next_multiple_of(16 * slices);
+        (slices, height.clamp(64 * slices, slices << 14))
+    }
+
+    /// The invocations that reductions of a graph should have at least: on a GPU 1,024 workgroups of 256.
     pub(crate) fn reducing(&self) -> usize {
-        self.choose(512, 1 << 14)
+        self.choose(512, 1 << 18)
+    }
+
+    /// The invocations, a power of two up to 256, that share a result of a reduction of a graph. On a GPU as many take a row as
+    /// load four terms each, up to 32 where other rows fill the workgroup, and 256 where a row is long. Of columns 16 neighbours
+    /// load 64 bytes, and 64 where there are many.
+    #[cfg(feature = "graph")]
+    pub(crate) fn lanes_of_reduction(&self, outputs: usize, length: usize, rows: bool) -> usize {
+        if self.is_software() {
+            return 1;
+        }
+        match rows {
+            true if length >= 1024 => 256,
+            true => length.div_ceil(4).next_power_of_two().min(32),
+            false => {
+                let neighbours = if outputs > 4096 { 64 } else { outputs.next_power_of_two().min(16) };
+                length.div_ceil(4).next_power_of_two().min(256 / neighbours)
+            }
+        }
     }
 
     /// Those of sums over windows.
@@ -174,5 +249,35 @@ impl Target {
     /// The rows of a strip of the learned cycle, which an invocation goes down.
     pub(crate) fn strip(&self, axes: usize) -> u32 {
         if axes == 3 { self.choose(16, 8) } else { 8 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The workgroups of a GPU for products of a matrix and a vector, and the most loads of an invocation.
+    #[test]
+    fn matrices_of_any_shape_fill_a_gpu() {
+        let target = Target::discrete();
+        let rows = |rows: u64, cells: u64| {
+            let (lanes, block) = target.block_of_rows(rows, cells);
+            assert!([8, 64, 256].contains(&lanes) && block.is_multiple_of(lanes), "{rows} {cells}");
+            let tasks = rows.div_ceil(4) * cells.div_ceil(block);
+            ((tasks * lanes).div_ceil(256), block.min(cells).div_ceil(lanes))
+        };
+        assert_eq!(rows(1 << 20, 27), (8192, 4));
+        assert_eq!(rows(1, 10_000_000), (1002, 39));
+        assert_eq!(rows(4096, 1024), (1024, 4));
+        assert_eq!(rows(64, 1024), (64, 1));
+        let columns = |rows: u64, cells: u64| {
+            let (slices, height) = target.slices_of_columns(rows, cells);
+            assert!(height.is_multiple_of(16), "{rows} {cells}");
+            (cells.div_ceil(256 / slices) * rows.div_ceil(height), height.min(rows).div_ceil(4 * slices))
+        };
+        assert_eq!(columns(10_000_000, 1), (611, 16));
+        assert_eq!(columns(1 << 20, 7), (512, 16));
+        assert_eq!(columns(1 << 16, 64), (256, 16));
+        assert_eq!(columns(512, 1 << 20), (4096, 128));
     }
 }

@@ -85,8 +85,8 @@ impl Tensor {
         Ok(tensor)
     }
 
-    /// Zeroed tensors in one buffer, one after another, each beginning at a multiple of 16 bytes:
-    /// the layout that fused steps like best. The buffers of several arenas made from the same
+    /// Zeroed tensors in one buffer, one after another, each beginning at a multiple of 16 bytes, and of 256 bytes if it has
+    /// 4 KiB or more: the layout that fused steps like best. The buffers of several arenas made from the same
     /// shapes correspond, so parameters in one and gradients in another are one dispatch.
     ///
     /// # Errors
@@ -95,9 +95,12 @@ impl Tensor {
         let mut offsets = Vec::with_capacity(shapes.len());
         let mut end = Some(0u64);
         for shape in shapes {
-            let start = end.and_then(|end| end.checked_next_multiple_of(16));
+            let bytes = checked_bytes(shape, dtype);
+            // whole cells, and of large tensors whole cache lines
+            let alignment = if bytes.is_some_and(|bytes| bytes < 4096) { 16 } else { 256 };
+            let start = end.and_then(|end| end.checked_next_multiple_of(alignment));
             offsets.push(start.unwrap_or(u64::MAX));
-            end = start.zip(checked_bytes(shape, dtype)).and_then(|(start, bytes)| start.checked_add(bytes));
+            end = start.zip(bytes).and_then(|(start, bytes)| start.checked_add(bytes));
         }
         let label = "gradus.arena".to_owned();
         let Some(end) = end else { return Err(Error::OutOfMemory { what: label, bytes: u64::MAX }) };

@@ -6,11 +6,12 @@ use wgpu::BufferUsages;
 
 use super::build::{Graph, Id, Var};
 use super::emit::{Buffer, Emitter, Loads, NotVector};
-use super::kernels::{self, Place as OperandPlace};
+use super::gathering;
+use super::kernels::{self, Cut, Place as OperandPlace, Reduction};
 use super::op::Op;
 use super::plan::{Kernel, Kind, MAX_BUFFERS, Output, Place, Plan, Stage};
 use super::product::{Operand, Product, TILES};
-use crate::gpu::work::{run_of_block, summed};
+use crate::gpu::work::{looped, run_of_block, summed};
 use crate::gpu::{Bind, DType, Generated, Gpu, KernelSource, Recording, Target, Tensor, Work};
 use crate::shaders::layout::{PointwiseConstants, ReduceAxesConstants};
 use crate::{Error, Result, shaders, vector};
@@ -74,10 +75,7 @@ impl Plan {
         let main = kernel.roots[0];
         match kernel.kind {
             Kind::Pointwise | Kind::Recorded => Ok(1),
-            Kind::Reduce => {
-                let (outputs, length) = kernels::reduction(&self.graph, main);
-                Ok(kernels::cut(target, outputs, length).parts)
-            }
+            Kind::Reduce => Ok(kernels::cut(target, &kernels::reduction(&self.graph, main)).parts),
             Kind::Template => {
                 if let Some(product) = self.product(kernel, target, false) {
                     return Ok(product.shape.cut().parts);
@@ -277,8 +275,7 @@ impl Recorder<'_> {
             }
             Kind::Reduce => {
                 let (Op::Sum(axes) | Op::Max(axes)) = &plan.graph.node(main).op else { return Err(ungenerated()) };
-                let (outputs, length) = kernels::reduction(&plan.graph, main);
-                let cut = kernels::cut(gpu.target(), outputs, length);
+                let reduction = kernels::reduction(&plan.graph, main);
                 let input = plan.graph.node(main).inputs[0];
                 let generate = |width: usize| -> Result<_, NotVector> {
                     let mut emitter = emitter(width);
@@ -293,8 +290,7 @@ impl Recorder<'_> {
                     Ok(code) => (code, 4),
                     Err(_) => (generate(1).map_err(|_| ungenerated())?, 1),
                 };
-                let constants = ReduceAxesConstants { outputs: outputs as u32, length: length as u32, parts: cut.parts, part: cut.part };
-                self.reduce(recording, &constants, width == 4, code)?;
+                self.reduce(recording, &reduction, &kernels::cut(gpu.target(), &reduction), width == 4, code)?;
                 self.finish(recording)
             }
             Kind::Template => {
@@ -315,7 +311,13 @@ impl Recorder<'_> {
                     operands.push(located.tensor);
                 }
                 let template = plan.graph.template(gpu.target(), &kernel.terms, &kernel.operands, &places, pairs)?;
-                let bindings: Vec<(&'static str, Tensor)> = template.operands.iter().copied().zip(operands).collect();
+                let mut bindings: Vec<(&'static str, Tensor)> = template.operands.iter().copied().zip(operands).collect();
+                if let [_, (gathering::SORTED, indices)] = &mut bindings[..] {
+                    let rows = plan.graph.rows_scattered(main);
+                    let offset = indices.offset() + 4 * kernel.operands[1].offset as u64;
+                    let own = indices.within(offset, &[rows.count as usize], DType::U32)?;
+                    *indices = gathering::sort(gpu, recording, &rows, &own)?;
+                }
                 if kernel.partials.map_or(1, |(_, parts)| parts) != template.parts {
                     return Err(ungenerated());
                 }
@@ -431,14 +433,16 @@ impl Recorder<'_> {
         let outputs: usize = plan.graph.dims(kernel.roots[0]).iter().product();
         emitter.partial_term(outputs);
         emitter.store_scalar(&kernel.roots, &kernel.stores).map_err(|_| ungenerated())?;
-        let constants = ReduceAxesConstants { outputs: outputs as u32, length: parts, parts: 1, part: parts };
-        self.reduce(recording, &constants, false, emitter.finish())
+        let reduction = Reduction { outputs, length: parts as usize, rows: false };
+        let whole = Cut::whole(self.program.gpu.target(), &reduction);
+        self.reduce(recording, &reduction, &whole, false, emitter.finish())
     }
 
     fn reduce(
         &self,
         recording: &mut Recording,
-        constants: &ReduceAxesConstants,
+        reduction: &Reduction,
+        cut: &Cut,
         vector: bool,
         code: (Generated, Vec<Buffer>),
     ) -> Result<()> {
@@ -449,10 +453,23 @@ impl Recorder<'_> {
         if matches!(self.program.plan.graph.node(self.kernel.roots[0]).op, Op::Max(_)) {
             defines.push("MAX");
         }
-        let invocations = u64::from(constants.outputs) * u64::from(constants.parts);
-        let terms = u64::from(constants.part) / if vector { 4 } else { 1 };
-        let work = Work::strided(invocations.div_ceil(64), summed(terms));
-        self.dispatch(recording, &shaders::graph::REDUCE, &defines, bytemuck::bytes_of(constants), work, code, &[])
+        let sequential = self.program.gpu.target().is_software();
+        match sequential {
+            true => defines.push("SEQUENTIAL"),
+            false => defines.extend((!reduction.rows).then_some("COLUMNS")),
+        }
+        let (outputs, length) = (reduction.outputs as u32, reduction.length as u32);
+        let constants = ReduceAxesConstants { outputs, length, parts: cut.parts, part: cut.part };
+        let lanes = u64::from(cut.lanes);
+        let terms = u64::from(cut.part).div_ceil(if vector { 4 * lanes } else { lanes });
+        let (outputs, parts) = (u64::from(outputs), u64::from(cut.parts));
+        let (jobs, overrides) = match sequential {
+            true => ((outputs * parts).div_ceil(64), vec![]),
+            false => (outputs.div_ceil(256 / lanes) * parts, vec![("LANES", cut.lanes)]),
+        };
+        let work = Work::strided(jobs, summed(terms) + looped(lanes.ilog2().into(), 0));
+        let constants = bytemuck::bytes_of(&constants);
+        self.dispatch_template(recording, &shaders::graph::REDUCE, &defines, &overrides, constants, work, code, &[], &|_| 1)
     }
 
     /// The one kernel whose result is not of floats.

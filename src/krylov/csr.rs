@@ -1,7 +1,7 @@
 use wgpu::BufferUsages;
 
 use super::operator::{LinearOperator, expect_vectors};
-use crate::gpu::work::summed;
+use crate::gpu::work::{SUM_RUNS, summed};
 use crate::gpu::{Bind, Gpu, Recording, Tensor, Work};
 use crate::shaders::layout::CsrConstants;
 use crate::{DType, Error, Result, shaders, vector};
@@ -94,7 +94,16 @@ impl LinearOperator for Csr {
 
     fn record(&self, recording: &mut Recording, x: &Tensor, y: &Tensor) -> Result<()> {
         expect_vectors(x, y, self.dim)?;
-        let work = |count: usize, longest: u32| Work::strided(count.div_ceil(64).max(1) as u64, summed(longest.into()));
+        let sequential = self.gpu.target().is_software();
+        let kernel = |gather: Option<&'static str>, lanes: u64| {
+            let defines: Vec<&'static str> = gather.into_iter().chain(sequential.then_some("SEQUENTIAL")).collect();
+            let overrides = if sequential { vec![] } else { vec![("LANES", lanes as u32)] };
+            self.gpu.kernel(&shaders::krylov::CSR, &defines, &overrides)
+        };
+        let work = |count: usize, longest: u32, lanes: u64| {
+            let together = if sequential { 64 } else { 256 / lanes };
+            Work::strided((count as u64).div_ceil(together).max(1), summed(u64::from(longest).div_ceil(lanes)) + SUM_RUNS)
+        };
         let count = (self.segments.size() / 4) as usize - 1;
         let target = self.rows.as_ref().map_or(y, |(_, sums, _)| sums);
         if x.shares_buffer(target) {
@@ -104,7 +113,9 @@ impl LinearOperator for Csr {
         }
         let (bind_x, before_x) = Bind::tensor(&self.gpu, "x", x);
         let (bind_y, before_y) = Bind::tensor(&self.gpu, "y", target);
-        let kernel = self.gpu.kernel(&shaders::krylov::CSR, &[], &[])?;
+        // of segments the average says how many are of use: the longest has 256 entries
+        let lanes = self.gpu.target().lanes_of_sparse_row(self.values.size() / 4 / count.max(1) as u64);
+        let own = kernel(None, lanes)?;
         let constants = CsrConstants { x: (before_x / 4) as u32, y: (before_y / 4) as u32, count: count as u32 };
         let bindings = vec![
             bind_x,
@@ -113,12 +124,13 @@ impl LinearOperator for Csr {
             Bind::whole("columns", &self.columns),
             Bind::whole("values", &self.values),
         ];
-        recording.dispatch_with(&self.gpu, &kernel, work(count, SEGMENT), &constants, bindings)?;
+        recording.dispatch_with(&self.gpu, &own, work(count, SEGMENT, lanes), &constants, bindings)?;
         let Some((rows, sums, longest)) = &self.rows else { return Ok(()) };
         let (bind_y, before_y) = Bind::tensor(&self.gpu, "y", y);
-        let kernel = self.gpu.kernel(&shaders::krylov::CSR, &["GATHER"], &[])?;
+        let lanes = self.gpu.target().lanes_of_sparse_row((*longest).into());
+        let gather = kernel(Some("GATHER"), lanes)?;
         let constants = CsrConstants { x: 0, y: (before_y / 4) as u32, count: self.dim as u32 };
         let bindings = vec![bind_y, Bind::whole("offsets", rows), Bind::tensor(&self.gpu, "sums", sums).0];
-        recording.dispatch_with(&self.gpu, &kernel, work(self.dim, *longest), &constants, bindings)
+        recording.dispatch_with(&self.gpu, &gather, work(self.dim, *longest, lanes), &constants, bindings)
     }
 }

@@ -12,6 +12,9 @@ use crate::{Error, Result};
 /// Where a tensor is cut that does not fit in a binding, if its rows do not matter.
 const CUT: u64 = 1024;
 
+/// The states of tensors of `CUT` elements or more lie as the parameters do modulo this many, 256 bytes.
+const ALIGNED: u64 = 64;
+
 /// Tensors below this many elements are visited a cell an invocation, not a chunk a workgroup.
 const SMALL: u64 = 64;
 
@@ -25,10 +28,6 @@ const LONGEST_ROW: u64 = 1 << 17;
 
 /// A tensor of as many rows as this occupies a GPU without segments.
 const MANY_ROWS: u64 = 64;
-
-/// A tensor of more rows is projected in blocks, by a workgroup each, and two more dispatches.
-const ROWS_ALONE: u64 = 1 << 16;
-const BLOCK_OF_ROWS: u64 = 1 << 14;
 
 /// Tensors, or ranges of them, that one set of dispatches visits: they lie in the same two buffers,
 /// within the range that a binding may have.
@@ -214,9 +213,10 @@ impl<'a> Builder<'a> {
             param_window = param_window.start.min(grad_window.start)..param_window.end.max(grad_window.end);
             grad_window = param_window.clone();
         }
-        // a cell has the same phase in the parameter and its states
-        let phase = (param.offset() / param.dtype().size() + elements.start) % 4;
-        let state = self.batch.state_len + (phase + 4 - self.batch.state_len % 4) % 4;
+        // a cell has the same phase in the parameter and its states, and in large tensors a cache line has
+        let align = if elements.end - elements.start < CUT { 4 } else { ALIGNED };
+        let phase = (param.offset() / param.dtype().size() + elements.start) % align;
+        let state = self.batch.state_len + (phase + align - self.batch.state_len % align) % align;
         let state_end = state + (elements.end - elements.start);
         let sums = self.batch.sums + if self.rows { Rows::of(self.gpu, param).sums(elements) } else { 0 };
         let fits = [param_window.end - param_window.start, grad_window.end - grad_window.start, state_end * 4, sums * 16];
@@ -525,8 +525,9 @@ pub(super) struct Projections {
 }
 
 impl Projections {
-    pub fn new(tensors: &[(&str, &Tensor, &Tensor)], rows: &[Rows], groups: &[Group]) -> Self {
+    pub fn new(gpu: &Gpu, tensors: &[(&str, &Tensor, &Tensor)], rows: &[Rows], groups: &[Group]) -> Self {
         let mut all = Self::default();
+        let (rows_alone, block_of_rows) = gpu.target().rows_of_projection();
         for group in groups {
             let (mut alone, mut blocks) = (Vec::new(), Vec::new());
             for part in &group.parts {
@@ -541,7 +542,7 @@ impl Projections {
                     projected: projected.into(),
                     ..Default::default()
                 };
-                if part.rows == r.rows && (r.rows <= ROWS_ALONE || r.segments > 1) {
+                if part.rows == r.rows && (r.rows <= rows_alone || r.segments > 1) {
                     alone.push(task(0..part.rows));
                     continue;
                 }
@@ -550,9 +551,9 @@ impl Projections {
                 }
                 // the parts of a tensor are in consecutive groups, the last of one and the first of the next
                 let Some(whole) = all.finish.last_mut() else { continue };
-                for start in (0..part.rows).step_by(BLOCK_OF_ROWS as usize) {
+                for start in (0..part.rows).step_by(block_of_rows as usize) {
                     let own = whole.partial + whole.partials;
-                    let rows = start..(start + BLOCK_OF_ROWS).min(part.rows);
+                    let rows = start..(start + block_of_rows).min(part.rows);
                     blocks.push(ProjectionTask { partial: own, whole: whole.partial, ..task(rows) });
                     whole.partials += 1;
                     all.partials += 1;
@@ -597,5 +598,5 @@ fn limit(gpu: &Gpu) -> u64 {
 fn room(gpu: &Gpu, param: DType, grad: DType) -> u64 {
     let bytes = limit(gpu);
     // what lies before the first element, and the phase of the states
-    bytes.saturating_sub(binding_alignment(gpu) + 16) / param.size().max(grad.size()).max(4)
+    bytes.saturating_sub(binding_alignment(gpu) + 4 * ALIGNED) / param.size().max(grad.size()).max(4)
 }

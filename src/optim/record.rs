@@ -150,7 +150,7 @@ impl Recorder<'_> {
         let gpu = self.gpu;
         let rows: Vec<Rows> = tensors.iter().map(|(_, param, _)| Rows::of(gpu, param)).collect();
         let groups = super::plan::groups(gpu, &rows, batches);
-        let projections = Projections::new(tensors, &rows, &groups);
+        let projections = Projections::new(gpu, tensors, &rows, &groups);
         let buffer = |label: &str, bytes: u64| gpu.buffer(label, bytes, BufferUsages::STORAGE);
         // a group's sums have been used when those of the next are made
         let sums = buffer("gradus.optim.sums", 16 * groups.iter().map(|group| group.sums).max().unwrap_or_default())?;

@@ -4,7 +4,7 @@ use wgpu::BufferUsages;
 
 use super::grid::{Cell, Grid};
 use super::vectors::Vectors;
-use crate::gpu::work::{looped, summed};
+use crate::gpu::work::{SUM_RUNS, looped, summed};
 use crate::gpu::{Bind, Gpu, Recording, Tensor, Work};
 use crate::krylov::blocks::total;
 use crate::shaders::layout::{ComponentConstants, MeanConstants, Segment};
@@ -98,7 +98,9 @@ impl NullSpace {
         over.record(recording, source, &["TAKE"], &[("x", x)], &[labels, ("mean", self.mean.buffer())])?;
         let Some(others) = &self.others else { return Ok(()) };
         for define in ["SUMS", "TAKE"] {
-            let kernel = gpu.kernel(&shaders::poisson::PROJECT_COMPONENTS, &[define], &[])?;
+            let sequential = gpu.target().is_software();
+            let defines: Vec<&'static str> = [define].into_iter().chain(sequential.then_some("SEQUENTIAL")).collect();
+            let kernel = gpu.kernel(&shaders::poisson::PROJECT_COMPONENTS, &defines, &[])?;
             let count = others.sums.len() / 4;
             let bindings = vec![
                 Bind::whole("segments", &others.segments),
@@ -106,7 +108,11 @@ impl NullSpace {
                 Bind::tensor(gpu, "x", x).0,
                 Bind::whole("sums", others.sums.buffer()),
             ];
-            let work = Work::strided(count.div_ceil(64) as u64, summed(others.longest) + looped(others.longest, 0));
+            let (jobs, longest) = match sequential {
+                true => (count.div_ceil(64), others.longest),
+                false => (count, others.longest.div_ceil(64)),
+            };
+            let work = Work::strided(jobs as u64, summed(longest) + looped(longest, 0) + SUM_RUNS);
             recording.dispatch_with(gpu, &kernel, work, &ComponentConstants { count: count as u32 }, bindings)?;
         }
         Ok(())

@@ -10,9 +10,6 @@ use crate::gpu::{Bind, DType, Gpu, Recording, Tensor, Work, binding_alignment};
 use crate::shaders::layout::{GemvConstants, GemvTransposedConstants};
 use crate::{Error, Result, shaders};
 
-/// The rows of a part of the transposed product.
-const HEIGHT: u64 = 512;
-
 /// The cells of an invocation of the transposed product on a software driver.
 const PART: u32 = 16;
 
@@ -20,8 +17,7 @@ const PART: u32 = 16;
 /// `beta` is 0, `y` is not read. Sums are in f32, on a tree whose shape depends on the shape of `a` alone; beyond 3.4e38
 /// they are infinite, and products below 1.2e-38 may count as 0. Without columns `y = beta·y`.
 ///
-/// It reads `a` once. Fastest where `a` and `x` begin at multiples of 16 bytes and `columns` is a multiple
-/// of four; the fewer the columns, the more rows it needs to occupy a GPU.
+/// It reads `a` once. Fastest where `a` and `x` begin at multiples of 16 bytes and `columns` is a multiple of four.
 ///
 /// # Errors
 /// [`Error::Shape`], [`Error::DType`] or [`Error::Overlap`] if `x` or `y` does not match `a`, one is not of
@@ -38,7 +34,7 @@ pub fn gemv(gpu: &Gpu, recording: &mut Recording, alpha: f64, a: &Tensor, x: &Te
 /// `y = alpha·Aᵀx + beta·y` for `a` `[rows, columns]` of f32, row-major, `x` `[rows]` and `y` `[columns]`. Where
 /// `beta` is 0, `y` is not read. Sums are in f32, in blocks whose sizes depend on the shape of `a` alone.
 ///
-/// It reads `a` once. Columns are what is done in parallel: a GPU is occupied by 100,000 or more.
+/// It reads `a` once.
 ///
 /// # Errors
 /// As [`gemv`].
@@ -166,18 +162,12 @@ impl<'a> Rows<'a> {
     pub fn product(&self, gpu: &Gpu, recording: &mut Recording, alpha: f64, x: &Tensor, beta: f64, y: &Tensor) -> Result<()> {
         let cells = self.cells(gpu, x);
         let sequential = gpu.target().is_software();
-        // 16 cells an invocation, fewer where rows are short
-        let lanes = match cells.count {
+        let (lanes, block) = match sequential {
             // of so many rows a binding would not hold eight sums each
-            0..=2048 if sequential && self.rows as u64 > gpu.binding_limit() / 32 => 1,
-            _ if sequential => 8,
-            0..1024 => 64,
-            _ => 256,
-        };
-        let block = match sequential {
+            true if cells.count <= 2048 && self.rows as u64 > gpu.binding_limit() / 32 => (1, 2048),
             // no more than 16,384 sums a row, over which an invocation loops
-            true => (cells.count / 2048).next_multiple_of(8).max(2048),
-            false => (cells.count / 256).next_multiple_of(lanes).clamp(lanes, 16 * lanes),
+            true => (8, (cells.count / 2048).next_multiple_of(8).max(2048)),
+            false => gpu.target().block_of_rows(self.rows as u64, cells.count),
         };
         let tiles = tiles(self.rows as u64, cells.count, cells.stride, cells.limit, u64::from(u32::MAX));
         let height = match &tiles[..] {
@@ -261,10 +251,13 @@ impl<'a> Rows<'a> {
     /// up in the same way.
     fn combine(&self, gpu: &Gpu, recording: &mut Recording, alpha: f64, x: Option<&Tensor>, beta: f64, y: &Tensor) -> Result<()> {
         let tiles_of = |cells: &Cells| tiles(self.rows as u64, cells.count, cells.stride, cells.limit, u64::MAX);
-        let parts_of = |tile: &Tile| (tile.rows.end - tile.rows.start).div_ceil(HEIGHT);
-        let parts = |tiles: &[Tile]| tiles.iter().filter(|tile| tile.cells.start == 0).map(parts_of).sum::<u64>();
+        let parts = |cells: &Cells, tiles: &[Tile]| {
+            let (_, height) = gpu.target().slices_of_columns(self.rows as u64, cells.count);
+            let parts_of = |tile: &Tile| (tile.rows.end - tile.rows.start).div_ceil(height);
+            tiles.iter().filter(|tile| tile.cells.start == 0).map(parts_of).sum::<u64>()
+        };
         let direct = self.cells(gpu, y);
-        if parts(&tiles_of(&direct)) == 1 {
+        if parts(&direct, &tiles_of(&direct)) == 1 {
             return self.parts(gpu, recording, &direct, &tiles_of(&direct), alpha, x, beta, y, 0);
         }
         if tiles_of(&direct).first().is_some_and(few) {
@@ -280,7 +273,7 @@ impl<'a> Rows<'a> {
         let some = |rows: u64| Tensor::zeros(gpu, &[rows as usize, padded], DType::F32);
         let cells = self.cells(gpu, &some(1)?);
         let tiles = tiles_of(&cells);
-        let all = parts(&tiles);
+        let all = parts(&cells, &tiles);
         let sums = some(all)?;
         self.parts(gpu, recording, &cells, &tiles, 1.0, x, 0.0, &sums, padded as u64)?;
         let rows = Rows { matrix: &sums, rows: all as usize, columns: self.columns, stride: padded, active: None };
@@ -309,15 +302,18 @@ impl<'a> Rows<'a> {
             self.parts(gpu, recording, cells, tiles, alpha, x, beta, &cells_of_y, jump)?;
             return copy(gpu, recording, &aside, y);
         }
+        let (slices, height) = gpu.target().slices_of_columns(self.rows as u64, cells.count);
+        let sequential = gpu.target().is_software();
         let mut defines = Vec::new();
         defines.extend((cells.size == 1).then_some("SCALAR"));
-        defines.extend(gpu.target().is_software().then_some("SEQUENTIAL"));
+        defines.extend(sequential.then_some("SEQUENTIAL"));
         defines.extend(x.is_none().then_some("ONES"));
         defines.extend(self.active.map(|_| "ACTIVE"));
-        let kernel = gpu.kernel(&shaders::vector::GEMV_TRANSPOSED, &defines, &[])?;
+        let overrides = if sequential { vec![] } else { vec![("SLICES", slices as u32)] };
+        let kernel = gpu.kernel(&shaders::vector::GEMV_TRANSPOSED, &defines, &overrides)?;
         let mut before = 0;
         for tile in tiles {
-            let parts = (tile.rows.end - tile.rows.start).div_ceil(HEIGHT);
+            let parts = (tile.rows.end - tile.rows.start).div_ceil(height);
             let first = before * jump * 4 + tile.cells.start * cells.size * 4;
             let last = (before + parts - 1) * jump * 4 + tile.cells.end * cells.size * 4;
             let (bind_a, before_a) = Bind::range(gpu, "a", self.matrix, self.bytes(cells, tile));
@@ -340,20 +336,20 @@ impl<'a> Rows<'a> {
                 cells: count as u32,
                 stride: cells.stride as u32,
                 part: PART,
-                height: HEIGHT as u32,
+                height: height as u32,
                 parts: parts as u32,
                 jump: (jump / cells.size) as u32,
                 alpha: alpha as f32,
                 beta: beta as f32,
             };
-            let height = HEIGHT.min(tile.rows.end - tile.rows.start);
-            let work = match gpu.target().is_software() {
+            let own = height.min(tile.rows.end - tile.rows.start);
+            let work = match sequential {
                 true => {
                     let part = u64::from(PART);
-                    let rounds = looped(height.div_ceil(16), looped(part, looped(4, 0))) + looped(part, 0);
+                    let rounds = looped(own.div_ceil(16), looped(part, looped(4, 0))) + looped(part, 0);
                     Work::strided((count.div_ceil(8 * part) * parts).div_ceil(32), rounds)
                 }
-                false => Work::strided((count * parts).div_ceil(256), looped(height.div_ceil(64), looped(16, 0))),
+                false => Work::strided(count.div_ceil(256 / slices) * parts, summed(own.div_ceil(4 * slices)) + looped(8, 0)),
             };
             bindings.extend(self.active.map(|active| Bind::whole("active_rows", active)));
             recording.dispatch_with(gpu, &kernel, work, &constants, bindings)?;

@@ -90,32 +90,40 @@ pub fn cast(gpu: &Gpu, recording: &mut Recording, x: &Tensor, y: &Tensor) -> Res
     y.expect_dtype("y", &DType::FLOATS)?;
     x.expect_shape("x", y.shape())?;
     x.expect_apart("x", y, "y")?;
-    let from = ["FROM_F32", "FROM_F16", "FROM_BF16"][float(x.dtype())];
-    let to = ["TO_F32", "TO_F16", "TO_BF16"][float(y.dtype())];
+    if x.dtype() == y.dtype() {
+        return copy(gpu, recording, x, y);
+    }
     if x.shares_buffer(y) {
         let aside = Tensor::zeros(gpu, y.shape(), y.dtype())?;
         cast(gpu, recording, x, &aside)?;
         return copy(gpu, recording, &aside, y);
     }
-    let mut defines = vec![from, to];
-    defines.extend((y.dtype() != DType::F32 && !y.len().is_multiple_of(2)).then_some("ODD"));
-    let kernel = gpu.kernel(&shaders::vector::CAST, &defines, &[])?;
-    let limit = (gpu.binding_limit() - binding_alignment(gpu)) / 4 / 256 * 256;
+    let types = [["FROM_F32", "FROM_F16", "FROM_BF16"][float(x.dtype())], ["TO_F32", "TO_F16", "TO_BF16"][float(y.dtype())]];
     let len = x.len() as u64;
-    for start in (0..len).step_by(limit as usize) {
-        let part = start..(start + limit).min(len);
+    let cells = if (x.offset() | y.offset()).is_multiple_of(16) { len / 8 * 8 } else { 0 };
+    let limit = (gpu.binding_limit() - binding_alignment(gpu)) / 4 / 256 * 256;
+    let parts = |range: Range<u64>| {
+        let end = range.end;
+        range.step_by(limit as usize).map(move |start| start..(start + limit).min(end))
+    };
+    for part in parts(0..cells).chain(parts(cells..len)) {
+        let vector = part.start < cells;
+        let mut defines = types.to_vec();
+        if !vector {
+            let odd = y.dtype() != DType::F32 && !part.end.is_multiple_of(2);
+            defines.extend(["SCALAR"].into_iter().chain(odd.then_some("ODD")));
+        }
+        let kernel = gpu.kernel(&shaders::vector::CAST, &defines, &[])?;
         let bytes = |tensor: &Tensor| {
             let size = tensor.dtype().size();
             tensor.offset() + part.start * size..tensor.offset() + part.end * size
         };
         let (bind_x, before_x) = Bind::range(gpu, "x", x, bytes(x));
         let (bind_y, before_y) = Bind::range(gpu, "y", y, bytes(y));
-        let constants = CastConstants {
-            x: (before_x / x.dtype().size()) as u32,
-            y: (before_y / y.dtype().size()) as u32,
-            count: (part.end - part.start) as u32,
-        };
-        let work = Work::shared((part.end - part.start).div_ceil(256), 1024, 0);
+        let (unit, together) = if vector { (16, 8) } else { (4, 2) };
+        let count = part.end - part.start;
+        let constants = CastConstants { x: (before_x / unit) as u32, y: (before_y / unit) as u32, count: count as u32 };
+        let work = Work::shared(count.div_ceil(256 * together), 1024, 0);
         recording.dispatch_with(gpu, &kernel, work, &constants, vec![bind_x, bind_y])?;
     }
     Ok(())
@@ -274,8 +282,8 @@ fn map(
             first: range.start as u32,
             ..*constants
         };
-        // random numbers take ten rounds each time, up to eight times a cell
-        let work = Work::strided(count.div_ceil(block), looped(block.div_ceil(256), 8 * looped(10, 0)));
+        // random numbers take ten rounds a block, up to three blocks a cell
+        let work = Work::strided(count.div_ceil(block), looped(block.div_ceil(256), 3 * looped(10, 0)));
         recording.dispatch_with(gpu, &kernel, work, &constants, bindings)?;
     }
     Ok(())

@@ -109,7 +109,7 @@ fn reduce(
         let mut defines = defines.clone();
         defines.push("PARTIAL");
         defines.extend(scalar.then_some("SCALAR"));
-        let kernel = gpu.kernel(source, &defines, &[])?;
+        let kernel = gpu.kernel(source, &defines, &[("LOADS", gpu.target().loads())])?;
         let (mut bindings, at_x, at_y) = operands(4 * start..4 * end);
         bindings.push(Bind::whole("partials", &partials));
         let unit = if scalar { 1 } else { 4 };
