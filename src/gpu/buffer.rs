@@ -1,9 +1,27 @@
 //! Buffers of the crate's own.
 
+use std::sync::PoisonError;
+
 use wgpu::BufferUsages;
 
 use super::Gpu;
 use crate::{Error, Result};
+
+/// The bytes of a buffer of uniform blocks: what Direct3D 12 takes for the smallest one.
+const ARENA: u64 = 1 << 16;
+
+/// A uniform block, in a buffer that holds many.
+pub(crate) struct Uniform {
+    pub buffer: wgpu::Buffer,
+    pub offset: u64,
+    pub size: u64,
+}
+
+/// Where uniform blocks go: the buffer begun last, and how many bytes of it are taken.
+pub(crate) struct Arena {
+    buffer: wgpu::Buffer,
+    taken: u64,
+}
 
 impl Gpu {
     /// A zeroed buffer of at least `bytes` bytes (at least four, and a multiple of four). Memory
@@ -27,6 +45,39 @@ impl Gpu {
         let buffer = self.buffer(label, data.len() as u64, usage | BufferUsages::COPY_DST)?;
         self.write(&buffer, 0, data)?;
         Ok(buffer)
+    }
+
+    /// Uniform blocks that hold `blocks`, uploaded as one. They take effect before the next submission and are never written
+    /// again, so that they may be bound at once and for as long as a bind group lives. A buffer of many goes with the last
+    /// bind group of it.
+    pub(crate) fn uniforms<const N: usize>(&self, blocks: [&[u8]; N]) -> Result<[Uniform; N]> {
+        let alignment = u64::from(self.limits().min_uniform_buffer_offset_alignment).max(256);
+        let mut data: Vec<u8> = Vec::new();
+        let places = blocks.map(|block| {
+            data.resize(data.len().next_multiple_of(alignment as usize), 0);
+            data.extend(block);
+            data.len() - block.len()
+        });
+        let (buffer, start) = self.arena((data.len() as u64).next_multiple_of(alignment))?;
+        self.write(&buffer, start, &data)?;
+        let mut places = places.into_iter();
+        Ok(blocks.map(|block| Uniform {
+            buffer: buffer.clone(),
+            offset: start + places.next().unwrap_or_default() as u64,
+            size: padded(block.len() as u64),
+        }))
+    }
+
+    /// So many bytes that nobody else gets, and where they begin.
+    fn arena(&self, bytes: u64) -> Result<(wgpu::Buffer, u64)> {
+        // a panic elsewhere leaves it whole: an assignment is its only change
+        let mut arena = self.inner.uniforms.lock().unwrap_or_else(PoisonError::into_inner);
+        let (buffer, start) = match &*arena {
+            Some(Arena { buffer, taken }) if taken + bytes <= buffer.size() => (buffer.clone(), *taken),
+            _ => (self.buffer("gradus.uniforms", ARENA.max(bytes), BufferUsages::UNIFORM | BufferUsages::COPY_DST)?, 0),
+        };
+        *arena = Some(Arena { buffer: buffer.clone(), taken: start + bytes });
+        Ok((buffer, start))
     }
 
     /// A buffer to copy `data` from, written now rather than in the order of submissions.

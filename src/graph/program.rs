@@ -1,16 +1,16 @@
 //! A plan on a device: buffers, and the dispatches of each stage.
 
 use std::collections::{HashMap, HashSet};
-
-use wgpu::BufferUsages;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::build::{Graph, Id, Var};
 use super::emit::{Buffer, Emitter, NotVector};
 use super::kernels::{self, Place as OperandPlace};
 use super::op::Op;
 use super::plan::{Kernel, Kind, MAX_BUFFERS, Output, Place, Plan, Stage};
+use super::template::Template;
 use crate::gpu::work::{run_of_block, summed};
-use crate::gpu::{Bind, DType, Generated, Gpu, KernelSource, Recording, Target, Tensor, Work};
+use crate::gpu::{Bind, DType, Generated, Gpu, KernelSource, Key, Recording, Target, Tensor, Work};
 use crate::shaders::layout::{PointwiseConstants, ReduceAxesConstants};
 use crate::{Error, Result, shaders, vector};
 
@@ -20,6 +20,28 @@ pub struct Program {
     plan: Plan,
     slots: Vec<Tensor>,
     bound: Bindings,
+    /// The dispatches of kernels that were recorded before.
+    prepared: Mutex<HashMap<Variant, Arc<[Prepared]>>>,
+}
+
+/// What the code of a kernel of the plan depends on.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Variant {
+    /// Its place in the plan.
+    kernel: usize,
+    /// Whether a gate stops it.
+    gated: bool,
+    /// Of each buffer, if it is bound.
+    alignments: Vec<Option<Alignment>>,
+}
+
+/// What code depends on of where a tensor is.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Alignment {
+    /// Whether its binding may hold vectors.
+    vec4: bool,
+    /// The elements of the binding that lie before it, of an operand; of others code finds them in `offsets`.
+    before: u64,
 }
 
 /// The tensors of leaves and of outputs.
@@ -105,7 +127,8 @@ impl Plan {
             Some(slot) if slot.bytes() >= bytes => Ok(slot.clone()),
             _ => Tensor::zeros(gpu, &[(bytes / 4) as usize], DType::F32),
         });
-        Ok(Program { gpu: gpu.clone(), plan: self.clone(), slots: slots.collect::<Result<_>>()?, bound })
+        let slots = slots.collect::<Result<_>>()?;
+        Ok(Program { gpu: gpu.clone(), plan: self.clone(), slots, bound, prepared: Mutex::default() })
     }
 
     /// Adds bindings to those known, of outputs of one stage or of all. A value that is an output several times, a
@@ -202,15 +225,99 @@ impl Program {
         }
         let bound = self.plan.bind(&self.gpu, &self.bound, bindings, Some(stage))?;
         let mut own = recording.branch();
-        for kernel in self.plan.kernels.iter().filter(|kernel| kernel.stage == stage) {
-            Recorder { program: self, bound: &bound, kernel }.record(&mut own)?;
+        let kernels: Vec<Recorder> = (0..self.plan.kernels.len())
+            .filter(|&place| self.plan.kernels[place].stage == stage)
+            .map(|place| Recorder { program: self, bound: &bound, kernel: &self.plan.kernels[place], place })
+            .collect();
+        let prepared = self.prepare(&kernels, own.is_gated())?;
+        for (kernel, dispatches) in kernels.iter().zip(prepared) {
+            match kernel.kernel.kind {
+                Kind::Recorded => kernel.products(&mut own)?,
+                _ => dispatches.iter().try_for_each(|dispatch| kernel.dispatch(&mut own, dispatch))?,
+            }
         }
         recording.extend(own);
         Ok(())
     }
+
+    /// The dispatches of each kernel: code is generated and pipelines are made the first time, all pipelines at once.
+    fn prepare(&self, kernels: &[Recorder], gated: bool) -> Result<Vec<Arc<[Prepared]>>> {
+        // a panic elsewhere leaves it whole: insertion is its only change
+        let known = || self.prepared.lock().unwrap_or_else(PoisonError::into_inner);
+        let variants: Vec<Variant> = kernels.iter().map(|kernel| kernel.variant(gated)).collect();
+        let mut drafts: Vec<(&Variant, Vec<Draft>)> = Vec::new();
+        for (kernel, variant) in kernels.iter().zip(&variants) {
+            if !known().contains_key(variant) {
+                drafts.push((variant, kernel.drafts()?));
+            }
+        }
+        let keys: Vec<_> = drafts.iter().flat_map(|(_, drafts)| drafts).map(|draft| (draft.key(gated), draft.generated.as_ref())).collect();
+        let mut made = self.gpu.pipelines(&keys)?.into_iter();
+        for (variant, drafts) in drafts {
+            let prepared = drafts.into_iter().zip(&mut made).map(|(draft, kernel)| draft.with(kernel));
+            known().insert(variant.clone(), prepared.collect());
+        }
+        let known = known();
+        Ok(variants.iter().filter_map(|variant| known.get(variant).cloned()).collect())
+    }
 }
 
-/// A tensor, how many elements of its binding lie before it, and whether the binding may hold vectors.
+/// A dispatch before its pipeline is made.
+struct Draft {
+    source: &'static KernelSource,
+    defines: Vec<&'static str>,
+    overrides: Vec<(&'static str, u32)>,
+    generated: Option<Generated>,
+    /// The bytes of `constants`.
+    constants: Vec<u8>,
+    work: Work,
+    /// What is bound under which name: first what generated code reads and writes.
+    buffers: Vec<(&'static str, Buffer)>,
+}
+
+/// A dispatch of a kernel, whatever the tensors are.
+struct Prepared {
+    kernel: crate::gpu::Kernel,
+    constants: Vec<u8>,
+    work: Work,
+    buffers: Vec<(&'static str, Buffer)>,
+    /// How many of the buffers are those of generated code, which finds in `offsets` where they begin.
+    generated: usize,
+}
+
+impl Draft {
+    fn new(
+        source: &'static KernelSource,
+        defines: Vec<&'static str>,
+        constants: &[u8],
+        work: Work,
+        (generated, buffers): (Generated, Vec<Buffer>),
+    ) -> Self {
+        // the first binding is of the table of offsets
+        let buffers = generated.bindings.iter().skip(1).map(|binding| binding.name).zip(buffers).collect();
+        Self { source, defines, overrides: Vec::new(), generated: Some(generated), constants: constants.to_vec(), work, buffers }
+    }
+
+    fn key(&self, gated: bool) -> Key {
+        let mut defines = self.defines.clone();
+        if gated && self.buffers.len() < MAX_BUFFERS {
+            defines.push("GATED");
+        }
+        let key = Key::new(self.source, &defines, &self.overrides);
+        match &self.generated {
+            Some(generated) => key.completed_by(generated),
+            None => key,
+        }
+    }
+
+    fn with(self, kernel: crate::gpu::Kernel) -> Prepared {
+        let Self { generated, constants, work, buffers, .. } = self;
+        let generated = generated.map_or(0, |generated| generated.bindings.len().saturating_sub(1));
+        Prepared { kernel, constants, work, buffers, generated }
+    }
+}
+
+/// A tensor, and whether its binding may hold vectors.
 struct Located {
     tensor: Tensor,
     vec4: bool,
@@ -220,10 +327,25 @@ struct Recorder<'a> {
     program: &'a Program,
     bound: &'a Bindings,
     kernel: &'a Kernel,
+    /// The place of the kernel in the plan.
+    place: usize,
 }
 
 impl Recorder<'_> {
-    fn record(&self, recording: &mut Recording) -> Result<()> {
+    fn variant(&self, gated: bool) -> Variant {
+        let Kernel { operands, loads, stores, .. } = self.kernel;
+        let alignment = |buffer: Buffer, is_operand: bool| {
+            let located = self.located(buffer).ok()?;
+            Some(Alignment { vec4: located.vec4, before: if is_operand { self.before(&located.tensor) / 4 } else { 0 } })
+        };
+        let operands = operands.iter().map(|view| alignment(Buffer::Value(view.base), true));
+        let loads = loads.iter().map(|&id| alignment(Buffer::Value(id), false));
+        let stores = stores.iter().map(|&(_, storage)| alignment(Buffer::Storage(storage), false));
+        Variant { kernel: self.place, gated, alignments: operands.chain(loads).chain(stores).collect() }
+    }
+
+    /// The dispatches of the kernel, but for products of the caller's.
+    fn drafts(&self) -> Result<Vec<Draft>> {
         let (plan, gpu) = (&self.program.plan, &self.program.gpu);
         let kernel = self.kernel;
         let in_memory = |id: Id| (plan.stored.contains_key(&id) && !kernel.roots.contains(&id)) || plan.graph.node(id).op.is_leaf();
@@ -247,7 +369,7 @@ impl Recorder<'_> {
                 let block = gpu.target().block(cells);
                 let constants = PointwiseConstants { count: cells as u32, block: block as u32 };
                 let work = Work::strided(cells.div_ceil(block), run_of_block(block));
-                self.dispatch(recording, &shaders::graph::POINTWISE, &[], bytemuck::bytes_of(&constants), work, code, &[])
+                Ok(vec![Draft::new(&shaders::graph::POINTWISE, Vec::new(), bytemuck::bytes_of(&constants), work, code)])
             }
             Kind::Reduce => {
                 let (Op::Sum(axes) | Op::Max(axes)) = &plan.graph.node(main).op else { return Err(ungenerated()) };
@@ -268,8 +390,7 @@ impl Recorder<'_> {
                     Err(_) => (generate(1).map_err(|_| ungenerated())?, 1),
                 };
                 let constants = ReduceAxesConstants { outputs: outputs as u32, length: length as u32, parts: cut.parts, part: cut.part };
-                self.reduce(recording, &constants, width == 4, code)?;
-                self.finish(recording)
+                self.finished(self.reduce(&constants, width == 4, code))
             }
             Kind::Template => {
                 let mut places = Vec::new();
@@ -281,42 +402,38 @@ impl Recorder<'_> {
                         vec4: located.vec4,
                         halves: plan.in_halves(view.base),
                     });
-                    operands.push(located.tensor);
+                    operands.push(Buffer::Value(view.base));
                 }
                 let pairs = kernel.stores.iter().any(|&(id, _)| plan.in_halves(id));
                 let template = plan.graph.template(gpu.target(), &kernel.terms, &kernel.operands, &places, pairs)?;
-                let bindings: Vec<(&'static str, Tensor)> = template.operands.iter().copied().zip(operands).collect();
+                let operands: Vec<(&'static str, Buffer)> = template.operands.iter().copied().zip(operands).collect();
                 if kernel.partials.map_or(1, |(_, parts)| parts) != template.parts {
                     return Err(ungenerated());
                 }
                 if let Op::MaxPoolIndices(_) = plan.graph.node(main).op {
-                    return self.places(recording, &template, bindings);
+                    // the one kernel whose result is not of floats
+                    let Some(&(_, storage)) = kernel.stores.first() else { return Ok(Vec::new()) };
+                    let Template { source, defines, overrides, uniform: constants, work, .. } = template;
+                    let buffers = operands.into_iter().chain([("out", Buffer::Storage(storage))]).collect();
+                    return Ok(vec![Draft { source, defines, overrides, generated: None, constants, work, buffers }]);
                 }
                 let mut emitter = emitter(1);
                 match kernel.partials {
                     Some((storage, _)) => emitter.plain_store(storage),
                     None => emitter.store_scalar(&kernel.roots, &kernel.stores).map_err(|_| ungenerated())?,
                 }
-                let defines: Vec<&'static str> = template.defines.clone();
-                let code = emitter.finish();
-                self.dispatch_template(
-                    recording,
-                    template.source,
-                    &defines,
-                    &template.overrides,
-                    &template.uniform,
-                    template.work,
-                    code,
-                    &bindings,
-                )?;
-                self.finish(recording)
+                let mut draft = Draft::new(template.source, template.defines, &template.uniform, template.work, emitter.finish());
+                draft.overrides = template.overrides;
+                draft.buffers.extend(operands);
+                self.finished(draft)
             }
-            Kind::Recorded => self.products(recording, main),
+            Kind::Recorded => Ok(Vec::new()),
         }
     }
 
     /// The products of a matrix of the caller's with one vector after another.
-    fn products(&self, recording: &mut Recording, main: Id) -> Result<()> {
+    fn products(&self, recording: &mut Recording) -> Result<()> {
+        let main = self.kernel.roots.first().copied().unwrap_or_default();
         let (graph, gpu) = (&self.program.plan.graph, &self.program.gpu);
         let (Op::Linear(map), [operand], [(_, storage)]) = (&graph.node(main).op, &self.kernel.operands[..], &self.kernel.stores[..])
         else {
@@ -338,9 +455,9 @@ impl Recorder<'_> {
         }
     }
 
-    /// Reduces the partial results, if there are any.
-    fn finish(&self, recording: &mut Recording) -> Result<()> {
-        let Some((_, parts)) = self.kernel.partials else { return Ok(()) };
+    /// `draft`, and if it leaves partial results their sum.
+    fn finished(&self, draft: Draft) -> Result<Vec<Draft>> {
+        let Some((_, parts)) = self.kernel.partials else { return Ok(vec![draft]) };
         let plan = &self.program.plan;
         let kernel = self.kernel;
         let in_memory = |id: Id| (plan.stored.contains_key(&id) && !kernel.roots.contains(&id)) || plan.graph.node(id).op.is_leaf();
@@ -351,16 +468,10 @@ impl Recorder<'_> {
         emitter.partial_term(outputs);
         emitter.store_scalar(&kernel.roots, &kernel.stores).map_err(|_| ungenerated())?;
         let constants = ReduceAxesConstants { outputs: outputs as u32, length: parts, parts: 1, part: parts };
-        self.reduce(recording, &constants, false, emitter.finish())
+        Ok(vec![draft, self.reduce(&constants, false, emitter.finish())])
     }
 
-    fn reduce(
-        &self,
-        recording: &mut Recording,
-        constants: &ReduceAxesConstants,
-        vector: bool,
-        code: (Generated, Vec<Buffer>),
-    ) -> Result<()> {
+    fn reduce(&self, constants: &ReduceAxesConstants, vector: bool, code: (Generated, Vec<Buffer>)) -> Draft {
         let mut defines = Vec::new();
         if vector {
             defines.push("VECTOR");
@@ -371,93 +482,39 @@ impl Recorder<'_> {
         let invocations = u64::from(constants.outputs) * u64::from(constants.parts);
         let terms = u64::from(constants.part) / if vector { 4 } else { 1 };
         let work = Work::strided(invocations.div_ceil(64), summed(terms));
-        self.dispatch(recording, &shaders::graph::REDUCE, &defines, bytemuck::bytes_of(constants), work, code, &[])
+        Draft::new(&shaders::graph::REDUCE, defines, bytemuck::bytes_of(constants), work, code)
     }
 
-    /// The one kernel whose result is not of floats.
-    fn places(&self, recording: &mut Recording, template: &super::template::Template, operands: Vec<(&'static str, Tensor)>) -> Result<()> {
+    fn dispatch(&self, recording: &mut Recording, prepared: &Prepared) -> Result<()> {
         let gpu = &self.program.gpu;
-        let mut defines = template.defines.clone();
-        defines.extend(recording.is_gated().then_some("GATED"));
-        let kernel = gpu.kernel(template.source, &defines, &template.overrides)?;
-        let constants = gpu.buffer_with(kernel.label(), &template.uniform, BufferUsages::UNIFORM)?;
-        let Some(&(_, storage)) = self.kernel.stores.first() else { return Ok(()) };
-        let out = self.located(Buffer::Storage(storage))?.tensor;
-        let mut bindings = vec![Bind::whole("constants", &constants), Bind::tensor(gpu, "out", &out).0];
-        bindings.extend(operands.iter().map(|(name, tensor)| Bind::tensor(gpu, name, tensor).0));
-        recording.dispatch(gpu, &kernel, template.work, &bindings)
-    }
-
-    #[allow(clippy::too_many_arguments, reason = "the parts of a dispatch, each once")]
-    fn dispatch(
-        &self,
-        recording: &mut Recording,
-        source: &'static KernelSource,
-        defines: &[&'static str],
-        constants: &[u8],
-        work: Work,
-        code: (Generated, Vec<Buffer>),
-        operands: &[(&'static str, Tensor)],
-    ) -> Result<()> {
-        self.dispatch_template(recording, source, defines, &[], constants, work, code, operands)
-    }
-
-    #[allow(clippy::too_many_arguments, reason = "the parts of a dispatch, each once")]
-    fn dispatch_template(
-        &self,
-        recording: &mut Recording,
-        source: &'static KernelSource,
-        defines: &[&'static str],
-        overrides: &[(&'static str, u32)],
-        constants: &[u8],
-        work: Work,
-        (generated, buffers): (Generated, Vec<Buffer>),
-        operands: &[(&'static str, Tensor)],
-    ) -> Result<()> {
-        let gpu = &self.program.gpu;
-        let mut located = buffers.iter().map(|&buffer| Ok(self.located(buffer)?.tensor)).collect::<Result<Vec<Tensor>>>()?;
+        let Prepared { kernel, constants, work, buffers, generated } = prepared;
+        let mut located = buffers.iter().map(|&(_, buffer)| Ok(self.located(buffer)?.tensor)).collect::<Result<Vec<Tensor>>>()?;
         // a buffer cannot be read and written by one dispatch: such results go by way of another buffer
+        let is_written = |b: usize| matches!(buffers[b].1, Buffer::Storage(_));
+        let (written, read): (Vec<usize>, Vec<usize>) = (0..buffers.len()).partition(|&b| is_written(b));
         let mut copies = Vec::new();
-        let read: Vec<Tensor> = buffers
-            .iter()
-            .zip(&located)
-            .filter(|(buffer, _)| !matches!(buffer, Buffer::Storage(_)))
-            .map(|(_, tensor)| tensor.clone())
-            .collect();
-        let mut written: Vec<Tensor> = Vec::new();
-        for (buffer, tensor) in buffers.iter().zip(&mut located) {
-            if !matches!(buffer, Buffer::Storage(_)) {
-                continue;
-            }
-            let shared = read.iter().chain(operands.iter().map(|(_, tensor)| tensor)).any(|other| other.shares_buffer(tensor));
+        for (i, &b) in written.iter().enumerate() {
+            let shared = read.iter().any(|&other| located[other].shares_buffer(&located[b]));
             // nor may two results be in one range of a binding's alignment
-            if shared || written.iter().any(|other| Bind::ranges_overlap(gpu, other, tensor)) {
-                let aside = Tensor::zeros(gpu, tensor.shape(), DType::F32)?;
-                copies.push((aside.clone(), std::mem::replace(tensor, aside)));
-            } else {
-                written.push(tensor.clone());
+            if shared || written[..i].iter().any(|&other| Bind::ranges_overlap(gpu, &located[other], &located[b])) {
+                let aside = Tensor::zeros(gpu, located[b].shape(), DType::F32)?;
+                copies.push((aside.clone(), std::mem::replace(&mut located[b], aside)));
             }
         }
-        let mut defines = defines.to_vec();
-        if recording.is_gated() && located.len() + operands.len() < MAX_BUFFERS {
-            defines.push("GATED");
-        }
-        let kernel = gpu.generated_kernel(source, &defines, overrides, &generated)?;
         // and zeros: see `Emitter`
         let mut offsets = [0u32; 12];
         let mut bindings = Vec::new();
-        for (b, tensor) in located.iter().enumerate() {
-            let name = generated.bindings[b + 1].name;
+        for (b, (&(name, _), tensor)) in buffers.iter().zip(&located).enumerate() {
             let (bind, before) = Bind::tensor(gpu, name, tensor);
-            offsets[b] = (before / 4) as u32;
+            if b < *generated {
+                offsets[b] = (before / 4) as u32;
+            }
             bindings.push(bind);
         }
-        bindings.extend(operands.iter().map(|(name, tensor)| Bind::tensor(gpu, name, tensor).0));
-        let constants = gpu.buffer_with(kernel.label(), constants, BufferUsages::UNIFORM)?;
-        let offsets = gpu.buffer_with(kernel.label(), bytemuck::bytes_of(&offsets), BufferUsages::UNIFORM)?;
-        bindings.push(Bind::whole("constants", &constants));
-        bindings.push(Bind::whole("offsets", &offsets));
-        recording.dispatch(gpu, &kernel, work, &bindings)?;
+        let blocks = gpu.uniforms([constants.as_slice(), bytemuck::bytes_of(&offsets)])?;
+        bindings.push(Bind::uniform("constants", &blocks[0]));
+        bindings.push(Bind::uniform("offsets", &blocks[1]));
+        recording.dispatch(gpu, kernel, *work, &bindings)?;
         for (aside, tensor) in copies {
             vector::copy(gpu, recording, &aside, &tensor)?;
         }
