@@ -157,7 +157,7 @@ async fn run(args: &Args) -> Result<()> {
     // println would panic if nobody reads any more
     let mut out = std::io::stdout();
     if !args.json {
-        let info = gpu.device().adapter_info();
+        let info = gpu.adapter_info();
         writeln!(out, "{} ({:?}, {})", info.name, info.backend, info.driver_info)?;
     }
     let mut panels = Vec::new();

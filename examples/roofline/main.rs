@@ -52,7 +52,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 async fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let gpu = Gpu::headless().await?;
-    let info = gpu.device().adapter_info();
+    let info = gpu.adapter_info();
     if !arguments.json {
         println!("{} ({:?}, {})", info.name, info.backend, info.driver_info);
     }

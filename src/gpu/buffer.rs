@@ -125,3 +125,33 @@ impl Gpu {
 pub(crate) fn padded(bytes: u64) -> u64 {
     bytes.next_multiple_of(4).max(4)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+
+    #[test]
+    fn uniform_blocks_share_buffers() {
+        let (device, queue) = wgpu::Device::noop(&wgpu::DeviceDescriptor::default());
+        let gpu = Gpu::new(&device, &queue).unwrap();
+        let mut found: HashMap<wgpu::Buffer, Vec<(u64, u64)>> = HashMap::new();
+        for i in 0..1000 {
+            let blocks = gpu.uniforms([&vec![1; 4 + 16 * (i % 33)][..], &[2; 48]]).unwrap();
+            for Uniform { buffer, offset, size } in blocks {
+                assert!(offset.is_multiple_of(256) && offset + size <= buffer.size(), "{offset} {size}");
+                found.entry(buffer).or_default().push((offset, offset + size));
+            }
+        }
+        // two blocks take 512 or 768 bytes of 65,536
+        assert!(found.len() <= 12, "{}", found.len());
+        for ranges in found.values_mut() {
+            ranges.sort_unstable();
+            assert!(ranges.windows(2).all(|pair| pair[0].1 <= pair[1].0));
+        }
+        // no block is too large for the arena
+        let [large] = gpu.uniforms([&vec![3; 100_000]]).unwrap();
+        assert_eq!((large.offset, large.size), (0, 100_000));
+    }
+}

@@ -416,6 +416,12 @@ impl Gpu {
         wanted.iter().map(|(key, generated)| self.pipeline(key.clone(), *generated)).collect()
     }
 
+    /// How many pipelines have been made.
+    #[cfg(test)]
+    pub(crate) fn pipeline_count(&self) -> usize {
+        self.inner.kernels.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
     fn pipeline(&self, key: Key, generated: Option<&Generated>) -> Result<Kernel> {
         // a panic elsewhere leaves the map whole: insertion is its only change
         let kernels = || self.inner.kernels.lock().unwrap_or_else(PoisonError::into_inner);

@@ -567,9 +567,72 @@ fn ungenerated() -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gpu::Checks;
+    use crate::gpu::{Checks, GpuOptions};
     use crate::graph::Window;
     use crate::graph::testing::{gpu, noise};
+
+    /// Code depends on where leaves and results lie: each place is made once, and right each time.
+    #[test]
+    fn code_is_generated_once_for_each_place() {
+        for (checks, target) in [(Checks::Unchecked, Target::software()), (Checks::Checked, Target::discrete())] {
+            let shared = gpu(checks);
+            let options = GpuOptions { checks, target: Some(target), ..Default::default() };
+            let gpu = &Gpu::with_options(shared.device(), shared.queue(), options).unwrap();
+            let mut graph = Graph::new();
+            let [a, b] = [("a", [8, 12]), ("b", [12, 4])].map(|(name, shape)| graph.input(name, &shape).unwrap());
+            let product = graph.matmul(a, b).unwrap();
+            let y = graph.relu(product).unwrap();
+            let sum = graph.sum(y, &[]).unwrap();
+            let plan = Plan::new(gpu, &graph, &[Stage::new(&[y, sum]).after(&[a, b])]).unwrap();
+            let program = plan.compile(gpu, &[]).unwrap();
+            let values = noise(96 + 48);
+            let (of_a, of_b) = values.split_at(96);
+            let entry =
+                |i: usize, j: usize| (0..12).map(|k| f64::from(of_a[12 * i + k]) * f64::from(of_b[4 * k + j])).sum::<f64>().max(0.0);
+            let expected: Vec<f64> = (0..32).map(|i| entry(i / 4, i % 4)).collect();
+            let total: f64 = expected.iter().sum();
+            let mut counts = Vec::new();
+            // the offset in elements of a, of b, and of y
+            for places in [[0, 0, 0], [1, 0, 0], [0, 2, 3], [0, 0, 0], [1, 0, 0], [64, 64, 64], [0, 2, 3]] {
+                let part = |place: usize, shape: &[usize]| {
+                    let whole = Tensor::zeros(gpu, &[place + shape.iter().product::<usize>()], DType::F32).unwrap();
+                    Tensor::from_buffer(whole.buffer(), 4 * place as u64, shape, DType::F32).unwrap()
+                };
+                let tensors = [part(places[0], &[8, 12]), part(places[1], &[12, 4]), part(places[2], &[8, 4])];
+                tensors[0].write(gpu, of_a).unwrap();
+                tensors[1].write(gpu, of_b).unwrap();
+                let found_sum = Tensor::zeros(gpu, graph.shape(sum).unwrap(), DType::F32).unwrap();
+                let mut recording = Recording::new();
+                let bindings = [(a, &tensors[0]), (b, &tensors[1]), (y, &tensors[2]), (sum, &found_sum)];
+                program.record(&mut recording, 0, &bindings).unwrap();
+                gpu.submit([&recording]);
+                let read = |tensor: &Tensor| pollster::block_on(tensor.read::<f32>(gpu)).unwrap();
+                for (found, expected) in read(&tensors[2]).iter().zip(&expected) {
+                    assert!((f64::from(*found) - expected).abs() < 1e-6, "{places:?}: {found} {expected}");
+                }
+                assert!((f64::from(read(&found_sum)[0]) - total).abs() < 1e-5, "{places:?}");
+                counts.push((program.prepared.lock().unwrap().len(), gpu.pipeline_count()));
+            }
+            // one of 256 bytes further on is the same place
+            assert!(counts[0] < counts[1] && counts[1] < counts[2], "{counts:?}");
+            assert!(counts[2..].iter().all(|count| *count == counts[2]), "{counts:?}");
+        }
+    }
+
+    /// Those asked for twice are made once, and one that cannot be made is an error.
+    #[test]
+    fn pipelines_made_at_once() {
+        let (device, queue) = wgpu::Device::noop(&wgpu::DeviceDescriptor::default());
+        let gpu = Gpu::new(&device, &queue).unwrap();
+        let key = |define: &'static str| Key::new(&shaders::graph::POINTWISE, &[define], &[]);
+        let plain = Key::new(&shaders::graph::POINTWISE, &[], &[]);
+        let all = [(plain.clone(), None), (key("GATED"), None), (plain.clone(), None)];
+        assert_eq!(gpu.pipelines(&all).unwrap().len(), 3);
+        assert_eq!(gpu.pipeline_count(), 2);
+        assert!(gpu.pipelines(&[]).unwrap().is_empty());
+        let error = gpu.pipelines(&[(plain, None), (key("NONE"), None), (key("GATED"), None)]).unwrap_err();
+        assert!(matches!(error, Error::Pipeline { .. }), "{error}");
+    }
 
     /// Of a graph with kernels of all sorts, maxima of large and of small windows among them.
     #[test]
