@@ -3,7 +3,8 @@
 use gradus::graph::{ConvolutionOptions, Graph, Init, Padding, Parameters, Plan, Stage, Var, Window, layers, losses};
 use gradus::{Gpu, Recording, Tensor, vector};
 
-use super::{Arguments, in_turn};
+use super::Bench;
+use super::timing::{in_turn, repeated, repetitions};
 
 const BATCH: usize = 256;
 
@@ -57,28 +58,26 @@ fn model(kind: &str) -> Result<Model, gradus::Error> {
     Ok(Model { graph, input, labels, output, loss, parameters })
 }
 
-pub async fn run(gpu: &Gpu, arguments: &Arguments) -> Result<(), gradus::Error> {
-    let mut printed = false;
+pub(super) async fn run(bench: &mut Bench<'_>) -> Result<(), gradus::Error> {
+    let [a, b, c, d] = ["gradient s", "gradient_ratio", "first_ratio", "memory_ratio"];
+    let mut heading = Some(format!("{:24} {a:>12} {b:>15} {c:>12} {d:>13}", "product"));
     for product in ["hessian", "gauss_newton"] {
         for kind in ["mlp", "cnn", "attention"] {
             let name = format!("{product}/{kind}");
-            if !name.contains(&arguments.filter) {
+            if !bench.chosen(&name) {
                 continue;
             }
-            let row = one(gpu, product, kind, arguments.repeats).await?;
+            let row = one(bench.gpu, product, kind, bench.options.repeats).await?;
             let [gradient, first, memory] = [row.gradient_ratio, row.first_ratio, row.memory_ratio];
-            if arguments.json {
+            if bench.options.json {
                 let line = serde_json::json!({
                     "kernel": name, "gradient_seconds": row.gradient_seconds, "gradient_ratio": gradient,
                     "first_ratio": first, "memory_ratio": memory,
                 });
-                println!("{line}");
+                (bench.print)(&line.to_string());
             } else {
-                if !std::mem::replace(&mut printed, true) {
-                    let [a, b, c, d] = ["gradient s", "gradient_ratio", "first_ratio", "memory_ratio"];
-                    println!("\n{:24} {a:>12} {b:>15} {c:>12} {d:>13}", "product");
-                }
-                println!("{name:24} {:12.6} {gradient:15.2} {first:12.2} {memory:13.2}", row.gradient_seconds);
+                let row = format!("{name:24} {:12.6} {gradient:15.2} {first:12.2} {memory:13.2}", row.gradient_seconds);
+                bench.row(&mut heading, &row);
             }
         }
     }
@@ -137,10 +136,12 @@ async fn one(gpu: &Gpu, product: &str, kind: &str, repeats: usize) -> Result<Row
     let mut first = prepare.clone();
     first.extend(apply.clone());
     gpu.submit([&prepare]);
+    let times = repetitions(gpu, &whole).await?;
+    let [whole, apply, first] = [&whole, &apply, &first].map(|recording| repeated(recording, times));
     let [gradient_time, apply_time, first_time] = in_turn(gpu, [&whole, &apply, &first], repeats).await?;
-    let ratio = |time: std::time::Duration| time.as_secs_f64() / gradient_time.as_secs_f64();
+    let ratio = |time: f64| time / gradient_time;
     Ok(Row {
-        gradient_seconds: gradient_time.as_secs_f64(),
+        gradient_seconds: gradient_time / times as f64,
         gradient_ratio: ratio(apply_time),
         first_ratio: ratio(first_time),
         memory_ratio: memory as f64 / gradient_memory as f64,
