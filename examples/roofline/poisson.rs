@@ -9,7 +9,7 @@ use super::timing::{Streamed, beside_copies};
 use super::{Bench, noise, share, share_heading};
 
 const SIZES: [&[usize]; 2] = [&[128, 128, 128], &[1024, 1024]];
-const QUICK: [&[usize]; 2] = [&[64, 64, 64], &[256, 256]];
+const QUICK: [&[usize]; 2] = [&[32, 32, 32], &[128, 128]];
 
 pub(super) async fn run(bench: &mut Bench<'_>) -> Result<(), gradus::Error> {
     let (gpu, options) = (bench.gpu, bench.options);

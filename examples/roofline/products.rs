@@ -9,6 +9,9 @@ use gradus::{DType, Gpu, Recording, Tensor};
 use super::timing::{Peak, in_turn, repeated, repetitions};
 use super::{Bench, noise, share, share_heading};
 
+/// The most multiply-adds of a quick product.
+const QUICK: usize = 1 << 24;
+
 pub(super) async fn run(bench: &mut Bench<'_>) -> Result<(), gradus::Error> {
     let (gpu, options) = (bench.gpu, bench.options);
     let peak = Peak::new(gpu).await?;
@@ -17,7 +20,9 @@ pub(super) async fn run(bench: &mut Bench<'_>) -> Result<(), gradus::Error> {
         Some(format!("{:34} {:>12} {:>10} {:>10} {:>10}{}", "kernel", "seconds", "GFLOP/s", "peak", "peak_ratio", share_heading(sheet)));
     let mut cases = matrices(bench)?;
     cases.extend(convolutions(bench)?);
-    cases.extend(networks(bench)?);
+    if !options.quick {
+        cases.extend(networks(bench)?);
+    }
     for (name, operations, recording) in cases {
         let times = repetitions(gpu, &recording).await?;
         let [time, peak_time] = in_turn(gpu, [&repeated(&recording, times), &peak.run], options.repeats).await?;
@@ -58,6 +63,11 @@ fn matrices(bench: &Bench<'_>) -> Result<Cases, gradus::Error> {
         (1, 512, 512, 512, "bt"),
         (1, 16_384, 64, 64, ""),
         (1, 64, 16_384, 64, "at"),
+        (1, 256, 256, 256, ""),
+        (1, 256, 256, 256, "at"),
+        (1, 256, 256, 256, "bt"),
+        (1, 2048, 64, 64, ""),
+        (1, 64, 2048, 64, "at"),
         (64, 64, 64, 64, ""),
         (1, 8, 1024, 1024, ""),
     ];
@@ -82,7 +92,7 @@ fn matrices(bench: &Bench<'_>) -> Result<Cases, gradus::Error> {
     for &(batch, m, k, n, transposed) in small.iter().chain(further) {
         let of_batch = if batch > 1 { format!("{batch}x") } else { String::new() };
         let name = format!("matmul{}{transposed}/{of_batch}{m}x{k}x{n}", if transposed.is_empty() { "" } else { "-" });
-        if !bench.chosen(&name) {
+        if !bench.chosen(&name) || (bench.options.quick && batch * m * k * n > QUICK) {
             continue;
         }
         let mut graph = Graph::new();
@@ -108,7 +118,8 @@ fn convolutions(bench: &Bench<'_>) -> Result<Cases, gradus::Error> {
         ("32x32x32", 1, 64, 64, &[32, 32, 32]),
     ];
     let mut cases = Vec::new();
-    for (size, batch, channels, out, spatial) in shapes.into_iter().take(if bench.options.quick { 2 } else { 4 }) {
+    let shapes = shapes.into_iter().filter(|&(size, ..)| !bench.options.quick || size == "256x8x8");
+    for (size, batch, channels, out, spatial) in shapes {
         let taps: usize = 3usize.pow(spatial.len() as u32);
         let voxels: usize = spatial.iter().product();
         let operations = 2.0 * (batch * channels * out * taps * voxels) as f64;
@@ -145,7 +156,6 @@ fn networks(bench: &Bench<'_>) -> Result<Cases, gradus::Error> {
         ("64-net", Architecture::net_64(2), &[256, 256], DType::F16),
     ];
     let mut cases = Vec::new();
-    let shapes = shapes.into_iter().filter(|(.., sizes, _)| !bench.options.quick || sizes.len() == 2);
     for (net, architecture, sizes, activations) in shapes {
         let name = format!("dcdm-{net}/{}/{activations}", sizes.iter().map(usize::to_string).collect::<Vec<_>>().join("x"));
         if !bench.chosen(&name) {

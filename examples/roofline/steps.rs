@@ -8,6 +8,7 @@ use super::{Bench, noise, share, share_heading};
 
 /// The bytes that the step of the fewest bytes moves of an element.
 const FEWEST: usize = 12;
+const QUICK: [&str; 5] = ["sgd", "adamw", "adamp", "adamw/1000", "adamw/1000-buffers"];
 
 pub(super) async fn run(bench: &mut Bench<'_>) -> Result<(), gradus::Error> {
     let (gpu, options) = (bench.gpu, bench.options);
@@ -30,7 +31,7 @@ pub(super) async fn run(bench: &mut Bench<'_>) -> Result<(), gradus::Error> {
     };
     let mut first = None;
     for (name, algorithm) in algorithms() {
-        if bench.chosen(name) {
+        if bench.chosen(name) && (!options.quick || QUICK.contains(&name)) {
             let row = loop {
                 match one(gpu, &*algorithm, &[rows, 4096], options.repeats).await {
                     // what fits
@@ -51,7 +52,7 @@ pub(super) async fn run(bench: &mut Bench<'_>) -> Result<(), gradus::Error> {
     for (name, algorithm) in [("adamw", &AdamW::default() as &dyn Algorithm), ("adamp", &AdamP::default())] {
         for (kind, in_arena) in [("1000", true), ("1000-buffers", false)] {
             let name = format!("{name}/{kind}");
-            if bench.chosen(&name) {
+            if bench.chosen(&name) && (!options.quick || QUICK.contains(&name.as_str())) {
                 let (row, flat) = many(gpu, algorithm, in_arena, options.repeats).await?;
                 print(bench, &mut heading, &name, &row, &flat);
             }
