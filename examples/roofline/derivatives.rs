@@ -1,5 +1,7 @@
 //! Hessian and Gauss-Newton products against a gradient: time and memory.
 
+use std::time::Instant;
+
 use gradus::graph::{ConvolutionOptions, Graph, Init, Padding, Parameters, Plan, Stage, Var, Window, layers, losses};
 use gradus::{Gpu, Recording, Tensor, vector};
 
@@ -60,7 +62,8 @@ fn model(kind: &str) -> Result<Model, gradus::Error> {
 
 pub(super) async fn run(bench: &mut Bench<'_>) -> Result<(), gradus::Error> {
     let [a, b, c, d] = ["gradient s", "gradient_ratio", "first_ratio", "memory_ratio"];
-    let mut heading = Some(format!("{:24} {a:>12} {b:>15} {c:>12} {d:>13}", "product"));
+    let [e, f, g] = ["plan ms", "record ms", "again ms"];
+    let mut heading = Some(format!("{:24} {a:>12} {b:>15} {c:>12} {d:>13} {e:>9} {f:>10} {g:>9}", "product"));
     for product in ["hessian", "gauss_newton"] {
         for kind in ["mlp", "cnn", "attention"] {
             let name = format!("{product}/{kind}");
@@ -69,14 +72,16 @@ pub(super) async fn run(bench: &mut Bench<'_>) -> Result<(), gradus::Error> {
             }
             let row = one(bench.gpu, product, kind, bench.options.repeats).await?;
             let [gradient, first, memory] = [row.gradient_ratio, row.first_ratio, row.memory_ratio];
+            let [plan, record, again] = row.host.map(|seconds| 1e3 * seconds);
             if bench.options.json {
                 let line = serde_json::json!({
                     "kernel": name, "gradient_seconds": row.gradient_seconds, "gradient_ratio": gradient,
-                    "first_ratio": first, "memory_ratio": memory,
+                    "first_ratio": first, "memory_ratio": memory, "plan_ms": plan, "record_ms": record, "again_ms": again,
                 });
                 (bench.print)(&line.to_string());
             } else {
-                let row = format!("{name:24} {:12.6} {gradient:15.2} {first:12.2} {memory:13.2}", row.gradient_seconds);
+                let ratios = format!("{gradient:15.2} {first:12.2} {memory:13.2}");
+                let row = format!("{name:24} {:12.6} {ratios} {plan:9.2} {record:10.2} {again:9.2}", row.gradient_seconds);
                 bench.row(&mut heading, &row);
             }
         }
@@ -91,6 +96,8 @@ struct Row {
     /// The same with what is prepared once.
     first_ratio: f64,
     memory_ratio: f64,
+    /// The seconds that the host takes to plan, to record for the first time, and to record again.
+    host: [f64; 3],
 }
 
 async fn one(gpu: &Gpu, product: &str, kind: &str, repeats: usize) -> Result<Row, gradus::Error> {
@@ -126,13 +133,21 @@ async fn one(gpu: &Gpu, product: &str, kind: &str, repeats: usize) -> Result<Row
             graph.vjp(&[output], &curved, &parameters)?
         }
     };
+    let begun = Instant::now();
     let plan = Plan::new(gpu, &graph, &[Stage::new(&[loss]), Stage::new(&products).after(&tangents)])?;
+    let planned = begun.elapsed();
     let memory = plan.peak_memory();
     let results = values.like(gpu)?;
     bindings.extend(tangents.iter().copied().zip(directions.tensors()));
     bindings.extend(products.iter().copied().zip(results.tensors()));
     let program = plan.compile(gpu, &bindings)?;
-    let [whole, prepare, apply] = [gradient_program.recording(0)?, program.recording(0)?, program.recording(1)?];
+    let record = || -> Result<_, gradus::Error> {
+        let begun = Instant::now();
+        Ok(([program.recording(0)?, program.recording(1)?], begun.elapsed()))
+    };
+    let (_, recorded) = record()?;
+    let ([prepare, apply], again) = record()?;
+    let whole = gradient_program.recording(0)?;
     let mut first = prepare.clone();
     first.extend(apply.clone());
     gpu.submit([&prepare]);
@@ -145,5 +160,6 @@ async fn one(gpu: &Gpu, product: &str, kind: &str, repeats: usize) -> Result<Row
         gradient_ratio: ratio(apply_time),
         first_ratio: ratio(first_time),
         memory_ratio: memory as f64 / gradient_memory as f64,
+        host: [planned, recorded, again].map(|time| time.as_secs_f64()),
     })
 }

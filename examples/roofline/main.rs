@@ -17,7 +17,8 @@
 //!   `at` has its first operand transposed, `bt` the second.
 //! - `of_sheet`: the share of what the adapter's data sheet says, if `--bandwidth` or `--flops` tells it.
 //! - `gradient_ratio`: the time of a product over that of a gradient, forward and backward; `first_ratio` with what
-//!   is prepared once; `memory_ratio` the same for memory.
+//!   is prepared once; `memory_ratio` the same for memory. `plan`, `record` and `again` are what the host takes to plan, to record
+//!   with all pipelines still to be made, and to record again.
 //! - Rows of a Poisson solver, on 128³ and 1024² cells, have a `copy_ratio` as well, over all that they move: vectors,
 //!   flags and partial sums.
 
