@@ -9,7 +9,7 @@ mod common;
 use common::{algorithms, gpu, noise};
 use gradus::gpu::Checks;
 use gradus::optim::{AdamW, Algorithm, LossScale, Optimizer, Options, Param, Rounding, Sgd};
-use gradus::{DType, Gpu, Tensor};
+use gradus::{DType, Gpu, Recording, Tensor, vector};
 
 const SHAPES: [&[usize]; 4] = [&[6, 27], &[5], &[33, 16], &[2050]];
 const NAMES: [&str; 4] = ["conv.weight", "conv.bias", "linear.weight", "embedding"];
@@ -209,4 +209,39 @@ fn a_loaded_state_brings_its_groups() {
     let mut loaded = model.optimizer(&gpu, &Sgd { lr: 0.1, ..Default::default() }, &Options::default());
     loaded.load_state_dict(&bytes).unwrap();
     assert_eq!(loaded.groups(), saved.groups());
+}
+
+/// Of more dispatches with constants of their own than a buffer of uniform blocks holds: clones that go on by themselves, one that
+/// was encoded before, and one that came from elsewhere.
+#[test]
+fn recordings_keep_their_constants() {
+    for checks in [Checks::Unchecked, Checks::Checked] {
+        let gpu = common::gpu(checks);
+        let [x, y] = [1, 2].map(|_| Tensor::arena(&gpu, &[&[1][..]; 300], DType::F32).unwrap());
+        let fill = |recording: &mut Recording, tensors: &[Tensor], value: &dyn Fn(usize) -> f64| {
+            for (i, tensor) in tensors.iter().enumerate() {
+                vector::fill(&gpu, recording, value(i), tensor).unwrap();
+            }
+        };
+        let mut first = Recording::new();
+        fill(&mut first, &x, &|i| i as f64);
+        let mut encoder = gpu.device().create_command_encoder(&Default::default());
+        first.encode(&mut encoder);
+        let mut second = first.clone();
+        fill(&mut first, &x[..150], &|i| -(i as f64));
+        fill(&mut second, &y, &|i| 0.5 * i as f64);
+        first.encode(&mut encoder);
+        let mut both = Recording::new();
+        vector::fill(&gpu, &mut both, 7.0, &y[299]).unwrap();
+        both.extend(second.clone());
+        drop((first, second));
+        gpu.queue().submit([encoder.finish()]);
+        let read = |tensors: &[Tensor]| tensors.iter().map(|tensor| common::read(&gpu, tensor)[0]).collect::<Vec<_>>();
+        let expected = |value: &dyn Fn(usize) -> f64| (0..300).map(value).collect::<Vec<_>>();
+        assert_eq!(read(&x), expected(&|i| if i < 150 { -(i as f64) } else { i as f64 }));
+        assert_eq!(read(&y), expected(&|_| 0.0));
+        gpu.submit([&both]);
+        assert_eq!(read(&x), expected(&|i| i as f64));
+        assert_eq!(read(&y), expected(&|i| 0.5 * i as f64));
+    }
 }

@@ -75,7 +75,7 @@ pub fn samples(batch: usize, sizes: &[usize], size: usize, dim: usize) -> usize 
 
 /// What computes.
 pub fn adapter(gpu: &Gpu) -> String {
-    let info = gpu.device().adapter_info();
+    let info = gpu.adapter_info();
     format!("{} ({}, {})", info.name, info.backend, info.driver_info)
 }
 

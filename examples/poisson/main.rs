@@ -18,6 +18,7 @@
 #[path = "../common/chart.rs"]
 mod chart;
 mod plot;
+mod problem;
 #[path = "../common/scenes.rs"]
 mod scenes;
 #[path = "../common/solvers.rs"]
@@ -27,18 +28,16 @@ use std::error::Error;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
 
 use clap::Parser;
 use clap::builder::PossibleValuesParser;
+use gradus::Gpu;
 use gradus::krylov::Status;
-use gradus::poisson::{Cell, Grid};
-use gradus::reference::poisson::Cells;
-use gradus::{DType, Gpu, Tensor};
+use gradus::poisson::Cell;
 use serde_json::json;
-use wgpu::PollType;
 
 use plot::Panel;
+use problem::{Problem, Solution, words};
 use scenes::{Rhs, Scene};
 use solvers::{CHOICES, Choice, Settings};
 
@@ -157,14 +156,14 @@ async fn run(args: &Args) -> Result<()> {
     // println would panic if nobody reads any more
     let mut out = std::io::stdout();
     if !args.json {
-        let info = gpu.device().adapter_info();
+        let info = gpu.adapter_info();
         writeln!(out, "{} ({:?}, {})", info.name, info.backend, info.driver_info)?;
     }
     let mut panels = Vec::new();
     for scene in Scene::ALL.into_iter().filter(|scene| chosen(scene.name(), &args.scene)) {
         for Size(size) in &args.size {
             let size = if size.len() == 1 { vec![size[0]; args.dim.into()] } else { size.clone() };
-            let problem = Problem::new(&gpu, scene, &size, args)?;
+            let problem = Problem::new(&gpu, scene, &size, args.rhs, args.seed)?;
             let title = format!("{}, {}", scene.name(), size.iter().map(usize::to_string).collect::<Vec<_>>().join("x"));
             if !args.json {
                 let fluid = problem.grid.cells().iter().filter(|&&cell| cell == Cell::Fluid).count();
@@ -224,91 +223,4 @@ async fn run(args: &Args) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// A system on the device.
-struct Problem<'a> {
-    gpu: &'a Gpu,
-    grid: Grid,
-    flags: Vec<u8>,
-    open: Vec<[bool; 2]>,
-    b: Tensor,
-    x: Tensor,
-    /// In the range of the operator.
-    projected: Vec<f64>,
-}
-
-struct Solution {
-    iterations: u32,
-    seconds: f64,
-    relative_residual: f64,
-    /// What rounding x to f32 adds to it.
-    rounding: f64,
-    status: Status,
-    /// Relative, of the norm that iterations update.
-    history: Vec<f64>,
-}
-
-impl<'a> Problem<'a> {
-    fn new(gpu: &'a Gpu, scene: Scene, sizes: &[usize], args: &Args) -> Result<Self> {
-        let grid = scene.grid(sizes, args.seed)?;
-        let values = args.rhs.values(&grid, args.seed);
-        let b = Tensor::from_slice(gpu, sizes, &values)?;
-        let x = Tensor::zeros(gpu, sizes, DType::F32)?;
-        let flags: Vec<u8> = grid.cells().iter().map(|&cell| cell as u8).collect();
-        let mut problem = Self { gpu, grid, flags, open: scene.open(sizes.len()), b, x, projected: Vec::new() };
-        problem.projected = problem.cells().project(&values.into_iter().map(f64::from).collect::<Vec<_>>());
-        Ok(problem)
-    }
-
-    fn cells(&self) -> Cells<'_> {
-        Cells { sizes: self.grid.sizes(), flags: &self.flags, open: &self.open }
-    }
-
-    async fn solve(&self, choice: &Choice, settings: &Settings, repeat: u32) -> Result<Solution> {
-        let mut solver = choice.solver(self.gpu, &self.grid, &self.b, &self.x, settings)?;
-        let zeros = vec![0f32; self.x.len()];
-        let mut times: Vec<Duration> = Vec::new();
-        // drivers compile in the first, which does not count
-        let report = loop {
-            self.x.write(self.gpu, &zeros)?;
-            self.gpu.queue().submit([]);
-            self.gpu.device().poll(PollType::wait_indefinitely())?;
-            let start = Instant::now();
-            let report = solver.solve().await?;
-            times.push(start.elapsed());
-            if times.len() > repeat as usize {
-                break report;
-            }
-        };
-        let times = &mut times[1..];
-        times.sort_unstable();
-        let x: Vec<f32> = self.x.read(self.gpu).await?;
-        let product = self.cells().apply(&x.into_iter().map(f64::from).collect::<Vec<_>>());
-        let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>().sqrt();
-        let of_b = norm(&mut self.projected.iter().copied());
-        let residual = norm(&mut self.projected.iter().zip(&product).map(|(b, q)| b - q));
-        // nothing is left of nothing
-        let relative = |norm: f64| if norm == 0.0 { 0.0 } else { norm / of_b };
-        Ok(Solution {
-            iterations: report.iterations,
-            seconds: times[times.len() / 2].as_secs_f64(),
-            relative_residual: relative(residual),
-            rounding: relative(report.rounding),
-            status: report.status,
-            history: report.history.into_iter().map(relative).collect(),
-        })
-    }
-}
-
-/// `IterationLimit` is "iteration limit".
-fn words(value: impl std::fmt::Debug) -> String {
-    let mut words = String::new();
-    for letter in format!("{value:?}").chars() {
-        if letter.is_uppercase() && !words.is_empty() {
-            words.push(' ');
-        }
-        words.extend(letter.to_lowercase());
-    }
-    words
 }

@@ -1,9 +1,12 @@
 //! Hessian and Gauss-Newton products against a gradient: time and memory.
 
+use std::time::Instant;
+
 use gradus::graph::{ConvolutionOptions, Graph, Init, Padding, Parameters, Plan, Stage, Var, Window, layers, losses};
 use gradus::{Gpu, Recording, Tensor, vector};
 
-use super::{Arguments, in_turn};
+use super::Bench;
+use super::timing::{in_turn, repeated, repetitions};
 
 const BATCH: usize = 256;
 
@@ -57,28 +60,29 @@ fn model(kind: &str) -> Result<Model, gradus::Error> {
     Ok(Model { graph, input, labels, output, loss, parameters })
 }
 
-pub async fn run(gpu: &Gpu, arguments: &Arguments) -> Result<(), gradus::Error> {
-    let mut printed = false;
+pub(super) async fn run(bench: &mut Bench<'_>) -> Result<(), gradus::Error> {
+    let [a, b, c, d] = ["gradient s", "gradient_ratio", "first_ratio", "memory_ratio"];
+    let [e, f, g] = ["plan ms", "record ms", "again ms"];
+    let mut heading = Some(format!("{:24} {a:>12} {b:>15} {c:>12} {d:>13} {e:>9} {f:>10} {g:>9}", "product"));
     for product in ["hessian", "gauss_newton"] {
         for kind in ["mlp", "cnn", "attention"] {
             let name = format!("{product}/{kind}");
-            if !name.contains(&arguments.filter) {
+            if !bench.chosen(&name) {
                 continue;
             }
-            let row = one(gpu, product, kind, arguments.repeats).await?;
+            let row = one(bench.gpu, product, kind, bench.options.repeats).await?;
             let [gradient, first, memory] = [row.gradient_ratio, row.first_ratio, row.memory_ratio];
-            if arguments.json {
+            let [plan, record, again] = row.host.map(|seconds| 1e3 * seconds);
+            if bench.options.json {
                 let line = serde_json::json!({
                     "kernel": name, "gradient_seconds": row.gradient_seconds, "gradient_ratio": gradient,
-                    "first_ratio": first, "memory_ratio": memory,
+                    "first_ratio": first, "memory_ratio": memory, "plan_ms": plan, "record_ms": record, "again_ms": again,
                 });
-                println!("{line}");
+                (bench.print)(&line.to_string());
             } else {
-                if !std::mem::replace(&mut printed, true) {
-                    let [a, b, c, d] = ["gradient s", "gradient_ratio", "first_ratio", "memory_ratio"];
-                    println!("\n{:24} {a:>12} {b:>15} {c:>12} {d:>13}", "product");
-                }
-                println!("{name:24} {:12.6} {gradient:15.2} {first:12.2} {memory:13.2}", row.gradient_seconds);
+                let ratios = format!("{gradient:15.2} {first:12.2} {memory:13.2}");
+                let row = format!("{name:24} {:12.6} {ratios} {plan:9.2} {record:10.2} {again:9.2}", row.gradient_seconds);
+                bench.row(&mut heading, &row);
             }
         }
     }
@@ -92,6 +96,8 @@ struct Row {
     /// The same with what is prepared once.
     first_ratio: f64,
     memory_ratio: f64,
+    /// The seconds that the host takes to plan, to record for the first time, and to record again.
+    host: [f64; 3],
 }
 
 async fn one(gpu: &Gpu, product: &str, kind: &str, repeats: usize) -> Result<Row, gradus::Error> {
@@ -127,22 +133,33 @@ async fn one(gpu: &Gpu, product: &str, kind: &str, repeats: usize) -> Result<Row
             graph.vjp(&[output], &curved, &parameters)?
         }
     };
+    let begun = Instant::now();
     let plan = Plan::new(gpu, &graph, &[Stage::new(&[loss]), Stage::new(&products).after(&tangents)])?;
+    let planned = begun.elapsed();
     let memory = plan.peak_memory();
     let results = values.like(gpu)?;
     bindings.extend(tangents.iter().copied().zip(directions.tensors()));
     bindings.extend(products.iter().copied().zip(results.tensors()));
     let program = plan.compile(gpu, &bindings)?;
-    let [whole, prepare, apply] = [gradient_program.recording(0)?, program.recording(0)?, program.recording(1)?];
+    let record = || -> Result<_, gradus::Error> {
+        let begun = Instant::now();
+        Ok(([program.recording(0)?, program.recording(1)?], begun.elapsed()))
+    };
+    let (_, recorded) = record()?;
+    let ([prepare, apply], again) = record()?;
+    let whole = gradient_program.recording(0)?;
     let mut first = prepare.clone();
     first.extend(apply.clone());
     gpu.submit([&prepare]);
+    let times = repetitions(gpu, &whole).await?;
+    let [whole, apply, first] = [&whole, &apply, &first].map(|recording| repeated(recording, times));
     let [gradient_time, apply_time, first_time] = in_turn(gpu, [&whole, &apply, &first], repeats).await?;
-    let ratio = |time: std::time::Duration| time.as_secs_f64() / gradient_time.as_secs_f64();
+    let ratio = |time: f64| time / gradient_time;
     Ok(Row {
-        gradient_seconds: gradient_time.as_secs_f64(),
+        gradient_seconds: gradient_time / times as f64,
         gradient_ratio: ratio(apply_time),
         first_ratio: ratio(first_time),
         memory_ratio: memory as f64 / gradient_memory as f64,
+        host: [planned, recorded, again].map(|time| time.as_secs_f64()),
     })
 }

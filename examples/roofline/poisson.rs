@@ -1,43 +1,55 @@
-//! The kernels of a Poisson solver against a copy kernel that moves as many bytes.
+//! The kernels of a Poisson solver against copies that move as many bytes.
 
 use gradus::krylov::{Cg, CgOptions, LinearOperator};
 use gradus::poisson::learned_multigrid::Coefficients;
 use gradus::poisson::{Grid, IncompletePoisson, Jacobi, Laplacian, LearnedMultigrid, Multigrid, MultigridOptions};
 use gradus::{Gpu, Recording, Tensor};
 
-use super::steps::copy_of;
-use super::{Arguments, in_turn, noise};
+use super::timing::{Streamed, beside_copies};
+use super::{Bench, noise, share, share_heading};
 
 const SIZES: [&[usize]; 2] = [&[128, 128, 128], &[1024, 1024]];
+const QUICK: [&[usize]; 2] = [&[32, 32, 32], &[128, 128]];
 
-pub async fn run(gpu: &Gpu, arguments: &Arguments) -> Result<(), gradus::Error> {
-    let mut printed = arguments.json;
-    for sizes in SIZES {
-        for (name, recording, _owner) in cases(gpu, sizes)? {
-            if !name.contains(&arguments.filter) {
+pub(super) async fn run(bench: &mut Bench<'_>) -> Result<(), gradus::Error> {
+    let (gpu, options) = (bench.gpu, bench.options);
+    let sheet = options.bandwidth.map(|bandwidth| bandwidth * 1e9);
+    let mut heading = Some(format!(
+        "{:38} {:>10} {:>12} {:>10} {:>10} {:>10}{}",
+        "kernel",
+        "bytes/cell",
+        "seconds",
+        "GB/s",
+        "copy GB/s",
+        "copy_ratio",
+        share_heading(sheet)
+    ));
+    for sizes in if options.quick { QUICK } else { SIZES } {
+        for (name, recording, owner) in cases(gpu, sizes)? {
+            if !bench.chosen(&name) {
                 continue;
             }
             let cells: usize = sizes.iter().product();
-            let copy = copy_of(gpu, cells)?;
-            let [time, copy_time] = in_turn(gpu, [&recording, &copy], arguments.repeats).await?;
-            let speed = recording.bytes() as f64 / time.as_secs_f64();
-            let ratio = speed / (copy.bytes() as f64 / copy_time.as_secs_f64());
-            let (bytes, seconds) = (recording.bytes() as f64 / cells as f64, time.as_secs_f64());
-            if arguments.json {
+            // a solver's iterations end at a residual of 0
+            let once = owner.is_some();
+            let Streamed { seconds, speed, copy } = beside_copies(gpu, &recording, recording.bytes(), once, options.repeats).await?;
+            let (bytes, ratio) = (recording.bytes() as f64 / cells as f64, speed / copy);
+            if options.json {
                 let line = serde_json::json!({
                     "kernel": name,
                     "elements": cells,
                     "bytes_per_element": bytes,
                     "seconds": seconds,
                     "copy_ratio": ratio,
+                    "sheet_ratio": sheet.map(|sheet| speed / sheet),
                 });
-                println!("{line}");
-                continue;
+                (bench.print)(&line.to_string());
+            } else {
+                let [speed_gb, copy_gb] = [speed, copy].map(|speed| speed / 1e9);
+                let row =
+                    format!("{name:38} {bytes:10.1} {seconds:12.6} {speed_gb:10.2} {copy_gb:10.2} {ratio:10.3}{}", share(speed, sheet));
+                bench.row(&mut heading, &row);
             }
-            if !std::mem::replace(&mut printed, true) {
-                println!("\n{:34} {:>10} {:>12} {:>10} {:>10}", "kernel", "bytes/cell", "seconds", "GB/s", "copy_ratio");
-            }
-            println!("{name:34} {bytes:10.1} {seconds:12.6} {:10.2} {ratio:10.3}", speed / 1e9);
         }
     }
     Ok(())

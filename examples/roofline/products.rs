@@ -6,54 +6,126 @@ use gradus::poisson::Grid;
 use gradus::poisson::dcdm::{Architecture, DeepPreconditioner, DeepPreconditionerOptions, Weights};
 use gradus::{DType, Gpu, Recording, Tensor};
 
-use super::{Arguments, in_turn, noise};
+use super::timing::{Peak, in_turn, repeated, repetitions};
+use super::{Bench, noise, share, share_heading};
 
-const PEAK_INVOCATIONS: u32 = 1 << 14;
-const PEAK_OPERATIONS: f64 = PEAK_INVOCATIONS as f64 * 65_536.0;
+/// The most multiply-adds of a quick product.
+const QUICK: usize = 1 << 24;
 
-pub async fn run(gpu: &Gpu, arguments: &Arguments) -> Result<(), gradus::Error> {
-    let peak = peak(gpu)?;
-    let mut printed = false;
-    for (name, operations, recording) in cases(gpu, &arguments.filter)?.into_iter().chain(networks(gpu, &arguments.filter)?) {
-        let [time, peak_time] = in_turn(gpu, [&recording, &peak], arguments.repeats).await?;
-        let speed = operations / time.as_secs_f64();
-        let peak_speed = PEAK_OPERATIONS / peak_time.as_secs_f64();
+pub(super) async fn run(bench: &mut Bench<'_>) -> Result<(), gradus::Error> {
+    let (gpu, options) = (bench.gpu, bench.options);
+    let peak = Peak::new(gpu).await?;
+    let sheet = options.flops.map(|flops| flops * 1e12);
+    let mut heading =
+        Some(format!("{:34} {:>12} {:>10} {:>10} {:>10}{}", "kernel", "seconds", "GFLOP/s", "peak", "peak_ratio", share_heading(sheet)));
+    let mut cases = matrices(bench)?;
+    cases.extend(convolutions(bench)?);
+    if !options.quick {
+        cases.extend(networks(bench)?);
+    }
+    for (name, operations, recording) in cases {
+        let times = repetitions(gpu, &recording).await?;
+        let [time, peak_time] = in_turn(gpu, [&repeated(&recording, times), &peak.run], options.repeats).await?;
+        let seconds = time / times as f64;
+        let (speed, peak_speed) = (operations / seconds, peak.speed(peak_time));
         let ratio = speed / peak_speed;
-        if arguments.json {
-            let line = serde_json::json!({"kernel": name, "seconds": time.as_secs_f64(), "gflops": speed / 1e9, "peak_gflops": peak_speed / 1e9, "peak_ratio": ratio});
-            println!("{line}");
+        let [gflops, peak_gflops] = [speed, peak_speed].map(|speed| speed / 1e9);
+        if options.json {
+            let line = serde_json::json!({
+                "kernel": name,
+                "seconds": seconds,
+                "gflops": gflops,
+                "peak_gflops": peak_gflops,
+                "peak_ratio": ratio,
+                "sheet_ratio": sheet.map(|sheet| speed / sheet),
+            });
+            (bench.print)(&line.to_string());
         } else {
-            if !std::mem::replace(&mut printed, true) {
-                println!("\n{:32} {:>12} {:>10} {:>10} {:>10}", "kernel", "seconds", "GFLOP/s", "peak", "peak_ratio");
-            }
-            println!("{name:32} {:12.6} {:10.2} {:10.2} {ratio:10.3}", time.as_secs_f64(), speed / 1e9, peak_speed / 1e9);
+            let row = format!("{name:34} {seconds:12.6} {gflops:10.2} {peak_gflops:10.2} {ratio:10.3}{}", share(speed, sheet));
+            bench.row(&mut heading, &row);
         }
     }
     Ok(())
 }
 
-/// The floating-point operations of each case, and what does them.
-fn cases(gpu: &Gpu, filter: &str) -> Result<Vec<(String, f64, Recording)>, gradus::Error> {
+/// The name of each case, its floating-point operations, and what does them.
+type Cases = Vec<(String, f64, Recording)>;
+
+/// Square, small, tall, batched and transposed products.
+fn matrices(bench: &Bench<'_>) -> Result<Cases, gradus::Error> {
+    // a batch, m, k, n, and which operand is transposed
+    let small = [
+        (1, 256, 64, 128, ""),
+        (1, 256, 128, 64, ""),
+        (1, 64, 256, 128, ""),
+        (1, 512, 512, 512, ""),
+        (1, 512, 512, 512, "at"),
+        (1, 512, 512, 512, "bt"),
+        (1, 16_384, 64, 64, ""),
+        (1, 64, 16_384, 64, "at"),
+        (1, 256, 256, 256, ""),
+        (1, 256, 256, 256, "at"),
+        (1, 256, 256, 256, "bt"),
+        (1, 2048, 64, 64, ""),
+        (1, 64, 2048, 64, "at"),
+        (64, 64, 64, 64, ""),
+        (1, 8, 1024, 1024, ""),
+    ];
+    let software = [(1, 1024, 1024, 1024, "")];
+    let large = [
+        (1, 1024, 1024, 1024, ""),
+        (1, 2048, 2048, 2048, ""),
+        (1, 2048, 2048, 2048, "at"),
+        (1, 2048, 2048, 2048, "bt"),
+        (1, 65_536, 64, 64, ""),
+        (1, 64, 65_536, 64, "at"),
+        (512, 64, 64, 64, ""),
+        (64, 256, 256, 256, ""),
+        (1, 8, 4096, 4096, ""),
+    ];
+    let further: &[_] = match (bench.options.quick, bench.is_software()) {
+        (true, _) => &[],
+        (_, true) => &software,
+        _ => &large,
+    };
     let mut cases = Vec::new();
-    for [m, k, n] in [[1024, 1024, 1024], [256, 64, 128], [256, 128, 64], [64, 256, 128]] {
-        let name = format!("matmul/{m}x{k}x{n}");
-        if name.contains(filter) {
-            let mut graph = Graph::new();
-            let (a, b) = (graph.input("a", &[m, k])?, graph.input("b", &[k, n])?);
-            let c = graph.matmul(a, b)?;
-            cases.push((name, 2.0 * (m * k * n) as f64, product(gpu, &graph, &[a, b], c)?));
+    for &(batch, m, k, n, transposed) in small.iter().chain(further) {
+        let of_batch = if batch > 1 { format!("{batch}x") } else { String::new() };
+        let name = format!("matmul{}{transposed}/{of_batch}{m}x{k}x{n}", if transposed.is_empty() { "" } else { "-" });
+        if !bench.chosen(&name) || (bench.options.quick && batch * m * k * n > QUICK) {
+            continue;
         }
+        let mut graph = Graph::new();
+        let mut operand = |name: &str, [rows, columns]: [usize; 2], transposed: bool| -> Result<[Var; 2], gradus::Error> {
+            let stored = if transposed { [batch, columns, rows] } else { [batch, rows, columns] };
+            let leaf = graph.input(name, &stored)?;
+            Ok([leaf, if transposed { graph.transpose(leaf, &[0, 2, 1])? } else { leaf }])
+        };
+        let [a, left] = operand("a", [m, k], transposed == "at")?;
+        let [b, right] = operand("b", [k, n], transposed == "bt")?;
+        let c = graph.matmul(left, right)?;
+        cases.push((name, 2.0 * (batch * m * k * n) as f64, product(bench.gpu, &graph, &[a, b], c)?));
     }
+    Ok(cases)
+}
+
+fn convolutions(bench: &Bench<'_>) -> Result<Cases, gradus::Error> {
     // batch, channels in and out, sizes
-    let shapes: [(&str, usize, usize, usize, &[usize]); 3] =
-        [("32x32x32", 1, 16, 16, &[32, 32, 32]), ("256x8x8", 256, 16, 32, &[8, 8]), ("128x128", 1, 16, 16, &[128, 128])];
+    let shapes: [(&str, usize, usize, usize, &[usize]); 4] = [
+        ("32x32x32", 1, 16, 16, &[32, 32, 32]),
+        ("256x8x8", 256, 16, 32, &[8, 8]),
+        ("128x128", 1, 16, 16, &[128, 128]),
+        ("32x32x32", 1, 64, 64, &[32, 32, 32]),
+    ];
+    let mut cases = Vec::new();
+    let shapes = shapes.into_iter().filter(|&(size, ..)| !bench.options.quick || size == "256x8x8");
     for (size, batch, channels, out, spatial) in shapes {
         let taps: usize = 3usize.pow(spatial.len() as u32);
         let voxels: usize = spatial.iter().product();
         let operations = 2.0 * (batch * channels * out * taps * voxels) as f64;
         for form in ["output", "input", "weight"] {
             let name = format!("convolution-{form}/{channels}-{out}/{size}");
-            if !name.contains(filter) {
+            if !bench.chosen(&name) {
                 continue;
             }
             let mut graph = Graph::new();
@@ -67,14 +139,15 @@ fn cases(gpu: &Gpu, filter: &str) -> Result<Vec<(String, f64, Recording)>, gradu
                 "input" => ([dy, w], adjoints[0]),
                 _ => ([dy, x], adjoints[1]),
             };
-            cases.push((name, operations, product(gpu, &graph, &leaves, result)?));
+            cases.push((name, operations, product(bench.gpu, &graph, &leaves, result)?));
         }
     }
     Ok(cases)
 }
 
 /// A network's application to a residual, with all that is not a convolution; of those alone the operations are counted.
-fn networks(gpu: &Gpu, filter: &str) -> Result<Vec<(String, f64, Recording)>, gradus::Error> {
+fn networks(bench: &Bench<'_>) -> Result<Cases, gradus::Error> {
+    let gpu = bench.gpu;
     let shapes: [(&str, Architecture, &[usize], DType); 5] = [
         ("64-net", Architecture::net_64(3), &[64, 64, 64], DType::F32),
         ("64-net", Architecture::net_64(3), &[64, 64, 64], DType::F16),
@@ -85,7 +158,7 @@ fn networks(gpu: &Gpu, filter: &str) -> Result<Vec<(String, f64, Recording)>, gr
     let mut cases = Vec::new();
     for (net, architecture, sizes, activations) in shapes {
         let name = format!("dcdm-{net}/{}/{activations}", sizes.iter().map(usize::to_string).collect::<Vec<_>>().join("x"));
-        if !name.contains(filter) {
+        if !bench.chosen(&name) {
             continue;
         }
         let options = DeepPreconditionerOptions { activations, ..Default::default() };
@@ -112,26 +185,4 @@ fn product(gpu: &Gpu, graph: &Graph, leaves: &[Var], result: Var) -> Result<Reco
     }
     let bindings: Vec<(Var, &Tensor)> = tensors.iter().map(|(leaf, tensor)| (*leaf, tensor)).collect();
     plan.compile(gpu, &bindings)?.recording(0)
-}
-
-fn peak(gpu: &Gpu) -> Result<Recording, gradus::Error> {
-    let device = gpu.device();
-    let module = device.create_shader_module(wgpu::include_wgsl!("peak.wgsl"));
-    let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-        label: Some("peak"),
-        layout: None,
-        module: &module,
-        entry_point: Some("main"),
-        compilation_options: Default::default(),
-        cache: None,
-    });
-    let result = Tensor::zeros(gpu, &[PEAK_INVOCATIONS as usize, 4], DType::F32)?;
-    let group = device.create_bind_group(&wgpu::BindGroupDescriptor {
-        label: Some("peak"),
-        layout: &pipeline.get_bind_group_layout(0),
-        entries: &[wgpu::BindGroupEntry { binding: 0, resource: result.buffer().as_entire_binding() }],
-    });
-    let mut recording = Recording::new();
-    recording.custom("peak", &pipeline, &group, [PEAK_INVOCATIONS / 64, 1, 1]);
-    Ok(recording)
 }

@@ -1,34 +1,61 @@
-//! Every fused optimizer step against a copy kernel.
-
-use std::time::Duration;
+//! Every fused optimizer step against copies.
 
 use gradus::optim::{Adadelta, Adagrad, Adam, AdamP, AdamW, Algorithm, DiffGrad, Optimizer, Param, RmsProp, Sgd, SgdP};
-use gradus::{DType, Gpu, Recording, Tensor, reference, vector};
+use gradus::{Error, Gpu, Recording, Tensor, reference};
 
-use super::{Arguments, in_turn, noise};
+use super::timing::{Copies, Streamed, beside_copies, in_turn, repeated, repetitions};
+use super::{Bench, noise, share, share_heading};
 
-pub async fn run(gpu: &Gpu, arguments: &Arguments) -> Result<(), gradus::Error> {
-    let rows = arguments.elements.div_ceil(4096).max(1);
-    let shape = [rows, 4096];
-    let mut printed = arguments.json;
-    let mut heading = || {
-        if !std::mem::replace(&mut printed, true) {
-            println!("{} elements\n", rows * 4096);
-            println!("{:16} {:>14} {:>12} {:>10} {:>10} {:>10}", "kernel", "bytes/element", "seconds", "GB/s", "copy_ratio", "flat_ratio");
-        }
+/// The bytes that the step of the fewest bytes moves of an element.
+const FEWEST: usize = 12;
+const QUICK: [&str; 5] = ["sgd", "adamw", "adamp", "adamw/1000", "adamw/1000-buffers"];
+
+pub(super) async fn run(bench: &mut Bench<'_>) -> Result<(), gradus::Error> {
+    let (gpu, options) = (bench.gpu, bench.options);
+    let default = if bench.is_software() { 16 << 20 } else { (1usize << 30).div_ceil(FEWEST) };
+    let mut rows = options.elements.unwrap_or(default).div_ceil(4096).max(1);
+    let sheet = options.bandwidth.map(|bandwidth| bandwidth * 1e9);
+    let heading = |rows: usize| {
+        let columns = format!(
+            "{:20} {:>14} {:>12} {:>10} {:>10} {:>10}{} {:>10}",
+            "kernel",
+            "bytes/element",
+            "seconds",
+            "GB/s",
+            "copy GB/s",
+            "copy_ratio",
+            share_heading(sheet),
+            "flat_ratio"
+        );
+        Some(format!("{} elements\n\n{columns}", rows * 4096))
     };
+    let mut first = None;
     for (name, algorithm) in algorithms() {
-        if name.contains(&arguments.filter) {
-            heading();
-            let row = one(gpu, &*algorithm, &shape, arguments.repeats).await?;
-            print(name, arguments.json, &row, &[]);
+        if bench.chosen(name) && (!options.quick || QUICK.contains(&name)) {
+            let row = loop {
+                match one(gpu, &*algorithm, &[rows, 4096], options.repeats).await {
+                    // what fits
+                    Err(Error::OutOfMemory { .. } | Error::LimitTooSmall { .. }) if rows > 1 && options.elements.is_none() => rows /= 2,
+                    row => break row?,
+                }
+            };
+            if first != Some(rows) {
+                first = Some(rows);
+                let mut heading = heading(rows);
+                print(bench, &mut heading, name, &row, &[]);
+            } else {
+                print(bench, &mut None, name, &row, &[]);
+            }
         }
     }
-    for (name, algorithm) in [("adamw/1000", &AdamW::default() as &dyn Algorithm), ("adamp/1000", &AdamP::default())] {
-        if name.contains(&arguments.filter) {
-            heading();
-            let (row, flat) = many(gpu, algorithm, arguments.repeats).await?;
-            print(name, arguments.json, &row, &flat);
+    let mut heading = if first.is_none() { heading(rows) } else { None };
+    for (name, algorithm) in [("adamw", &AdamW::default() as &dyn Algorithm), ("adamp", &AdamP::default())] {
+        for (kind, in_arena) in [("1000", true), ("1000-buffers", false)] {
+            let name = format!("{name}/{kind}");
+            if bench.chosen(&name) && (!options.quick || QUICK.contains(&name.as_str())) {
+                let (row, flat) = many(gpu, algorithm, in_arena, options.repeats).await?;
+                print(bench, &mut heading, &name, &row, &flat);
+            }
         }
     }
     Ok(())
@@ -56,24 +83,24 @@ fn algorithms() -> Vec<(&'static str, Box<dyn Algorithm>)> {
 /// A row of the table.
 struct Row {
     elements: usize,
-    bytes_per_element: f64,
-    seconds: f64,
-    copy_ratio: f64,
+    /// Of tensors, tables left out.
+    bytes: u64,
+    streamed: Streamed,
 }
 
-/// One tensor of `shape` against a copy of as many elements.
+/// One tensor of `shape` against copies.
 async fn one(gpu: &Gpu, algorithm: &dyn Algorithm, shape: &[usize], repeats: usize) -> Result<Row, gradus::Error> {
     let [param, grad] = [noise(gpu, &[shape], 1)?, noise(gpu, &[shape], 2)?].map(|mut tensors| tensors.remove(0));
     let optimizer = Optimizer::new(gpu, algorithm, &[Param::new("parameter", &param, &grad)])?;
     prepare(gpu, &optimizer);
-    let copy = copy_of(gpu, param.len())?;
-    let [step_time, copy_time] = in_turn(gpu, [optimizer.recording(), &copy], repeats).await?;
-    Ok(row(optimizer.recording(), &copy, param.len(), step_time, copy_time))
+    let bytes = tensor_bytes(optimizer.recording());
+    let streamed = beside_copies(gpu, optimizer.recording(), bytes, false, repeats).await?;
+    Ok(Row { elements: param.len(), bytes, streamed })
 }
 
-/// 1,000 matrices in one arena against a copy; and their time over that of one flat tensor, and of
+/// 1,000 matrices, in one arena or in buffers of their own, against copies; and their time over that of one flat tensor, and of
 /// one matrix, of as many elements.
-async fn many(gpu: &Gpu, algorithm: &dyn Algorithm, repeats: usize) -> Result<(Row, [f64; 2]), gradus::Error> {
+async fn many(gpu: &Gpu, algorithm: &dyn Algorithm, in_arena: bool, repeats: usize) -> Result<(Row, [f64; 2]), gradus::Error> {
     // sizes uniform from 1,000 to 20,000, of 4 to 128 rows (uniform in the logarithm)
     let random = reference::random::uniform(3, 0, 2000);
     let shapes: Vec<[usize; 2]> = random
@@ -85,48 +112,40 @@ async fn many(gpu: &Gpu, algorithm: &dyn Algorithm, repeats: usize) -> Result<(R
         })
         .collect();
     let shapes: Vec<&[usize]> = shapes.iter().map(|shape| shape.as_slice()).collect();
-    let total: usize = shapes.iter().map(|shape| shape.iter().product::<usize>()).sum();
-    let (params, grads) = (noise(gpu, &shapes, 1)?, noise(gpu, &shapes, 2)?);
+    let elements: usize = shapes.iter().map(|shape| shape.iter().product::<usize>()).sum();
+    let tensors = |seed: u64| -> Result<Vec<Tensor>, gradus::Error> {
+        match in_arena {
+            true => noise(gpu, &shapes, seed),
+            false => shapes.iter().map(|shape| Ok(noise(gpu, &[shape], seed)?.remove(0))).collect(),
+        }
+    };
+    let (params, grads) = (tensors(1)?, tensors(2)?);
     let names: Vec<String> = (0..params.len()).map(|i| format!("parameter.{i}")).collect();
     let list: Vec<Param> = names.iter().zip(params.iter().zip(&grads)).map(|(name, (p, g))| Param::new(name, p, g)).collect();
     let optimizer = Optimizer::new(gpu, algorithm, &list)?;
     prepare(gpu, &optimizer);
     let mut others = Vec::new();
-    for shape in [vec![total], vec![total / 4096, 4096]] {
+    for shape in [vec![elements], vec![elements / 4096, 4096]] {
         let (p, g) = (noise(gpu, &[&shape], 1)?, noise(gpu, &[&shape], 2)?);
         let other = Optimizer::new(gpu, algorithm, &[Param::new("parameter", &p[0], &g[0])])?;
         prepare(gpu, &other);
         others.push(other);
     }
-    let copy = copy_of(gpu, total)?;
-    let recordings = [optimizer.recording(), &copy, others[0].recording(), others[1].recording()];
-    let [step_time, copy_time, flat, matrix] = in_turn(gpu, recordings, repeats).await?;
-    let ratio = |other: Duration| step_time.as_secs_f64() / other.as_secs_f64();
-    Ok((row(optimizer.recording(), &copy, total, step_time, copy_time), [ratio(flat), ratio(matrix)]))
-}
-
-/// A copy of as many elements, of numbers that are not 0.
-pub fn copy_of(gpu: &Gpu, elements: usize) -> Result<Recording, gradus::Error> {
-    let (x, y) = (noise(gpu, &[&[elements]], 4)?, Tensor::zeros(gpu, &[elements], DType::F32)?);
-    let mut recording = Recording::new();
-    vector::copy(gpu, &mut recording, &x[0], &y)?;
-    Ok(recording)
+    let bytes = tensor_bytes(optimizer.recording());
+    let times = repetitions(gpu, others[0].recording()).await?;
+    let copies = Copies::new(gpu, bytes)?;
+    let [a, b, c] = copies.runs(gpu, times)?;
+    let [step, flat, matrix] = [&optimizer, &others[0], &others[1]].map(|optimizer| repeated(optimizer.recording(), times));
+    let [step, flat, matrix, of_copies @ ..] = in_turn(gpu, [&step, &flat, &matrix, &a, &b, &c], repeats).await?;
+    let seconds = step / times as f64;
+    let streamed = Streamed { seconds, speed: bytes as f64 / seconds, copy: copies.speed(&of_copies, times) };
+    Ok((Row { elements, bytes, streamed }, [step / flat, step / matrix]))
 }
 
 fn prepare(gpu: &Gpu, optimizer: &Optimizer) {
     let mut encoder = gpu.device().create_command_encoder(&Default::default());
     optimizer.prepare(&mut encoder);
     gpu.queue().submit([encoder.finish()]);
-}
-
-fn row(step: &Recording, copy: &Recording, elements: usize, step_time: Duration, copy_time: Duration) -> Row {
-    let speed = |recording: &Recording, time: Duration| tensor_bytes(recording) as f64 / time.as_secs_f64();
-    Row {
-        elements,
-        bytes_per_element: tensor_bytes(step) as f64 / elements as f64,
-        seconds: step_time.as_secs_f64(),
-        copy_ratio: speed(step, step_time) / speed(copy, copy_time),
-    }
 }
 
 /// The bytes that a recording moves of tensors, tables left out.
@@ -136,24 +155,29 @@ fn tensor_bytes(recording: &Recording) -> u64 {
     bindings.filter(|binding| tensors.contains(&binding.name)).map(|binding| binding.moved()).sum()
 }
 
-fn print(name: &str, json: bool, row: &Row, flat: &[f64]) {
-    let Row { elements, bytes_per_element, seconds, copy_ratio } = row;
-    if json {
+fn print(bench: &mut Bench<'_>, heading: &mut Option<String>, name: &str, row: &Row, flat: &[f64]) {
+    let Row { elements, bytes, streamed: Streamed { seconds, speed, copy } } = row;
+    let (bytes_per_element, ratio) = (*bytes as f64 / *elements as f64, speed / copy);
+    let sheet = bench.options.bandwidth.map(|bandwidth| bandwidth * 1e9);
+    if bench.options.json {
         let mut line = serde_json::json!({
             "kernel": name,
             "elements": elements,
             "bytes_per_element": bytes_per_element.round() as u64,
             "seconds": seconds,
-            "copy_ratio": copy_ratio,
+            "copy_ratio": ratio,
+            "sheet_ratio": sheet.map(|sheet| speed / sheet),
         });
         if let &[flat, matrix] = flat {
             line["flat_ratio"] = flat.into();
             line["matrix_ratio"] = matrix.into();
         }
-        println!("{line}");
-    } else {
-        let speed = bytes_per_element * *elements as f64 / seconds / 1e9;
-        let flat: Vec<String> = flat.iter().map(|ratio| format!("{ratio:.2}")).collect();
-        println!("{name:16} {bytes_per_element:14.1} {seconds:12.6} {speed:10.2} {copy_ratio:10.3} {:>10}", flat.join(" / "));
+        (bench.print)(&line.to_string());
+        return;
     }
+    let flat: Vec<String> = flat.iter().map(|ratio| format!("{ratio:.2}")).collect();
+    let [speed_gb, copy_gb] = [speed, copy].map(|speed| speed / 1e9);
+    let (share, flat) = (share(*speed, sheet), flat.join(" / "));
+    let row = format!("{name:20} {bytes_per_element:14.1} {seconds:12.6} {speed_gb:10.2} {copy_gb:10.2} {ratio:10.3}{share} {flat:>10}");
+    bench.row(heading, &row);
 }

@@ -107,7 +107,7 @@ impl Report {
 
     /// The adapter and the counts.
     pub fn summary(&self) -> String {
-        let info = self.gpu.device().adapter_info();
+        let info = self.gpu.adapter_info();
         let driver = [info.driver.as_str(), info.driver_info.as_str()].join(" ");
         let (entries, failed) = (self.entries, self.failures.len());
         format!("{} ({:?}, {}): {entries} entries, {failed} failed", info.name, info.backend, driver.trim())

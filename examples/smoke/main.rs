@@ -95,7 +95,7 @@ async fn run(args: &Args) -> Result<()> {
     };
     let mut fluid = Fluid::new(&gpu, &options)?;
     let mut pictures = Pictures::new(fluid.grid(), args.scale.into());
-    let info = gpu.device().adapter_info();
+    let info = gpu.adapter_info();
     // println would panic if nobody reads any more
     let mut out = std::io::stdout();
     writeln!(out, "{} ({:?}, {})", info.name, info.backend, info.driver_info)?;

@@ -92,7 +92,7 @@ async fn run(args: &Args) -> Result<()> {
     let start = Instant::now();
     std::fs::create_dir_all(&args.out).map_err(|error| format!("{}: {error}", args.out.display()))?;
     let gpu = Gpu::headless().await?;
-    let info = gpu.device().adapter_info();
+    let info = gpu.adapter_info();
     // println would panic if nobody reads any more
     let mut out = std::io::stdout();
     writeln!(out, "{} ({:?}, {})", info.name, info.backend, info.driver_info)?;

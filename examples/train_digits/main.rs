@@ -145,7 +145,7 @@ async fn run(args: &Args) -> Result<()> {
     let weights = args.weights.as_ref().map(read).transpose()?;
     let digits = Digits::load()?;
     let gpu = Gpu::headless().await?;
-    let info = gpu.device().adapter_info();
+    let info = gpu.adapter_info();
     // println would panic if nobody reads any more
     let mut out = std::io::stdout();
     writeln!(out, "adapter: {} ({})", info.name, info.backend)?;

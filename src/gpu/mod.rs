@@ -21,13 +21,18 @@ mod validation;
 pub(crate) mod work;
 
 use std::collections::HashMap;
+#[cfg(not(target_arch = "wasm32"))]
+use std::collections::HashSet;
 use std::fmt;
+#[cfg(not(target_arch = "wasm32"))]
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
+pub(crate) use buffer::Uniform;
 pub use dtype::{DType, Element};
 #[cfg(feature = "weights")]
 pub(crate) use file::{FLOATS, File, Object, floats};
-pub(crate) use kernel::{BindingLayout, Generated, Kernel, KernelSource};
+pub(crate) use kernel::{BindingLayout, Generated, Kernel, KernelSource, Key};
 pub use measure::measure;
 #[cfg(test)]
 pub(crate) use readback::COUNTS;
@@ -156,10 +161,12 @@ struct Inner {
     device: wgpu::Device,
     queue: wgpu::Queue,
     limits: wgpu::Limits,
+    adapter: wgpu::AdapterInfo,
     target: Target,
     options: GpuOptions,
-    kernels: Mutex<HashMap<kernel::Key, Kernel>>,
+    kernels: Mutex<HashMap<Key, Kernel>>,
     open_gate: OnceLock<wgpu::Buffer>,
+    uniforms: Mutex<Option<buffer::Arena>>,
     #[cfg(not(target_arch = "wasm32"))]
     waiter: OnceLock<Option<Waiter>>,
     /// Those that were found to wrap the same device.
@@ -198,6 +205,8 @@ impl Gpu {
         required_limits().check_limits_with_fail_fn(&limits, true, |limit, needed, found| {
             failure = Some(Error::LimitTooSmall { limit, what: String::new(), needed, found });
         });
+        let adapter = device.adapter_info();
+        let target = options.target.clone().unwrap_or_else(|| Target::with(&adapter, &limits));
         match failure {
             Some(error) => Err(error),
             None => Ok(Self {
@@ -205,10 +214,12 @@ impl Gpu {
                     device: device.clone(),
                     queue: queue.clone(),
                     limits,
+                    adapter,
                     target,
                     options,
                     kernels: Mutex::default(),
                     open_gate: OnceLock::new(),
+                    uniforms: Mutex::default(),
                     #[cfg(not(target_arch = "wasm32"))]
                     waiter: OnceLock::new(),
                     same: Mutex::default(),
@@ -267,6 +278,12 @@ impl Gpu {
     #[must_use]
     pub fn limits(&self) -> &wgpu::Limits {
         &self.inner.limits
+    }
+
+    /// What the device says of its adapter.
+    #[must_use]
+    pub fn adapter_info(&self) -> &wgpu::AdapterInfo {
+        &self.inner.adapter
     }
 
     /// Those of [`KERNELS`] of which pipelines have been made on this device so far, in their order: what a program
@@ -376,22 +393,46 @@ impl Gpu {
         defines: &[&'static str],
         constants: &[(&'static str, u32)],
     ) -> Result<Kernel> {
-        self.pipeline(kernel::Key::new(source, defines, constants), None)
+        self.pipeline(Key::new(source, defines, constants), None)
     }
 
-    /// [`Gpu::kernel`] of a template that `generated` completes.
-    pub(crate) fn generated_kernel(
-        &self,
-        source: &'static KernelSource,
-        defines: &[&'static str],
-        constants: &[(&'static str, u32)],
-        generated: &Generated,
-    ) -> Result<Kernel> {
-        let key = kernel::Key::new(source, defines, constants).completed_by(generated);
-        self.pipeline(key, Some(generated))
+    /// The kernels of `wanted`, with the code that completes them. Those that are not there yet are made by as many threads as
+    /// the host has cores, where wgpu allows for that: not in a browser, and not with OpenGL, whose one context is locked
+    /// meanwhile.
+    pub(crate) fn pipelines(&self, wanted: &[(Key, Option<&Generated>)]) -> Result<Vec<Kernel>> {
+        #[cfg(not(target_arch = "wasm32"))]
+        if self.adapter_info().backend != wgpu::Backend::Gl {
+            let missing: Vec<_> = {
+                let kernels = self.inner.kernels.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut seen = HashSet::new();
+                wanted.iter().filter(|(key, _)| !kernels.contains_key(key) && seen.insert(key)).collect()
+            };
+            let next = AtomicUsize::new(0);
+            let make = || {
+                while let Some((key, generated)) = missing.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    // an error comes again below
+                    let _ = self.pipeline(key.clone(), *generated);
+                }
+            };
+            let cores = std::thread::available_parallelism().map_or(1, usize::from);
+            std::thread::scope(|scope| {
+                for _ in 1..cores.min(missing.len()) {
+                    // without threads this one does it all
+                    let _ = std::thread::Builder::new().spawn_scoped(scope, make);
+                }
+                make();
+            });
+        }
+        wanted.iter().map(|(key, generated)| self.pipeline(key.clone(), *generated)).collect()
     }
 
-    fn pipeline(&self, key: kernel::Key, generated: Option<&Generated>) -> Result<Kernel> {
+    /// How many pipelines have been made.
+    #[cfg(test)]
+    pub(crate) fn pipeline_count(&self) -> usize {
+        self.inner.kernels.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    fn pipeline(&self, key: Key, generated: Option<&Generated>) -> Result<Kernel> {
         // a panic elsewhere leaves the map whole: insertion is its only change
         let kernels = || self.inner.kernels.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(kernel) = kernels().get(&key) {
@@ -435,7 +476,7 @@ impl Gpu {
 
 impl fmt::Debug for Gpu {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let info = self.device().adapter_info();
+        let info = self.adapter_info();
         write!(f, "Gpu({}, {:?}, {:?})", info.name, info.backend, self.checks())
     }
 }

@@ -1,7 +1,6 @@
 use std::fmt;
 
-use wgpu::BufferUsages;
-
+use super::buffer::Uniform;
 pub use super::kernel::Access;
 use super::work::{MAX_ROUNDS, MAX_WORKGROUPS, Work};
 use super::{Gpu, Kernel, Tensor};
@@ -108,6 +107,12 @@ impl<'a> Bind<'a> {
     /// All of a buffer of the crate's own.
     pub fn whole(name: &'static str, buffer: &'a wgpu::Buffer) -> Self {
         Self { name, buffer, offset: 0, size: buffer.size(), visited: buffer.size(), foreign: false }
+    }
+
+    /// A uniform block.
+    pub fn uniform(name: &'static str, uniform: &'a Uniform) -> Self {
+        let Uniform { buffer, offset, size } = uniform;
+        Self { name, buffer, offset: *offset, size: *size, visited: *size, foreign: false }
     }
 
     /// The bytes `range` of a tensor's buffer, from the bindable offset at or before its start, and how many
@@ -228,9 +233,9 @@ impl Recording {
         uniform: &T,
         bindings: Vec<Bind>,
     ) -> Result<()> {
-        let buffer = gpu.buffer_with(kernel.label(), bytemuck::bytes_of(uniform), BufferUsages::UNIFORM)?;
+        let [constants] = gpu.uniforms([bytemuck::bytes_of(uniform)])?;
         let mut bindings: Vec<Bind> = bindings;
-        bindings.push(Bind::whole("constants", &buffer));
+        bindings.push(Bind::uniform("constants", &constants));
         self.dispatch(gpu, kernel, work, &bindings)
     }
 

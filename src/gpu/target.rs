@@ -48,14 +48,17 @@ impl Target {
     /// That of a device.
     #[must_use]
     pub fn of(device: &wgpu::Device) -> Self {
-        let info = device.adapter_info();
+        Self::with(&device.adapter_info(), &device.limits())
+    }
+
+    pub(crate) fn with(info: &wgpu::AdapterInfo, limits: &wgpu::Limits) -> Self {
         let processor = match info.device_type {
             wgpu::DeviceType::Cpu => Processor::Software,
             wgpu::DeviceType::IntegratedGpu => Processor::Integrated,
             _ => Processor::Discrete,
         };
         let subgroup_size = [info.subgroup_min_size, info.subgroup_max_size];
-        Self { processor, subgroup_size, workgroup_memory: device.limits().max_compute_workgroup_storage_size, tuning: Tuning::default() }
+        Self { processor, subgroup_size, workgroup_memory: limits.max_compute_workgroup_storage_size, tuning: Tuning::default() }
     }
 
     /// A software driver whose subgroups are of eight.

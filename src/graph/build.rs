@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::linear_map::LinearMap;
@@ -34,8 +35,14 @@ pub(crate) type Id = u32;
 /// range is applied in two steps, so that a product that f32 can hold is right.
 ///
 /// `{:?}` prints a line a node.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Graph {
+    /// Shared with clones, plans among them, until one of them makes a node.
+    contents: Arc<Contents>,
+}
+
+#[derive(Clone, Default)]
+struct Contents {
     nodes: Vec<Node>,
     /// Of each node a number that no other node has, in whatever graph.
     stamps: Vec<u64>,
@@ -53,29 +60,23 @@ pub(crate) struct Node {
     pub shape: Vec<usize>,
 }
 
-impl Default for Graph {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl Graph {
     /// An empty graph.
     #[must_use]
     pub fn new() -> Self {
-        Self { nodes: Vec::new(), stamps: Vec::new(), known: HashMap::new(), names: HashSet::new(), initial: HashMap::new() }
+        Self::default()
     }
 
     /// The number of nodes.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.nodes.len()
+        self.contents.nodes.len()
     }
 
     /// Whether there is no node.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.nodes.is_empty()
+        self.contents.nodes.is_empty()
     }
 
     /// The shape of a value, slowest axis first.
@@ -97,34 +98,34 @@ impl Graph {
 
     /// All values, in the order of their making: inputs come before what is made of them.
     pub fn vars(&self) -> impl Iterator<Item = Var> {
-        (0..self.nodes.len() as Id).map(|id| self.var(id))
+        (0..self.contents.nodes.len() as Id).map(|id| self.var(id))
     }
 
     /// The parameters in the order of their making: names and values.
     pub fn parameters(&self) -> impl Iterator<Item = (&str, Var)> {
-        self.nodes.iter().enumerate().filter_map(|(id, node)| match &node.op {
+        self.contents.nodes.iter().enumerate().filter_map(|(id, node)| match &node.op {
             Op::Parameter(name) => Some((name.as_str(), self.var(id as Id))),
             _ => None,
         })
     }
 
     pub(crate) fn initial(&self, id: Id) -> Init {
-        self.initial.get(&id).copied().unwrap_or_default()
+        self.contents.initial.get(&id).copied().unwrap_or_default()
     }
 
     pub(crate) fn var(&self, id: Id) -> Var {
-        Var { id, stamp: self.stamps[id as usize] }
+        Var { id, stamp: self.contents.stamps[id as usize] }
     }
 
     pub(crate) fn check(&self, var: Var) -> Result<Id> {
-        match self.stamps.get(var.id as usize) == Some(&var.stamp) {
+        match self.contents.stamps.get(var.id as usize) == Some(&var.stamp) {
             true => Ok(var.id),
             false => Err(Error::Unknown { what: "node in this graph", name: format!("%{} of another graph", var.id) }),
         }
     }
 
     pub(crate) fn node(&self, id: Id) -> &Node {
-        &self.nodes[id as usize]
+        &self.contents.nodes[id as usize]
     }
 
     pub(crate) fn dims(&self, id: Id) -> &[usize] {
@@ -133,40 +134,45 @@ impl Graph {
 
     /// A leaf, or `None` if there is one of this name.
     pub(crate) fn leaf(&mut self, op: Op, shape: &[usize], initial: Option<Init>) -> Option<Id> {
-        if !self.names.insert(op.name()?.to_owned()) {
+        let name = op.name()?.to_owned();
+        if self.contents.names.contains(&name) {
             return None;
         }
         let id = self.push(op, &[], shape);
+        let contents = Arc::make_mut(&mut self.contents);
+        contents.names.insert(name);
         if let Some(initial) = initial {
-            self.initial.insert(id, initial);
+            contents.initial.insert(id, initial);
         }
         Some(id)
     }
 
     fn push(&mut self, op: Op, inputs: &[Id], shape: &[usize]) -> Id {
         let node = Node { op, inputs: inputs.to_vec(), shape: shape.to_vec() };
-        if let Some(&id) = self.known.get(&node) {
+        if let Some(&id) = self.contents.known.get(&node) {
             return id;
         }
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        let id = self.nodes.len() as Id;
-        self.stamps.push(NEXT.fetch_add(1, Ordering::Relaxed));
-        self.nodes.push(node.clone());
-        self.known.insert(node, id);
+        let contents = Arc::make_mut(&mut self.contents);
+        let id = contents.nodes.len() as Id;
+        contents.stamps.push(NEXT.fetch_add(1, Ordering::Relaxed));
+        contents.nodes.push(node.clone());
+        contents.known.insert(node, id);
         id
     }
 
     /// What `build` makes of the graph, or the graph as it was if that fails.
     pub(crate) fn attempt<T>(&mut self, build: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
-        let before = self.nodes.len();
+        let before = self.contents.nodes.len();
         let result = build(self);
-        if result.is_err() {
-            for node in self.nodes.drain(before..) {
-                self.known.remove(&node);
-                node.op.name().map(|name| self.names.remove(name));
+        if result.is_err() && self.len() > before {
+            let contents = Arc::make_mut(&mut self.contents);
+            for node in contents.nodes.drain(before..) {
+                contents.known.remove(&node);
+                node.op.name().map(|name| contents.names.remove(name));
             }
-            self.stamps.truncate(before);
-            self.initial.retain(|&id, _| (id as usize) < before);
+            contents.stamps.truncate(before);
+            contents.initial.retain(|&id, _| (id as usize) < before);
         }
         result
     }
@@ -552,7 +558,7 @@ impl Binary {
 impl fmt::Debug for Graph {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "Graph: {} nodes", self.len())?;
-        for (id, node) in self.nodes.iter().enumerate() {
+        for (id, node) in self.contents.nodes.iter().enumerate() {
             write!(f, "  %{id} = {:?}", node.op)?;
             for input in &node.inputs {
                 write!(f, " %{input}")?;

@@ -1,8 +1,7 @@
 //! A plan on a device: buffers, and the dispatches of each stage.
 
 use std::collections::{HashMap, HashSet};
-
-use wgpu::BufferUsages;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::build::{Graph, Id, Var};
 use super::emit::{Buffer, Emitter, Loads, NotVector};
@@ -11,8 +10,9 @@ use super::kernels::{self, Cut, Place as OperandPlace, Reduction};
 use super::op::Op;
 use super::plan::{Kernel, Kind, MAX_BUFFERS, Output, Place, Plan, Stage};
 use super::product::{Operand, Product, TILES};
+use super::template::Template;
 use crate::gpu::work::{looped, run_of_block, summed};
-use crate::gpu::{Bind, DType, Generated, Gpu, KernelSource, Recording, Target, Tensor, Work};
+use crate::gpu::{Bind, DType, Generated, Gpu, KernelSource, Key, Recording, Target, Tensor, Work};
 use crate::shaders::layout::{PointwiseConstants, ReduceAxesConstants};
 use crate::{Error, Result, shaders, vector};
 
@@ -22,6 +22,28 @@ pub struct Program {
     plan: Plan,
     slots: Vec<Tensor>,
     bound: Bindings,
+    /// The dispatches of kernels that were recorded before.
+    prepared: Mutex<HashMap<Variant, Arc<[Prepared]>>>,
+}
+
+/// What the code of a kernel of the plan depends on.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Variant {
+    /// Its place in the plan.
+    kernel: usize,
+    /// Whether a gate stops it.
+    gated: bool,
+    /// Of each buffer, if it is bound.
+    alignments: Vec<Option<Alignment>>,
+}
+
+/// What code depends on of where a tensor is.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Alignment {
+    /// Whether its binding may hold vectors.
+    vec4: bool,
+    /// The elements of the binding that lie before it, of an operand; of others code finds them in `offsets`.
+    before: u64,
 }
 
 /// The tensors of leaves and of outputs.
@@ -117,7 +139,8 @@ impl Plan {
             Some(slot) if slot.bytes() >= bytes => Ok(slot.clone()),
             _ => Tensor::zeros(gpu, &[(bytes / 4) as usize], DType::F32),
         });
-        Ok(Program { gpu: gpu.clone(), plan: self.clone(), slots: slots.collect::<Result<_>>()?, bound })
+        let slots = slots.collect::<Result<_>>()?;
+        Ok(Program { gpu: gpu.clone(), plan: self.clone(), slots, bound, prepared: Mutex::default() })
     }
 
     /// Adds bindings to those known, of outputs of one stage or of all. A value that is an output several times, a
@@ -214,27 +237,125 @@ impl Program {
         }
         let bound = self.plan.bind(&self.gpu, &self.bound, bindings, Some(stage))?;
         let mut own = recording.branch();
-        for kernel in self.plan.kernels.iter().filter(|kernel| kernel.stage == stage) {
-            Recorder { program: self, bound: &bound, kernel }.record(&mut own)?;
+        let kernels: Vec<Recorder> = (0..self.plan.kernels.len())
+            .filter(|&place| self.plan.kernels[place].stage == stage)
+            .map(|place| Recorder { program: self, bound: &bound, kernel: &self.plan.kernels[place], place })
+            .collect();
+        let prepared = self.prepare(&kernels, own.is_gated())?;
+        for (kernel, dispatches) in kernels.iter().zip(prepared) {
+            match kernel.kernel.kind {
+                Kind::Recorded => kernel.products(&mut own)?,
+                _ => dispatches.iter().try_for_each(|dispatch| kernel.dispatch(&mut own, dispatch))?,
+            }
         }
         recording.extend(own);
         Ok(())
+    }
+
+    /// The dispatches of each kernel: code is generated and pipelines are made the first time, all pipelines at once.
+    fn prepare(&self, kernels: &[Recorder], gated: bool) -> Result<Vec<Arc<[Prepared]>>> {
+        // a panic elsewhere leaves it whole: insertion is its only change
+        let known = || self.prepared.lock().unwrap_or_else(PoisonError::into_inner);
+        let variants: Vec<Variant> = kernels.iter().map(|kernel| kernel.variant(gated)).collect();
+        let mut drafts: Vec<(&Variant, Vec<Draft>)> = Vec::new();
+        for (kernel, variant) in kernels.iter().zip(&variants) {
+            if !known().contains_key(variant) {
+                drafts.push((variant, kernel.drafts()?));
+            }
+        }
+        let keys: Vec<_> = drafts.iter().flat_map(|(_, drafts)| drafts).map(|draft| (draft.key(gated), draft.generated.as_ref())).collect();
+        let mut made = self.gpu.pipelines(&keys)?.into_iter();
+        for (variant, drafts) in drafts {
+            let prepared = drafts.into_iter().zip(&mut made).map(|(draft, kernel)| draft.with(kernel));
+            known().insert(variant.clone(), prepared.collect());
+        }
+        let known = known();
+        Ok(variants.iter().filter_map(|variant| known.get(variant).cloned()).collect())
     }
 }
 
 impl Program {
     /// The same program with another `Gpu` of the same device.
     pub(super) fn on(&self, gpu: &Gpu) -> Self {
-        Self { gpu: gpu.clone(), plan: self.plan.clone(), slots: self.slots.clone(), bound: self.bound.clone() }
+        Self { gpu: gpu.clone(), plan: self.plan.clone(), slots: self.slots.clone(), bound: self.bound.clone(), prepared: Mutex::default() }
     }
 
     /// Appends the dispatches of one kernel.
     pub(super) fn record_kernel(&self, recording: &mut Recording, kernel: usize) -> Result<()> {
-        Recorder { program: self, bound: &self.bound, kernel: &self.plan.kernels[kernel] }.record(recording)
+        let own = Recorder { program: self, bound: &self.bound, kernel: &self.plan.kernels[kernel], place: kernel };
+        let prepared = self.prepare(std::slice::from_ref(&own), recording.is_gated())?;
+        prepared.iter().flat_map(|dispatches| dispatches.iter()).try_for_each(|dispatch| own.dispatch(recording, dispatch))
     }
 }
 
-/// A tensor, how many elements of its binding lie before it, and whether the binding may hold vectors.
+/// A dispatch before its pipeline is made.
+struct Draft {
+    source: &'static KernelSource,
+    defines: Vec<&'static str>,
+    overrides: Vec<(&'static str, u32)>,
+    generated: Option<Generated>,
+    /// The bytes of `constants`.
+    constants: Vec<u8>,
+    work: Work,
+    /// What is bound under which name: first what generated code reads and writes.
+    buffers: Vec<(&'static str, Buffer)>,
+    /// How often a buffer is read, if not once.
+    reads: HashMap<Buffer, u64>,
+}
+
+/// A dispatch of a kernel, whatever the tensors are.
+struct Prepared {
+    kernel: crate::gpu::Kernel,
+    constants: Vec<u8>,
+    work: Work,
+    buffers: Vec<(&'static str, Buffer)>,
+    reads: HashMap<Buffer, u64>,
+    /// How many of the buffers are those of generated code, which finds in `offsets` where they begin.
+    generated: usize,
+}
+
+impl Draft {
+    fn new(
+        source: &'static KernelSource,
+        defines: Vec<&'static str>,
+        constants: &[u8],
+        work: Work,
+        (generated, buffers): (Generated, Vec<Buffer>),
+    ) -> Self {
+        // the first binding is of the table of offsets
+        let buffers = generated.bindings.iter().skip(1).map(|binding| binding.name).zip(buffers).collect();
+        Self {
+            source,
+            defines,
+            overrides: Vec::new(),
+            generated: Some(generated),
+            constants: constants.to_vec(),
+            work,
+            buffers,
+            reads: HashMap::new(),
+        }
+    }
+
+    fn key(&self, gated: bool) -> Key {
+        let mut defines = self.defines.clone();
+        if gated && self.buffers.len() < MAX_BUFFERS {
+            defines.push("GATED");
+        }
+        let key = Key::new(self.source, &defines, &self.overrides);
+        match &self.generated {
+            Some(generated) => key.completed_by(generated),
+            None => key,
+        }
+    }
+
+    fn with(self, kernel: crate::gpu::Kernel) -> Prepared {
+        let Self { generated, constants, work, buffers, reads, .. } = self;
+        let generated = generated.map_or(0, |generated| generated.bindings.len().saturating_sub(1));
+        Prepared { kernel, constants, work, buffers, reads, generated }
+    }
+}
+
+/// A tensor, and whether its binding may hold vectors.
 struct Located {
     tensor: Tensor,
     vec4: bool,
@@ -244,10 +365,25 @@ struct Recorder<'a> {
     program: &'a Program,
     bound: &'a Bindings,
     kernel: &'a Kernel,
+    /// The place of the kernel in the plan.
+    place: usize,
 }
 
 impl Recorder<'_> {
-    fn record(&self, recording: &mut Recording) -> Result<()> {
+    fn variant(&self, gated: bool) -> Variant {
+        let Kernel { operands, loads, stores, .. } = self.kernel;
+        let alignment = |buffer: Buffer, is_operand: bool| {
+            let located = self.located(buffer).ok()?;
+            Some(Alignment { vec4: located.vec4, before: if is_operand { self.before(&located.tensor) / 4 } else { 0 } })
+        };
+        let operands = operands.iter().map(|view| alignment(Buffer::Value(view.base), true));
+        let loads = loads.iter().map(|&id| alignment(Buffer::Value(id), false));
+        let stores = stores.iter().map(|&(_, storage)| alignment(Buffer::Storage(storage), false));
+        Variant { kernel: self.place, gated, alignments: operands.chain(loads).chain(stores).collect() }
+    }
+
+    /// The dispatches of the kernel, but for products of the caller's.
+    fn drafts(&self) -> Result<Vec<Draft>> {
         let (plan, gpu) = (&self.program.plan, &self.program.gpu);
         let kernel = self.kernel;
         let in_memory = |id: Id| (plan.stored.contains_key(&id) && !kernel.roots.contains(&id)) || plan.graph.node(id).op.is_leaf();
@@ -271,7 +407,7 @@ impl Recorder<'_> {
                 let block = gpu.target().block(cells);
                 let constants = PointwiseConstants { count: cells as u32, block: block as u32 };
                 let work = Work::strided(cells.div_ceil(block), run_of_block(block));
-                self.dispatch(recording, &shaders::graph::POINTWISE, &[], bytemuck::bytes_of(&constants), work, code, &[])
+                Ok(vec![Draft::new(&shaders::graph::POINTWISE, Vec::new(), bytemuck::bytes_of(&constants), work, code)])
             }
             Kind::Reduce => {
                 let (Op::Sum(axes) | Op::Max(axes)) = &plan.graph.node(main).op else { return Err(ungenerated()) };
@@ -290,14 +426,13 @@ impl Recorder<'_> {
                     Ok(code) => (code, 4),
                     Err(_) => (generate(1).map_err(|_| ungenerated())?, 1),
                 };
-                self.reduce(recording, &reduction, &kernels::cut(gpu.target(), &reduction), width == 4, code)?;
-                self.finish(recording)
+                let cut = kernels::cut(gpu.target(), &reduction);
+                self.finished(self.reduce(&reduction, &cut, width == 4, code))
             }
             Kind::Template => {
                 let pairs = plan.stores_pairs(kernel);
                 if let Some(product) = plan.product(kernel, gpu.target(), pairs) {
-                    self.product(recording, &product, pairs, emitter(4))?;
-                    return self.finish(recording);
+                    return self.finished(self.product(&product, pairs, emitter(4))?);
                 }
                 let mut places = Vec::new();
                 let mut operands = Vec::new();
@@ -308,48 +443,45 @@ impl Recorder<'_> {
                         vec4: located.vec4,
                         halves: plan.in_halves(view.base),
                     });
-                    operands.push(located.tensor);
+                    operands.push(Buffer::Value(view.base));
                 }
                 let template = plan.graph.template(gpu.target(), &kernel.terms, &kernel.operands, &places, pairs)?;
-                let mut bindings: Vec<(&'static str, Tensor)> = template.operands.iter().copied().zip(operands).collect();
-                if let [_, (gathering::SORTED, indices)] = &mut bindings[..] {
-                    let rows = plan.graph.rows_scattered(main);
-                    let offset = indices.offset() + 4 * kernel.operands[1].offset as u64;
-                    let own = indices.within(offset, &[rows.count as usize], DType::U32)?;
-                    *indices = gathering::sort(gpu, recording, &rows, &own)?;
-                }
+                let operands: Vec<(&'static str, Buffer)> = template.operands.iter().copied().zip(operands).collect();
                 if kernel.partials.map_or(1, |(_, parts)| parts) != template.parts {
                     return Err(ungenerated());
                 }
                 if let Op::MaxPoolIndices(_) = plan.graph.node(main).op {
-                    return self.places(recording, &template, bindings);
+                    // the one kernel whose result is not of floats
+                    let Some(&(_, storage)) = kernel.stores.first() else { return Ok(Vec::new()) };
+                    let Template { source, defines, overrides, uniform: constants, work, .. } = template;
+                    let buffers = operands.into_iter().chain([("out", Buffer::Storage(storage))]).collect();
+                    return Ok(vec![Draft {
+                        source,
+                        defines,
+                        overrides,
+                        generated: None,
+                        constants,
+                        work,
+                        buffers,
+                        reads: HashMap::new(),
+                    }]);
                 }
                 let mut emitter = emitter(1);
                 match kernel.partials {
                     Some((storage, _)) => emitter.plain_store(storage),
                     None => emitter.store_scalar(&kernel.roots, &kernel.stores).map_err(|_| ungenerated())?,
                 }
-                let defines: Vec<&'static str> = template.defines.clone();
-                let code = emitter.finish();
-                self.dispatch_template(
-                    recording,
-                    template.source,
-                    &defines,
-                    &template.overrides,
-                    &template.uniform,
-                    template.work,
-                    code,
-                    &bindings,
-                    &|_| 1,
-                )?;
-                self.finish(recording)
+                let mut draft = Draft::new(template.source, template.defines, &template.uniform, template.work, emitter.finish());
+                draft.overrides = template.overrides;
+                draft.buffers.extend(operands);
+                self.finished(draft)
             }
-            Kind::Recorded => self.products(recording, main),
+            Kind::Recorded => Ok(Vec::new()),
         }
     }
 
     /// A product or a convolution by `shaders/graph/product.wgsl`; `emitter` is for vectors.
-    fn product(&self, recording: &mut Recording, product: &Product, pairs: bool, mut emitter: Emitter<'_>) -> Result<()> {
+    fn product(&self, product: &Product, pairs: bool, mut emitter: Emitter<'_>) -> Result<Draft> {
         if self.kernel.partials.map_or(1, |(_, parts)| parts) != product.shape.cut().parts {
             return Err(ungenerated());
         }
@@ -363,15 +495,13 @@ impl Recorder<'_> {
         let (modes, store) = generate(&mut emitter).map_err(|_| ungenerated())?;
         let mut defines = product.defines(tile);
         defines.push(store);
-        let overrides = product.overrides(tile, modes.map(|mode| mode as u32));
         let constants = product.constants(tile);
-        let (source, uniform) = (&shaders::graph::PRODUCT, bytemuck::bytes_of(&constants));
+        let mut draft = Draft::new(&shaders::graph::PRODUCT, defines, bytemuck::bytes_of(&constants), product.work(tile), emitter.finish());
+        draft.overrides = product.overrides(tile, modes.map(|mode| mode as u32));
         // an operand is read once for each tile along the other side
-        let times = |id: Id| {
-            let reads = product.terms.iter().flatten().zip(product.reads(tile).into_iter().cycle());
-            reads.filter(|(operand, _)| operand.value == id).map(|(_, times)| times).sum::<u64>().max(1)
-        };
-        self.dispatch_template(recording, source, &defines, &overrides, uniform, product.work(tile), emitter.finish(), &[], &times)
+        let reads = product.terms.iter().flatten().zip(product.reads(tile).into_iter().cycle());
+        reads.for_each(|(operand, times)| *draft.reads.entry(Buffer::Value(operand.value)).or_default() += times);
+        Ok(draft)
     }
 
     /// How results of a product are stored: the permutation of the template that it takes.
@@ -399,7 +529,8 @@ impl Recorder<'_> {
     }
 
     /// The products of a matrix of the caller's with one vector after another.
-    fn products(&self, recording: &mut Recording, main: Id) -> Result<()> {
+    fn products(&self, recording: &mut Recording) -> Result<()> {
+        let main = self.kernel.roots.first().copied().unwrap_or_default();
         let (graph, gpu) = (&self.program.plan.graph, &self.program.gpu);
         let (Op::Linear(map), [operand], [(_, storage)]) = (&graph.node(main).op, &self.kernel.operands[..], &self.kernel.stores[..])
         else {
@@ -421,9 +552,9 @@ impl Recorder<'_> {
         }
     }
 
-    /// Reduces the partial results, if there are any.
-    fn finish(&self, recording: &mut Recording) -> Result<()> {
-        let Some((_, parts)) = self.kernel.partials else { return Ok(()) };
+    /// `draft`, and if it leaves partial results their sum.
+    fn finished(&self, draft: Draft) -> Result<Vec<Draft>> {
+        let Some((_, parts)) = self.kernel.partials else { return Ok(vec![draft]) };
         let plan = &self.program.plan;
         let kernel = self.kernel;
         let in_memory = |id: Id| (plan.stored.contains_key(&id) && !kernel.roots.contains(&id)) || plan.graph.node(id).op.is_leaf();
@@ -435,17 +566,10 @@ impl Recorder<'_> {
         emitter.store_scalar(&kernel.roots, &kernel.stores).map_err(|_| ungenerated())?;
         let reduction = Reduction { outputs, length: parts as usize, rows: false };
         let whole = Cut::whole(self.program.gpu.target(), &reduction);
-        self.reduce(recording, &reduction, &whole, false, emitter.finish())
+        Ok(vec![draft, self.reduce(&reduction, &whole, false, emitter.finish())])
     }
 
-    fn reduce(
-        &self,
-        recording: &mut Recording,
-        reduction: &Reduction,
-        cut: &Cut,
-        vector: bool,
-        code: (Generated, Vec<Buffer>),
-    ) -> Result<()> {
+    fn reduce(&self, reduction: &Reduction, cut: &Cut, vector: bool, code: (Generated, Vec<Buffer>)) -> Draft {
         let mut defines = Vec::new();
         if vector {
             defines.push("VECTOR");
@@ -468,96 +592,47 @@ impl Recorder<'_> {
             false => (outputs.div_ceil(256 / lanes) * parts, vec![("LANES", cut.lanes)]),
         };
         let work = Work::strided(jobs, summed(terms) + looped(lanes.ilog2().into(), 0));
-        let constants = bytemuck::bytes_of(&constants);
-        self.dispatch_template(recording, &shaders::graph::REDUCE, &defines, &overrides, constants, work, code, &[], &|_| 1)
+        Draft { overrides, ..Draft::new(&shaders::graph::REDUCE, defines, bytemuck::bytes_of(&constants), work, code) }
     }
 
-    /// The one kernel whose result is not of floats.
-    fn places(&self, recording: &mut Recording, template: &super::template::Template, operands: Vec<(&'static str, Tensor)>) -> Result<()> {
+    fn dispatch(&self, recording: &mut Recording, prepared: &Prepared) -> Result<()> {
         let gpu = &self.program.gpu;
-        let mut defines = template.defines.clone();
-        defines.extend(recording.is_gated().then_some("GATED"));
-        let kernel = gpu.kernel(template.source, &defines, &template.overrides)?;
-        let constants = gpu.buffer_with(kernel.label(), &template.uniform, BufferUsages::UNIFORM)?;
-        let Some(&(_, storage)) = self.kernel.stores.first() else { return Ok(()) };
-        let out = self.located(Buffer::Storage(storage))?.tensor;
-        let mut bindings = vec![Bind::whole("constants", &constants), Bind::tensor(gpu, "out", &out).0];
-        bindings.extend(operands.iter().map(|(name, tensor)| Bind::tensor(gpu, name, tensor).0));
-        recording.dispatch(gpu, &kernel, template.work, &bindings)
-    }
-
-    #[allow(clippy::too_many_arguments, reason = "the parts of a dispatch, each once")]
-    fn dispatch(
-        &self,
-        recording: &mut Recording,
-        source: &'static KernelSource,
-        defines: &[&'static str],
-        constants: &[u8],
-        work: Work,
-        code: (Generated, Vec<Buffer>),
-        operands: &[(&'static str, Tensor)],
-    ) -> Result<()> {
-        self.dispatch_template(recording, source, defines, &[], constants, work, code, operands, &|_| 1)
-    }
-
-    #[allow(clippy::too_many_arguments, reason = "the parts of a dispatch, each once")]
-    fn dispatch_template(
-        &self,
-        recording: &mut Recording,
-        source: &'static KernelSource,
-        defines: &[&'static str],
-        overrides: &[(&'static str, u32)],
-        constants: &[u8],
-        work: Work,
-        (generated, buffers): (Generated, Vec<Buffer>),
-        operands: &[(&'static str, Tensor)],
-        times: &dyn Fn(Id) -> u64,
-    ) -> Result<()> {
-        let gpu = &self.program.gpu;
-        let mut located = buffers.iter().map(|&buffer| Ok(self.located(buffer)?.tensor)).collect::<Result<Vec<Tensor>>>()?;
+        let Prepared { kernel, constants, work, buffers, reads, generated } = prepared;
+        let mut located = buffers.iter().map(|&(_, buffer)| Ok(self.located(buffer)?.tensor)).collect::<Result<Vec<Tensor>>>()?;
+        if let Some(b) = buffers.iter().position(|(name, _)| *name == gathering::SORTED) {
+            let plan = &self.program.plan;
+            let rows = plan.graph.rows_scattered(self.kernel.roots[0]);
+            let offset = located[b].offset() + 4 * self.kernel.operands[1].offset as u64;
+            let own = located[b].within(offset, &[rows.count as usize], DType::U32)?;
+            located[b] = gathering::sort(gpu, recording, &rows, &own)?;
+        }
         // a buffer cannot be read and written by one dispatch: such results go by way of another buffer
+        let is_written = |b: usize| matches!(buffers[b].1, Buffer::Storage(_));
+        let (written, read): (Vec<usize>, Vec<usize>) = (0..buffers.len()).partition(|&b| is_written(b));
         let mut copies = Vec::new();
-        let read: Vec<Tensor> = buffers
-            .iter()
-            .zip(&located)
-            .filter(|(buffer, _)| !matches!(buffer, Buffer::Storage(_)))
-            .map(|(_, tensor)| tensor.clone())
-            .collect();
-        let mut written: Vec<Tensor> = Vec::new();
-        for (buffer, tensor) in buffers.iter().zip(&mut located) {
-            if !matches!(buffer, Buffer::Storage(_)) {
-                continue;
-            }
-            let shared = read.iter().chain(operands.iter().map(|(_, tensor)| tensor)).any(|other| other.shares_buffer(tensor));
+        for (i, &b) in written.iter().enumerate() {
+            let shared = read.iter().any(|&other| located[other].shares_buffer(&located[b]));
             // nor may two results be in one range of a binding's alignment
-            if shared || written.iter().any(|other| Bind::ranges_overlap(gpu, other, tensor)) {
-                let aside = Tensor::zeros(gpu, tensor.shape(), DType::F32)?;
-                copies.push((aside.clone(), std::mem::replace(tensor, aside)));
-            } else {
-                written.push(tensor.clone());
+            if shared || written[..i].iter().any(|&other| Bind::ranges_overlap(gpu, &located[other], &located[b])) {
+                let aside = Tensor::zeros(gpu, located[b].shape(), DType::F32)?;
+                copies.push((aside.clone(), std::mem::replace(&mut located[b], aside)));
             }
         }
-        let mut defines = defines.to_vec();
-        if recording.is_gated() && located.len() + operands.len() < MAX_BUFFERS {
-            defines.push("GATED");
-        }
-        let kernel = gpu.generated_kernel(source, &defines, overrides, &generated)?;
         // and zeros: see `Emitter`
         let mut offsets = [0u32; 12];
         let mut bindings = Vec::new();
-        for (b, tensor) in located.iter().enumerate() {
-            let name = generated.bindings[b + 1].name;
+        for (b, (&(name, _), tensor)) in buffers.iter().zip(&located).enumerate() {
             let (bind, before) = Bind::tensor(gpu, name, tensor);
-            offsets[b] = (before / 4) as u32;
-            let times = if let Buffer::Value(id) = buffers[b] { times(id) } else { 1 };
+            if b < *generated {
+                offsets[b] = (before / 4) as u32;
+            }
+            let times = reads.get(&buffers[b].1).copied().unwrap_or(1);
             bindings.push(Bind { visited: bind.visited * times, ..bind });
         }
-        bindings.extend(operands.iter().map(|(name, tensor)| Bind::tensor(gpu, name, tensor).0));
-        let constants = gpu.buffer_with(kernel.label(), constants, BufferUsages::UNIFORM)?;
-        let offsets = gpu.buffer_with(kernel.label(), bytemuck::bytes_of(&offsets), BufferUsages::UNIFORM)?;
-        bindings.push(Bind::whole("constants", &constants));
-        bindings.push(Bind::whole("offsets", &offsets));
-        recording.dispatch(gpu, &kernel, work, &bindings)?;
+        let blocks = gpu.uniforms([constants.as_slice(), bytemuck::bytes_of(&offsets)])?;
+        bindings.push(Bind::uniform("constants", &blocks[0]));
+        bindings.push(Bind::uniform("offsets", &blocks[1]));
+        recording.dispatch(gpu, kernel, *work, &bindings)?;
         for (aside, tensor) in copies {
             vector::copy(gpu, recording, &aside, &tensor)?;
         }
@@ -625,9 +700,72 @@ fn ungenerated() -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gpu::Checks;
+    use crate::gpu::{Checks, GpuOptions};
     use crate::graph::Window;
     use crate::graph::testing::{gpu, noise};
+
+    /// Code depends on where leaves and results lie: each place is made once, and right each time.
+    #[test]
+    fn code_is_generated_once_for_each_place() {
+        for (checks, target) in [(Checks::Unchecked, Target::software()), (Checks::Checked, Target::discrete())] {
+            let shared = gpu(checks);
+            let options = GpuOptions { checks, target: Some(target), ..Default::default() };
+            let gpu = &Gpu::with_options(shared.device(), shared.queue(), options).unwrap();
+            let mut graph = Graph::new();
+            let [a, b] = [("a", [8, 12]), ("b", [12, 4])].map(|(name, shape)| graph.input(name, &shape).unwrap());
+            let product = graph.matmul(a, b).unwrap();
+            let y = graph.relu(product).unwrap();
+            let sum = graph.sum(y, &[]).unwrap();
+            let plan = Plan::new(gpu, &graph, &[Stage::new(&[y, sum]).after(&[a, b])]).unwrap();
+            let program = plan.compile(gpu, &[]).unwrap();
+            let values = noise(96 + 48);
+            let (of_a, of_b) = values.split_at(96);
+            let entry =
+                |i: usize, j: usize| (0..12).map(|k| f64::from(of_a[12 * i + k]) * f64::from(of_b[4 * k + j])).sum::<f64>().max(0.0);
+            let expected: Vec<f64> = (0..32).map(|i| entry(i / 4, i % 4)).collect();
+            let total: f64 = expected.iter().sum();
+            let mut counts = Vec::new();
+            // the offset in elements of a, of b, and of y
+            for places in [[0, 0, 0], [1, 0, 0], [0, 2, 3], [0, 0, 0], [1, 0, 0], [64, 64, 64], [0, 2, 3]] {
+                let part = |place: usize, shape: &[usize]| {
+                    let whole = Tensor::zeros(gpu, &[place + shape.iter().product::<usize>()], DType::F32).unwrap();
+                    Tensor::from_buffer(whole.buffer(), 4 * place as u64, shape, DType::F32).unwrap()
+                };
+                let tensors = [part(places[0], &[8, 12]), part(places[1], &[12, 4]), part(places[2], &[8, 4])];
+                tensors[0].write(gpu, of_a).unwrap();
+                tensors[1].write(gpu, of_b).unwrap();
+                let found_sum = Tensor::zeros(gpu, graph.shape(sum).unwrap(), DType::F32).unwrap();
+                let mut recording = Recording::new();
+                let bindings = [(a, &tensors[0]), (b, &tensors[1]), (y, &tensors[2]), (sum, &found_sum)];
+                program.record(&mut recording, 0, &bindings).unwrap();
+                gpu.submit([&recording]);
+                let read = |tensor: &Tensor| pollster::block_on(tensor.read::<f32>(gpu)).unwrap();
+                for (found, expected) in read(&tensors[2]).iter().zip(&expected) {
+                    assert!((f64::from(*found) - expected).abs() < 1e-6, "{places:?}: {found} {expected}");
+                }
+                assert!((f64::from(read(&found_sum)[0]) - total).abs() < 1e-5, "{places:?}");
+                counts.push((program.prepared.lock().unwrap().len(), gpu.pipeline_count()));
+            }
+            // one of 256 bytes further on is the same place
+            assert!(counts[0] < counts[1] && counts[1] < counts[2], "{counts:?}");
+            assert!(counts[2..].iter().all(|count| *count == counts[2]), "{counts:?}");
+        }
+    }
+
+    /// Those asked for twice are made once, and one that cannot be made is an error.
+    #[test]
+    fn pipelines_made_at_once() {
+        let (device, queue) = wgpu::Device::noop(&wgpu::DeviceDescriptor::default());
+        let gpu = Gpu::new(&device, &queue).unwrap();
+        let key = |define: &'static str| Key::new(&shaders::graph::POINTWISE, &[define], &[]);
+        let plain = Key::new(&shaders::graph::POINTWISE, &[], &[]);
+        let all = [(plain.clone(), None), (key("GATED"), None), (plain.clone(), None)];
+        assert_eq!(gpu.pipelines(&all).unwrap().len(), 3);
+        assert_eq!(gpu.pipeline_count(), 2);
+        assert!(gpu.pipelines(&[]).unwrap().is_empty());
+        let error = gpu.pipelines(&[(plain, None), (key("NONE"), None), (key("GATED"), None)]).unwrap_err();
+        assert!(matches!(error, Error::Pipeline { .. }), "{error}");
+    }
 
     /// Of a graph with kernels of all sorts, maxima of large and of small windows among them.
     #[test]

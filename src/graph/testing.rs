@@ -54,8 +54,8 @@ pub fn run(gpu: &Gpu, template: &Template, inputs: &[Input], elements: usize) ->
     };
     let operands: Vec<Tensor> = inputs.iter().map(around).collect();
     let output = tensor(&vec![GARBAGE; stored + 9]);
-    let constants = gpu.buffer_with("constants", &template.uniform, wgpu::BufferUsages::UNIFORM).expect("a buffer");
-    let mut bindings = vec![Bind::whole("constants", &constants), Bind::whole(result, output.buffer())];
+    let [constants] = gpu.uniforms([&template.uniform]).expect("a block");
+    let mut bindings = vec![Bind::uniform("constants", &constants), Bind::whole(result, output.buffer())];
     bindings.extend(inputs.iter().zip(&operands).map(|(input, operand)| Bind::whole(input.name, operand.buffer())));
     let mut recording = Recording::new();
     recording.dispatch(gpu, &kernel, template.work, &bindings).expect("a dispatch");

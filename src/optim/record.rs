@@ -6,7 +6,7 @@ use super::algorithm::Lowered;
 use super::options::{LossScale, Options, Rounding};
 use super::plan::{Batch, CellRows, Class, Coefficients, Part, Projections, Rows};
 use crate::gpu::work::{SUM_RUNS, looped, summed};
-use crate::gpu::{Bind, DType, Gpu, Recording, Tensor, Work};
+use crate::gpu::{Bind, DType, Gpu, Recording, Tensor, Uniform, Work};
 use crate::shaders::layout::{
     BiasCorrectionConstants, GlobalNormConstants, GlobalNormFinishConstants, ProjectionConstants, ProjectionPartial, ProjectionTask,
     RowTask,
@@ -60,7 +60,7 @@ impl Recorder<'_> {
             self.global_norm(batches)?;
         }
         self.bias_correction(tensors.len())?;
-        let constants = self.gpu.buffer_with(self.lowered.name, &self.lowered.constants, BufferUsages::UNIFORM)?;
+        let [constants] = self.gpu.uniforms([&self.lowered.constants])?;
         match self.lowered.projection {
             Some(_) => self.projected(tensors, batches, stores, &constants),
             None => batches.iter().zip(stores).try_for_each(|(batch, store)| self.elements(batch, store, &constants, &[], None)),
@@ -139,13 +139,7 @@ impl Recorder<'_> {
     }
 
     /// The two passes of AdamP and SGDP, with the projection between them.
-    fn projected(
-        &mut self,
-        tensors: &[(&str, &Tensor, &Tensor)],
-        batches: &[Batch],
-        stores: &[Store],
-        constants: &wgpu::Buffer,
-    ) -> Result<()> {
+    fn projected(&mut self, tensors: &[(&str, &Tensor, &Tensor)], batches: &[Batch], stores: &[Store], constants: &Uniform) -> Result<()> {
         let Some(projection) = self.lowered.projection else { return Ok(()) };
         let gpu = self.gpu;
         let rows: Vec<Rows> = tensors.iter().map(|(_, param, _)| Rows::of(gpu, param)).collect();
@@ -215,7 +209,7 @@ impl Recorder<'_> {
         &mut self,
         batch: &Batch,
         store: &Store,
-        constants: &wgpu::Buffer,
+        constants: &Uniform,
         sums: &wgpu::Buffer,
         nesterov: Option<&'static str>,
         rows: &dyn Fn(usize) -> (Rows, Part),
@@ -245,7 +239,7 @@ impl Recorder<'_> {
         &mut self,
         batch: &Batch,
         store: &Store,
-        constants: &wgpu::Buffer,
+        constants: &Uniform,
         more: &[&'static str],
         projection: Option<(&wgpu::Buffer, &Coefficients)>,
     ) -> Result<()> {
@@ -295,7 +289,7 @@ impl Recorder<'_> {
         tables: &'b Tables,
         batch: &'b Batch,
         store: &'b Store,
-        constants: &'b wgpu::Buffer,
+        constants: &'b Uniform,
         elements: u64,
         sums: bool,
     ) -> Vec<Bind<'b>> {
@@ -318,7 +312,7 @@ impl Recorder<'_> {
             Some(copy) => Bind { visited: elements * batch.grad_dtype.size(), ..Bind::whole("grad", copy) },
             None => grad(batch, elements),
         };
-        let mut bindings = vec![Bind::whole("constants", constants), Bind::whole("scalars", &tables.scalars), param, grad];
+        let mut bindings = vec![Bind::uniform("constants", constants), Bind::whole("scalars", &tables.scalars), param, grad];
         for (name, state) in ["state_0", "state_1", "state_2"].into_iter().zip(&store.states) {
             bindings.push(Bind { visited: elements * 4, ..Bind::whole(name, state) });
         }
