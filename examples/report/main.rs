@@ -89,7 +89,7 @@ const DCDM: [(usize, usize); 2] = [(16, 64), (2, 32)];
 
 fn main() -> ExitCode {
     match pollster::block_on(run(&Args::parse())) {
-        Ok(failed) if failed == 0 => ExitCode::SUCCESS,
+        Ok(0) => ExitCode::SUCCESS,
         Ok(failed) => {
             eprintln!("error: {failed} entries of the self-test failed");
             ExitCode::FAILURE

@@ -15,7 +15,7 @@ const SHORTEST: f64 = 2e-3;
 pub enum Run {
     Recording(Recording),
     /// `copy_buffer_to_buffer`, so many times.
-    Transfer(Transfer, usize),
+    Transfer(Box<Transfer>, usize),
 }
 
 pub struct Transfer {
@@ -157,7 +157,7 @@ impl Copies {
 
     /// The crate's own kernel, `copy_buffer_to_buffer`, and a kernel whose neighbours load neighbours.
     pub fn runs(&self, gpu: &Gpu, times: usize) -> Result<[Run; 3]> {
-        let transfer = Run::Transfer(Transfer::new(gpu, &self.from, &self.to)?, times);
+        let transfer = Run::Transfer(Box::new(Transfer::new(gpu, &self.from, &self.to)?), times);
         Ok([repeated(&self.kernel, times), transfer, repeated(&self.plain, times)])
     }
 

@@ -128,25 +128,26 @@ pub(crate) fn padded(bytes: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashMap;
-
     use super::*;
 
     #[test]
     fn uniform_blocks_share_buffers() {
         let (device, queue) = wgpu::Device::noop(&wgpu::DeviceDescriptor::default());
         let gpu = Gpu::new(&device, &queue).unwrap();
-        let mut found: HashMap<wgpu::Buffer, Vec<(u64, u64)>> = HashMap::new();
+        let mut found: Vec<(wgpu::Buffer, Vec<(u64, u64)>)> = Vec::new();
         for i in 0..1000 {
             let blocks = gpu.uniforms([&vec![1; 4 + 16 * (i % 33)][..], &[2; 48]]).unwrap();
             for Uniform { buffer, offset, size } in blocks {
                 assert!(offset.is_multiple_of(256) && offset + size <= buffer.size(), "{offset} {size}");
-                found.entry(buffer).or_default().push((offset, offset + size));
+                if found.last().is_none_or(|(last, _)| *last != buffer) {
+                    found.push((buffer, Vec::new()));
+                }
+                found.last_mut().unwrap().1.push((offset, offset + size));
             }
         }
         // two blocks take 512 or 768 bytes of 65,536
         assert!(found.len() <= 12, "{}", found.len());
-        for ranges in found.values_mut() {
+        for (_, ranges) in &mut found {
             ranges.sort_unstable();
             assert!(ranges.windows(2).all(|pair| pair[0].1 <= pair[1].0));
         }
