@@ -145,7 +145,6 @@ fn convolutions() -> Case {
                 stride: vec![stride; spatial],
                 dilation: vec![dilation; spatial],
                 padding: Padding::Explicit(vec![(1, 1); spatial]),
-                ..Default::default()
             };
             let y = graph.convolution(x, w, &options).unwrap();
             let shape = graph.shape(y).unwrap().to_vec();

@@ -97,11 +97,8 @@ impl Shape {
 
     /// How sums are added: see the template.
     fn deep(&self) -> u32 {
-        match u64::from(self.cut().part.min(self.depth)) * u64::from(self.terms) {
-            0..=IN_ORDER => 0,
-            ..=IN_BLOCKS => 1,
-            _ => 2,
-        }
+        let terms = u64::from(self.cut().part.min(self.depth)) * u64::from(self.terms);
+        u32::from(terms > IN_ORDER) + u32::from(terms > IN_BLOCKS)
     }
 
     pub fn multiplications(&self) -> u64 {
