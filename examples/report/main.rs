@@ -49,6 +49,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
+use gradus::gpu::{GpuOptions, Polling};
 use gradus::optim::AdamW;
 use gradus::poisson::dcdm::Architecture;
 use gradus::{Gpu, krylov::Status};
@@ -109,7 +110,7 @@ async fn run(args: &Args) -> Result<usize> {
     let command = std::env::args().skip(1).collect::<Vec<_>>().join(" ");
     let mut page = Page::new(&gpu, format!("cargo run --release --example report -- {command}").trim_end_matches([' ', '-']));
     let failed = self_test(&mut page).await?;
-    tune(&gpu, &mut page);
+    let gpu = tune(gpu, args, &mut page).await?;
     kernels(&gpu, args, &mut page).await?;
     solutions(&gpu, args, begun + LONGEST, &mut page).await?;
     trainings(&gpu, args, &mut page).await?;
@@ -130,10 +131,14 @@ async fn self_test(page: &mut Page) -> Result<usize> {
     Ok(report.failures().len())
 }
 
-/// How kernels are shaped: nothing is measured for it, the target says it.
-fn tune(gpu: &Gpu, page: &mut Page) {
-    page.section("Shapes of kernels", "By the target alone.");
-    page.line(&format!("{:?}", gpu.target()));
+/// The device with the tiles of products that are the fastest on it, which all that follows is measured with.
+async fn tune(gpu: Gpu, args: &Args, page: &mut Page) -> Result<Gpu> {
+    page.section("Tiles of products", "By `Gpu::tune`; a software driver has no choice.");
+    let tuning = gpu.tune(Duration::from_secs(if args.quick { 5 } else { 60 })).await?;
+    tuning.to_string().lines().for_each(|line| page.line(line));
+    let target = gpu.target().clone().with_tuning(tuning);
+    let options = GpuOptions { target: Some(target), polling: Polling::Thread, ..Default::default() };
+    Ok(Gpu::with_options(gpu.device(), gpu.queue(), options)?)
 }
 
 /// The tables of `roofline`: steps, products, derivatives, the kernels of solvers.

@@ -39,6 +39,7 @@
 //! | optimizer steps | in tolerances of 2^-22 \|p\| + 4e-6 of the largest change of any element in that step: a few roundings of the parameter, and what division, roots and exponentials of GPUs lose. Parameters of 16 bits: by how many tolerances the twin would have to move for the result to be its rounding, of the same random bits if stochastic | 1 |
 //! | `bias_correction` | relative error of the step that it leads to, after t-1 steps of zero gradients | 2e-6 |
 //! | `graph/pointwise NaN` | elements that are not NaN where the twin's are, or not infinite | 0 |
+//! | `graph/product`, with each tile | as `graph/*`, in the form for GPUs on any adapter | 1e-5 |
 //! | `graph/*` | of the norm of the result, and of its gradient by each operand, relative | 1e-5 |
 //! | `gemv`, `gemv_transposed`, `csr` | relative to \|alpha\| Σ\|a_ij x_j\| + \|beta y_i\|, of the worst row | γ, of the longest sum |
 //! | `krylov/diagonal` | in units in the last place | 1; of a quotient 3, for division errs by 2.5 |

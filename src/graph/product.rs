@@ -86,12 +86,12 @@ impl Shape {
     pub fn cut(&self) -> Cut {
         let (medium, small) = (TILES[MEDIUM].tiles(self), TILES[SMALL].tiles(self));
         let depth = u64::from(self.depth);
-        let mut parts = (512 / medium.max(1)).min(depth / 256).max(1);
-        if parts * small < OCCUPIED {
-            parts = OCCUPIED.div_ceil(small.max(1)).min(depth / 32).max(1);
+        let parts = (512 / medium.max(1)).min(depth / 256).max(depth.div_ceil(MOST.into())).max(1);
+        let mut part = depth.div_ceil(parts).next_multiple_of(16);
+        if depth.div_ceil(part) * small < OCCUPIED {
+            // rounded down, so that there are no fewer
+            part = (depth * small / OCCUPIED / 16 * 16).clamp(32, part.max(32));
         }
-        parts = parts.max(depth.div_ceil(MOST.into()));
-        let part = depth.div_ceil(parts).next_multiple_of(16).max(16);
         Cut { parts: depth.div_ceil(part).max(1) as u32, part: part as u32 }
     }
 
@@ -382,5 +382,58 @@ impl Product {
         let rounds = looped(u64::from(self.shape.terms) * u64::from(cut.part / tile.depth), round);
         let stored = looped(tile.sums.into(), looped(4, 0));
         Work::in_rows(tile.tiles(&self.shape) * u64::from(cut.parts), rounds + stored)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gpu::Processor;
+
+    fn shape([rows, columns, depth]: [u32; 3], batches: u32) -> Shape {
+        Shape { batches, rows, columns, depth, terms: 1 }
+    }
+
+    /// Parts are not empty, have all terms, and no more than add up with little error; there is work for a device where there is any.
+    #[test]
+    fn depths_are_cut() {
+        for depth in [1, 15, 16, 31, 32, 33, 500, 513, 8192, 8193, 1_000_000, 1 << 30] {
+            for (rows, columns, batches) in [(1, 1, 1), (64, 64, 1), (33, 200, 1), (64, 64, 64), (2048, 2048, 1), (1, 1 << 20, 1)] {
+                let shape = shape([rows, columns, depth], batches);
+                let Cut { parts, part } = shape.cut();
+                assert!(part.is_multiple_of(16) && part <= MOST, "{shape:?}: {part}");
+                let all = u64::from(parts) * u64::from(part);
+                assert!(all >= depth.into() && all - u64::from(part) < depth.into(), "{shape:?}: {parts} of {part}");
+                let few = TILES[SMALL].tiles(&shape) * u64::from(parts) < OCCUPIED;
+                assert!(!few || part == 32 || depth <= 16, "{shape:?}: {parts} of {part}");
+            }
+        }
+    }
+
+    /// By the shape and the target alone, and every dispatch of a large product ends its loops in time.
+    #[test]
+    fn tiles_are_picked() {
+        let (discrete, integrated) = (Target::discrete(), Target { processor: Processor::Integrated, ..Target::discrete() });
+        for (size, batches, on_discrete, on_integrated) in [
+            ([2048, 2048, 2048], 1, TALL, TALL),
+            ([1024, 1024, 1024], 1, MEDIUM, TALL),
+            ([1024, 512, 100], 1, SMALL, MEDIUM),
+            ([64, 64, 65_536], 1, MEDIUM, TALL),
+            ([256, 64, 128], 1, SMALL, SMALL),
+            ([64, 64, 64], 64, SMALL, MEDIUM),
+            ([65_536, 8, 64], 1, THIN, THIN),
+        ] {
+            let shape = shape(size, batches);
+            assert_eq!([&discrete, &integrated].map(|target| shape.tile(target)), [on_discrete, on_integrated], "{shape:?}");
+            for tile in &TILES {
+                let place = Place { inner: 1, outer: 1, stride: 1 };
+                let work = Product { shape, terms: Vec::new(), row: place, column: place }.work(tile);
+                assert!(work.rounds <= 65_535, "{shape:?} {tile:?}: {work:?}");
+            }
+        }
+        assert_eq!(FAMILY.candidates.len(), TILES.len());
+        for (name, tile) in FAMILY.candidates.iter().zip(&TILES) {
+            assert_eq!(*name, format!("{}x{}x{}", tile.rows, tile.columns, tile.depth));
+        }
     }
 }

@@ -38,6 +38,16 @@ impl Plan {
     /// measured, or when `budget` is spent (in a browser: by the device's time alone). A candidate replaces the one that would run
     /// if it takes 5 % less, and the difference is twice what measurements differ by.
     ///
+    /// What runs if nobody measures, of the first row that holds; a part is what of the terms is added by one workgroup, and depends on
+    /// the shape alone:
+    ///
+    /// | result | rows, columns and terms that a workgroup takes | invocations |
+    /// |---|---|---|
+    /// | 8 rows or columns, or fewer | 128 x 8 x 8 | 64 |
+    /// | 512 such tiles and parts, on an integrated GPU 128 | 128 x 64 x 8 | 256 |
+    /// | 256, 64 | 64 x 64 x 16 | 256 |
+    /// | any | 32 x 32 x 16 | 64 |
+    ///
     /// The choices hold for shapes of the same class, in any plan. They come on top of those of the target of `gpu`. On a software
     /// driver there are no candidates.
     ///

@@ -120,4 +120,25 @@ mod tests {
         assert_eq!(reshaped(&[1], &[1], &[1, 1]), Some(vec![0, 0]));
         assert_eq!(reshaped(&[2, 3], &[6, 2], &[6]), Some(vec![2]));
     }
+
+    /// The deepest value of which another is elements at strides.
+    #[test]
+    fn views_are_of_the_deepest_value() {
+        let mut graph = Graph::new();
+        let x = graph.input("x", &[4, 6]).unwrap();
+        let id = |graph: &Graph, var| graph.check(var).unwrap();
+        let turned = graph.transpose(x, &[1, 0]).unwrap();
+        let sliced = graph.slice(turned, &[1..5, 0..4]).unwrap();
+        let expected = View { base: id(&graph, x), offset: 1, strides: vec![1, 6] };
+        assert_eq!(graph.view(id(&graph, sliced), &|_| false), expected);
+        // a transposed matrix has no rows side by side, but the other of its reshape is at strides of that
+        let flat = graph.reshape(turned, &[24]).unwrap();
+        let wide = graph.reshape(flat, &[2, 12]).unwrap();
+        let back = graph.transpose(wide, &[1, 0]).unwrap();
+        assert_eq!(graph.view(id(&graph, back), &|_| false), View { base: id(&graph, turned), offset: 0, strides: vec![1, 12] });
+        // zeros are in no memory
+        let padded = graph.pad(x, &[(1, 0), (0, 0)]).unwrap();
+        let broad = graph.transpose(padded, &[1, 0]).unwrap();
+        assert_eq!(graph.view(id(&graph, broad), &|_| false), View { base: id(&graph, padded), offset: 0, strides: vec![1, 6] });
+    }
 }
