@@ -110,17 +110,15 @@ impl Target {
     /// The invocations that share a row of a tensor, or a segment of one, and the sums that they leave. On a GPU 8 load the 128
     /// bytes of a cache line at a time, and 64 keep enough loads in flight where rows are few.
     pub(crate) fn lanes_of_row(&self, length: u64) -> (u32, u64) {
-        const SHORT: u64 = 512;
-        const MEDIUM: u64 = 8192;
         match length {
-            0..=SHORT => self.choose((4, 4), (8, 1)),
-            0..=MEDIUM => self.choose((8, 8), (64, 1)),
+            0..=512 => self.choose((4, 4), (8, 1)),
+            513..=8192 => self.choose((8, 8), (64, 1)),
             _ => self.choose((8, 8), (256, 1)),
         }
     }
 
     /// The most rows of a tensor whose sums one workgroup projects, and the rows of a block where several do, which takes two more
-    /// dispatches. A workgroup of a GPU takes about half a microsecond for each 256 rows.
+    /// dispatches.
     #[cfg(feature = "optim")]
     pub(crate) fn rows_of_projection(&self) -> (u64, u64) {
         self.choose((1 << 16, 1 << 14), (1 << 12, 1 << 10))
@@ -137,7 +135,7 @@ impl Target {
             1,
             match entries {
                 0..=64 => 8,
-                0..=1024 => 64,
+                65..=1024 => 64,
                 _ => 256,
             },
         )
@@ -148,7 +146,7 @@ impl Target {
     pub(crate) fn block_of_rows(&self, rows: u64, cells: u64) -> (u64, u64) {
         let lanes: u64 = match cells {
             0..=128 => 8,
-            0..=2048 => 64,
+            129..=2048 => 64,
             _ => 256,
         };
         let wanted = (1024 * 256 / lanes).div_ceil(rows.div_ceil(4).max(1));
