@@ -131,7 +131,7 @@ impl Target {
     }
 
     /// The most rows of a tensor whose sums one workgroup projects, and the rows of a block where several do, which takes two more
-    /// dispatches. A workgroup of a GPU takes about half a microsecond for each 256 rows.
+    /// dispatches.
     #[cfg(feature = "optim")]
     pub(crate) fn rows_of_projection(&self) -> (u64, u64) {
         self.choose((1 << 16, 1 << 14), (1 << 12, 1 << 10))
