@@ -190,7 +190,7 @@ fn sizes_beyond_any_device() {
     let elements = limit as usize / 4 + 1;
     let too_small = |what: String| Error::LimitTooSmall { limit: "max_buffer_size", what, needed: limit + 4, found: limit };
     expect(Tensor::zeros(&gpu, &[elements], DType::F32), too_small(format!("gradus.tensor[{elements}]")));
-    expect(Tensor::arena(&gpu, &[&[4], &[elements - 4]], DType::F32), too_small("gradus.arena".into()));
+    expect(Tensor::arena(&gpu, &[&[64], &[elements - 64]], DType::F32), too_small("gradus.arena".into()));
     for (shape, dtype) in [
         (vec![usize::MAX, 2], DType::F32),
         (vec![usize::MAX / 2], DType::F32),
