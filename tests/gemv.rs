@@ -225,3 +225,18 @@ fn normal_numbers_are_normal() {
     let tail = mean(|x| if x.abs() > 1.959_963_985 { 1.0 } else { 0.0 });
     assert!((tail - 0.05).abs() < 5.0 * (0.0475 / n).sqrt());
 }
+
+/// Rows that are loaded again, since there are not four, do not count, whatever they hold.
+#[test]
+fn the_last_row_may_be_infinite() {
+    for gpu in gpus() {
+        for rows in [1, 2, 3, 5, 18] {
+            let mut values = vec![1.0f32; 3 * rows];
+            (values[3 * rows - 2], values[3 * rows - 1]) = (f32::INFINITY, f32::NEG_INFINITY);
+            let matrix = Tensor::from_slice(&gpu, &[rows, 3], &values).unwrap();
+            let (x, y) = (Tensor::from_slice(&gpu, &[rows], &vec![1.0f32; rows]).unwrap(), Tensor::zeros(&gpu, &[3], DType::F32).unwrap());
+            run(&gpu, |recording| vector::gemv_transposed(&gpu, recording, 1.0, &matrix, &x, 0.0, &y));
+            assert_eq!(read(&gpu, &y), [rows as f64, f64::INFINITY, f64::NEG_INFINITY], "{rows} rows");
+        }
+    }
+}

@@ -69,7 +69,7 @@ fn before(c: GemvTransposedConstants, i: u32) -> Cell {
     return c.beta * y[i];
 }
 
-// Four rows from `row` on at cell i; those that are not before `end` are the last one again, with the factor 0.
+// Four rows from `row` on at cell i; of those that are not before `end` the last one is loaded, whatever it holds, and counts as 0.
 fn product(c: GemvTransposedConstants, row: u32, end: u32, i: u32) -> Cell {
     let each = vec4(row) + vec4(0u, 1u, 2u, 3u);
     let r = min(each, vec4(end - 1u));
@@ -78,9 +78,11 @@ fn product(c: GemvTransposedConstants, row: u32, end: u32, i: u32) -> Cell {
 #else
     let v = vec4(x[c.x + r.x], x[c.x + r.y], x[c.x + r.z], x[c.x + r.w]);
 #endif
-    let factor = select(vec4(0.0), v, each < vec4(end));
     let at = vec4(c.a + i) + r * c.stride;
-    return (factor.x * a[at.x] + factor.y * a[at.y]) + (factor.z * a[at.z] + factor.w * a[at.w]);
+    let second = select(Cell(0.0), v.y * a[at.y], each.y < end);
+    let third = select(Cell(0.0), v.z * a[at.z], each.z < end);
+    let fourth = select(Cell(0.0), v.w * a[at.w], each.w < end);
+    return (v.x * a[at.x] + second) + (third + fourth);
 }
 
 #ifdef SEQUENTIAL
