@@ -47,6 +47,6 @@ impl Scene {
     }
 }
 
-pub fn gpus() -> [Gpu; 4] {
-    [gpu(Checks::Unchecked), gpu(Checks::Checked), gpu_for(Target::discrete()), gpu_for(Target::software())]
+pub fn gpus() -> [Gpu; 3] {
+    [gpu(Checks::Checked), gpu_for(Target::discrete()), gpu_for(Target::software())]
 }
