@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use gradus::gpu::{GpuOptions, Polling, Target, Tuning};
+use gradus::gpu::GpuOptions;
 use gradus::graph::{ConvolutionOptions, Graph, Op, Padding, Plan, Stage, Var, Window};
 use gradus::reference::graph::evaluate;
 use gradus::{Gpu, Result, Tensor};
@@ -50,7 +50,7 @@ pub fn run(report: &mut Report) {
     }
     for tile in TILES {
         let mut run = Vec::new();
-        report.case(&format!("graph/product {tile}"), |gpu| {
+        report.case_of_gpu(&format!("graph/product {tile}"), |gpu| {
             let build: [(Build, &[usize]); 2] = [(matmul, &[70, 520, 36]), (convolution, &[2, 3, 17, 31, 39])];
             build.into_iter().map(|(build, size)| product(gpu, tile, build, size, &mut run)).collect()
         });
@@ -61,20 +61,15 @@ pub fn run(report: &mut Report) {
     report.case_of_gpu("graph/sort", |gpu| sizes.iter().map(|size| one(gpu, gather, size)).collect());
 }
 
-/// In the form for GPUs, whatever the adapter is, with one tile for all.
-fn product(gpu: &Gpu, tile: &str, build: Build, size: &[usize], run: &mut Vec<&'static str>) -> Result<Entry> {
-    let shaped = |tuning: Tuning| {
-        let target = Some(Target::discrete().with_tuning(tuning));
-        let polling = Polling::Thread;
-        Gpu::with_options(gpu.device(), gpu.queue(), GpuOptions { checks: gpu.checks(), polling, target, ..Default::default() })
-    };
-    let base = shaped(Tuning::default())?;
+/// With one tile for all, on a device whose kernels are for GPUs.
+fn product(base: &Gpu, tile: &str, build: Build, size: &[usize], run: &mut Vec<&'static str>) -> Result<Entry> {
     let (graph, outputs) = with_gradients(build, size)?;
-    let plan = Plan::new(&base, &graph, &[Stage::new(&outputs)])?;
+    let plan = Plan::new(base, &graph, &[Stage::new(&outputs)])?;
     // no time to measure: each choice is what it would be without
-    let chosen = pollster::block_on(plan.tune(&base, Duration::ZERO))?.to_string();
+    let chosen = pollster::block_on(plan.tune(base, Duration::ZERO))?.to_string();
     let lines = chosen.lines().map(|line| line.split_once(" = ").map_or(line.into(), |(key, _)| format!("{key} = {tile}")));
-    let gpu = shaped(lines.collect::<Vec<_>>().join("\n").parse()?)?;
+    let target = Some(base.target().clone().with_tuning(lines.collect::<Vec<_>>().join("\n").parse()?));
+    let gpu = Gpu::with_options(base.device(), base.queue(), GpuOptions { checks: base.checks(), target, ..Default::default() })?;
     let entry = one(&gpu, build, size)?;
     run.extend(gpu.kernels());
     Ok(entry)

@@ -198,15 +198,13 @@ impl Gpu {
         if !missing.is_empty() {
             return Err(Error::MissingFeatures { missing });
         }
-        let target = options.target.clone().unwrap_or_else(|| Target::of(device));
-        target.tuning.expect(device)?;
-        let limits = device.limits();
+        let (adapter, limits) = (device.adapter_info(), device.limits());
+        let target = options.target.clone().unwrap_or_else(|| Target::with(&adapter, &limits));
+        target.tuning.check(&adapter)?;
         let mut failure = None;
         required_limits().check_limits_with_fail_fn(&limits, true, |limit, needed, found| {
             failure = Some(Error::LimitTooSmall { limit, what: String::new(), needed, found });
         });
-        let adapter = device.adapter_info();
-        let target = options.target.clone().unwrap_or_else(|| Target::with(&adapter, &limits));
         match failure {
             Some(error) => Err(error),
             None => Ok(Self {

@@ -46,8 +46,8 @@ const FIRST_LINE: &str = "gradus tuning";
 
 impl Tuning {
     /// Without choices, for a device.
-    pub(crate) fn of(device: &wgpu::Device) -> Self {
-        Self { device: name(device), choices: BTreeMap::new() }
+    pub(crate) fn of(adapter: &wgpu::AdapterInfo) -> Self {
+        Self { device: name(adapter), choices: BTreeMap::new() }
     }
 
     /// How many choices there are.
@@ -79,13 +79,13 @@ impl Tuning {
     }
 
     /// That choices, if there are any, were measured on this device.
-    pub(crate) fn expect(&self, device: &wgpu::Device) -> Result<()> {
-        if self.choices.is_empty() { Ok(()) } else { expect_device(&name(device), &self.device) }
+    pub(crate) fn check(&self, adapter: &wgpu::AdapterInfo) -> Result<()> {
+        if self.is_empty() { Ok(()) } else { expect_device(&name(adapter), &self.device) }
     }
 
     /// The number of the candidate for a class of shapes, if there is a choice.
     pub(crate) fn choice(&self, family: &Family, class: &str) -> Option<usize> {
-        if self.choices.is_empty() {
+        if self.is_empty() {
             return None;
         }
         let chosen = self.choices.get(&(family.name.into(), family.checksum(), class.into()))?;
@@ -100,8 +100,7 @@ impl Tuning {
 }
 
 /// Back end, adapter and driver, in a line.
-fn name(device: &wgpu::Device) -> String {
-    let info = device.adapter_info();
+fn name(info: &wgpu::AdapterInfo) -> String {
     let driver = format!("{} {}", info.driver, info.driver_info);
     format!("{:?}, {}, {}", info.backend, info.name, driver.trim()).replace(['\n', '\r'], " ")
 }

@@ -233,8 +233,7 @@ impl<'a> Emitter<'a> {
         self.results(&roots[1..], stores)?;
         self.lanes = width;
         write!(self.functions, "\nfn store(i: u32, value: f32) {{\n{}}}\n", self.lines).unwrap_or_default();
-        let parts = ["x", "y", "z", "w"].iter().enumerate().map(|(k, part)| format!("    store(i + {k}u, value.{part});\n"));
-        write!(self.functions, "\nfn store4(i: u32, value: vec4<f32>) {{\n{}}}\n", parts.collect::<String>()).unwrap_or_default();
+        self.store_parts();
         Ok(())
     }
 
@@ -313,15 +312,14 @@ impl<'a> Emitter<'a> {
         if loads.is_some() && self.gathers {
             return Err(NotVector);
         }
-        let result = match guards.is_empty() {
-            true => value,
-            false => {
-                let parts: Vec<String> = (0..self.lanes).map(|k| self.condition(&guards, k)).collect();
-                let inside = if self.lanes == 4 { format!("vec4<bool>({})", parts.join(", ")) } else { parts.concat() };
-                format!("select({}, {value}, {inside})", self.literal(0.0))
-            }
-        };
+        let result = if guards.is_empty() { value } else { self.inside(&guards, &value) };
         Ok(format!("{}    return {result};\n", self.lines))
+    }
+
+    /// `fn store4(i, value)` by `store`.
+    fn store_parts(&mut self) {
+        let parts = ["x", "y", "z", "w"].iter().enumerate().map(|(k, part)| format!("    store(i + {k}u, value.{part});\n"));
+        write!(self.functions, "\nfn store4(i: u32, value: vec4<f32>) {{\n{}}}\n", parts.collect::<String>()).unwrap_or_default();
     }
 
     /// `fn store_pair(i, values)`: the results of an even channel and of the odd one after it, if there is one, from the lines
@@ -357,8 +355,7 @@ impl<'a> Emitter<'a> {
         let b = self.buffer(Buffer::Storage(storage), false);
         let offset = offset(b);
         write!(self.functions, "\nfn store(i: u32, value: f32) {{\n    g{b}[{offset} + i] = value;\n}}\n").unwrap_or_default();
-        let parts = ["x", "y", "z", "w"].iter().enumerate().map(|(k, part)| format!("    store(i + {k}u, value.{part});\n"));
-        write!(self.functions, "\nfn store4(i: u32, value: vec4<f32>) {{\n{}}}\n", parts.collect::<String>()).unwrap_or_default();
+        self.store_parts();
     }
 
     /// `fn store4(i, value)` that does nothing but store, where a buffer of vectors can be had.
@@ -604,10 +601,7 @@ impl<'a> Emitter<'a> {
                     }
                 }
                 let inner = self.value(input(0), &Map { flat: None, axes, guards })?;
-                let zero = self.literal(0.0);
-                let parts: Vec<String> = (0..self.lanes).map(|k| self.condition(&own, k)).collect();
-                let inside = if self.lanes == 4 { format!("vec4<bool>({})", parts.join(", ")) } else { parts.concat() };
-                format!("select({zero}, {inner}, {inside})")
+                self.inside(&own, &inner)
             }
             // all others have kernels, whose results are in memory
             _ => self.literal(0.0),
@@ -783,6 +777,13 @@ impl<'a> Emitter<'a> {
         let inside = guards.iter().map(|(axis, size)| format!("({} < {size}u)", self.index(axis, k)));
         let all: Vec<String> = inside.collect();
         if all.is_empty() { "true".into() } else { format!("({})", all.join(" & ")) }
+    }
+
+    /// A value, and 0 where its element is outside.
+    fn inside(&self, guards: &[(Axis, usize)], value: &str) -> String {
+        let parts: Vec<String> = (0..self.lanes).map(|k| self.condition(guards, k)).collect();
+        let inside = if self.lanes == 4 { format!("vec4<bool>({})", parts.join(", ")) } else { parts.concat() };
+        format!("select({}, {value}, {inside})", self.literal(0.0))
     }
 
     /// An index, and 0 where the element is outside.

@@ -521,7 +521,7 @@ impl Planner<'_> {
         // the roots that a kernel other than their own reads
         let mut readers: HashMap<Id, BTreeSet<usize>> = HashMap::new();
         for (k, kernel) in kernels.iter().enumerate() {
-            for id in kernel.loads.iter().copied().chain(kernel.operands.iter().map(|view| view.base)) {
+            for id in values_read(kernel) {
                 readers.entry(id).or_default().insert(k);
             }
         }
@@ -581,8 +581,7 @@ impl Planner<'_> {
             if kernels[other].roots.iter().all(|&root| root < first) || !seen.insert(other) {
                 continue;
             }
-            let values = kernels[other].loads.iter().copied().chain(kernels[other].operands.iter().map(|view| view.base));
-            pending.extend(values.filter_map(|value| home.get(&value).copied()));
+            pending.extend(values_read(&kernels[other]).into_iter().filter_map(|value| home.get(&value).copied()));
         }
         false
     }
@@ -591,7 +590,7 @@ impl Planner<'_> {
     fn finish(&self, mut kernels: Vec<Kernel>, late: &[bool], target: &Target, halves: bool) -> Result<Plan> {
         let mut last: HashMap<Id, usize> = HashMap::new();
         for (k, kernel) in kernels.iter().enumerate() {
-            for id in kernel.loads.iter().copied().chain(kernel.operands.iter().map(|view| view.base)) {
+            for id in values_read(kernel) {
                 last.insert(id, k);
             }
         }
@@ -610,10 +609,7 @@ impl Planner<'_> {
         // stage before that of the output, it is in a slot and outputs are copies: what is done with them between stages
         // does not change what later stages read.
         let mut stages_read: HashMap<Id, usize> = HashMap::new();
-        let reads = kernels.iter().flat_map(|kernel| {
-            let values = kernel.loads.iter().copied().chain(kernel.operands.iter().map(|view| view.base));
-            values.map(|id| (id, kernel.stage))
-        });
+        let reads = kernels.iter().flat_map(|kernel| values_read(kernel).into_iter().map(|id| (id, kernel.stage)));
         for (id, stage) in reads.chain(self.outputs.iter().map(|&(id, stage)| (self.graph.physical(id), stage))) {
             let last = stages_read.entry(id).or_default();
             *last = stage.max(*last);
@@ -675,9 +671,7 @@ impl Planner<'_> {
         }
         let mut leaves: BTreeSet<Id> = BTreeSet::new();
         for kernel in &kernels {
-            leaves.extend(
-                kernel.loads.iter().copied().chain(kernel.operands.iter().map(|view| view.base)).filter(|&id| self.op(id).is_leaf()),
-            );
+            leaves.extend(values_read(kernel).into_iter().filter(|&id| self.op(id).is_leaf()));
         }
         plan.leaves = leaves.into_iter().collect();
         plan.kernels = kernels;
@@ -741,8 +735,7 @@ impl Planner<'_> {
 
     /// By stage, and so that values are computed before they are read.
     fn ordered(&self, kernels: Vec<Kernel>) -> Vec<Kernel> {
-        let home: HashMap<Id, usize> =
-            kernels.iter().enumerate().flat_map(|(k, kernel)| kernel.roots.iter().map(move |&root| (root, k))).collect();
+        let home = makers(&kernels);
         let mut order = Vec::with_capacity(kernels.len());
         let mut state = vec![0u8; kernels.len()];
         let mut roots: Vec<usize> = (0..kernels.len()).collect();
@@ -770,8 +763,7 @@ impl Planner<'_> {
     /// The kernels, ordered already, in an order for which memory is short: of those whose values are there the one that
     /// takes the least, or frees the most.
     fn reordered(&self, kernels: &[Kernel]) -> Vec<Kernel> {
-        let home: HashMap<Id, usize> =
-            kernels.iter().enumerate().flat_map(|(k, kernel)| kernel.roots.iter().map(move |&root| (root, k))).collect();
+        let home = makers(kernels);
         let reads: Vec<BTreeSet<Id>> = kernels.iter().map(values_read).collect();
         // who reads a value that kernels make, and how many of them are still to come; none in other stages
         let mut users: HashMap<Id, Vec<usize>> = HashMap::new();
@@ -813,6 +805,11 @@ impl Planner<'_> {
         }
         order.into_iter().map(|k| kernels[k].clone()).collect()
     }
+}
+
+/// The kernel that makes each value.
+fn makers(kernels: &[Kernel]) -> HashMap<Id, usize> {
+    kernels.iter().enumerate().flat_map(|(k, kernel)| kernel.roots.iter().map(move |&root| (root, k))).collect()
 }
 
 /// The values that a kernel reads.

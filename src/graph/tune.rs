@@ -71,7 +71,7 @@ impl Plan {
     /// [`crate::Error::OutOfMemory`], [`crate::Error::LimitTooSmall`], [`crate::Error::DeviceLost`]; in a browser
     /// [`crate::Error::MissingFeatures`] without timestamps.
     pub async fn tune(&self, gpu: &Gpu, budget: Duration) -> Result<Tuning> {
-        let mut tuning = Tuning::of(gpu.device());
+        let mut tuning = Tuning::of(gpu.adapter_info());
         tuning.merge(gpu.target().tuning.clone())?;
         let mut budget = Budget::new(budget);
         let work = self.products(gpu.target());
@@ -80,25 +80,28 @@ impl Plan {
         }
         let program = self.private(gpu)?;
         for (class, (kernel, product)) in work {
+            let record = |tile: usize| -> Result<Recording> {
+                let mut own = tuning.clone();
+                own.choose(&FAMILY, &class, tile);
+                let target = Some(gpu.target().clone().with_tuning(own));
+                let gpu = Gpu::with_options(gpu.device(), gpu.queue(), GpuOptions { target, ..gpu.options().clone() })?;
+                let mut recording = Recording::new();
+                program.on(&gpu).record_kernel(&mut recording, kernel)?;
+                Ok(recording)
+            };
             let mut best = product.shape.tile(gpu.target());
-            for challenger in (0..TILES.len()).filter(|&tile| product.shape.may_take(tile)) {
-                if challenger == best || budget.is_spent() {
-                    continue;
+            let challengers: Vec<usize> = (0..TILES.len()).filter(|&tile| tile != best && product.shape.may_take(tile)).collect();
+            // pipelines are compiled for it: once a candidate, and not when no time is left
+            let mut of_best = None;
+            for challenger in challengers {
+                if budget.is_spent() {
+                    break;
                 }
-                let record = |tile: usize, times: usize| -> Result<Recording> {
-                    let mut own = tuning.clone();
-                    own.choose(&FAMILY, &class, tile);
-                    let target = Some(gpu.target().clone().with_tuning(own));
-                    let gpu = Gpu::with_options(gpu.device(), gpu.queue(), GpuOptions { target, ..gpu.options().clone() })?;
-                    let mut recording = Recording::new();
-                    program.on(&gpu).record_kernel(&mut recording, kernel)?;
-                    let once = recording.clone();
-                    (1..times).for_each(|_| recording.extend(once.clone()));
-                    Ok(recording)
-                };
-                if in_turn(gpu, &mut budget, |times| Ok([record(best, times)?, record(challenger, times)?])).await? {
-                    best = challenger;
-                }
+                let before = of_best.take().map_or_else(|| record(best), Ok)?;
+                let after = record(challenger)?;
+                let wins = in_turn(gpu, &mut budget, [&before, &after]).await?;
+                best = if wins { challenger } else { best };
+                of_best = Some(if wins { after } else { before });
             }
             tuning.choose(&FAMILY, &class, best);
         }
@@ -161,16 +164,19 @@ impl Gpu {
 }
 
 /// Whether the second of two recordings is faster by enough.
-async fn in_turn(gpu: &Gpu, budget: &mut Budget, record: impl Fn(usize) -> Result<[Recording; 2]>) -> Result<bool> {
-    let recordings = record(1)?;
+async fn in_turn(gpu: &Gpu, budget: &mut Budget, recordings: [&Recording; 2]) -> Result<bool> {
     let mut first = Duration::MAX;
-    for recording in [&recordings[0], &recordings[1], &recordings[0]] {
+    for recording in [recordings[0], recordings[1], recordings[0]] {
         let took = measure(gpu, recording).await?;
         budget.add(took);
         first = took;
     }
     let times = (LONG.as_secs_f64() / first.as_secs_f64().max(1e-7)).ceil().clamp(1.0, 64.0) as usize;
-    let recordings = record(times)?;
+    let recordings = recordings.map(|once| {
+        let mut repeated = once.clone();
+        (1..times).for_each(|_| repeated.extend(once.clone()));
+        repeated
+    });
     let mut seconds = [Vec::new(), Vec::new()];
     for pair in 0..PAIRS {
         for which in if pair % 2 == 0 { [0, 1] } else { [1, 0] } {
