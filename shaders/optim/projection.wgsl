@@ -14,7 +14,6 @@
 // the layer view.
 
 #permute LANES_256 | LANES_64 | LANES_8 | LANES_256 PARTIAL | LANES_256 FINISH | LANES_256 FILL
-#import shared/scalars
 #import shared/tree
 
 alias Sum = vec4<f32>;
@@ -23,6 +22,10 @@ alias Sum = vec4<f32>;
 struct ProjectionConstants {
     delta: f32,
     eps: f32,
+    // the words of a `Step` (shared/step.wgsl), and where its two decays are
+    step_words: u32,
+    decay: u32,
+    projected_decay: u32,
 }
 
 struct ProjectionTask {
@@ -57,7 +60,8 @@ struct ProjectionPartial {
 #endif
 @group(0) @binding(1) var<storage, read> tasks: array<ProjectionTask>;
 #ifdef FINISH
-@group(0) @binding(2) var<storage, read_write> scalars: array<Scalars>;
+// each tensor's `Step`
+@group(0) @binding(2) var<storage, read_write> steps: array<u32>;
 #else
 @group(0) @binding(4) var<storage, read_write> coefficients: array<f32>;
 #endif
@@ -71,7 +75,8 @@ struct ProjectionPartial {
 #ifdef FINISH
 @group(0) @binding(5) var<storage, read_write> partials: array<ProjectionPartial>;
 #else
-@group(0) @binding(2) var<storage, read_write> scalars: array<Scalars>;
+// each tensor's `Step`
+@group(0) @binding(2) var<storage, read_write> steps: array<u32>;
 @group(0) @binding(3) var<storage, read> sums: array<vec4<f32>>;
 #endif
 #endif
@@ -206,7 +211,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         }
 #endif
         if invocation == 0u && (channel || layer) {
-            scalars[task.tensor].decay = scalars[task.tensor].projected_decay;
+            let step = task.tensor * constants.step_words;
+            steps[step + constants.decay] = steps[step + constants.projected_decay];
         }
 #endif
     }

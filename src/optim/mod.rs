@@ -36,12 +36,13 @@ mod sgd;
 mod sgdp;
 #[cfg(feature = "weights")]
 mod state_dict;
+mod streams;
 
 pub use adadelta::Adadelta;
 pub use adagrad::Adagrad;
 pub use adam::{Adam, AdamW};
 pub use adamp::AdamP;
-pub use algorithm::Algorithm;
+pub use algorithm::{Algorithm, Initial, Update};
 pub use diffgrad::DiffGrad;
 pub use optimizer::{Optimizer, StepStatus};
 pub use options::{Group, LossScale, Options, Rounding};

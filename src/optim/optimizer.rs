@@ -1,13 +1,16 @@
+use std::collections::HashMap;
+
 use wgpu::BufferUsages;
 
-use super::algorithm::{Algorithm, Decay, Lowered, not_negative};
+use super::algorithm::{Algorithm, Initial, Update, not_negative};
 use super::options::{Group, Options, Rounding};
 use super::param::{Param, validate};
-use super::plan::{self, Batch};
-use super::record::{Recorder, Store, Tables};
+use super::plan::{self, Layout};
+use super::record::{Cache, Recorder, Store, Tables};
+use super::streams::STATES;
 use crate::gpu::{DType, Gpu, Recording, Tensor};
-use crate::shaders::layout::{Control, GradientStatus, Scalars};
-use crate::{Error, Result};
+use crate::shaders::layout::{Control, GradientStatus};
+use crate::{Error, Result, vector};
 
 /// What the device knows of the gradients, as of the last step that read them first.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -28,8 +31,10 @@ pub struct StepStatus {
 pub(super) struct Known {
     pub name: String,
     pub param: Tensor,
+    pub grad: Tensor,
     pub group: usize,
     pub frozen: bool,
+    pub lr_factor: f64,
 }
 
 /// A fused optimizer over a list of parameters.
@@ -51,16 +56,19 @@ pub(super) struct Known {
 /// ```
 pub struct Optimizer {
     pub(super) gpu: Gpu,
-    pub(super) lowered: Lowered,
+    /// The algorithm with the hyperparameters of each group, one for each group.
+    pub(super) updates: Vec<Update>,
     pub(super) options: Options,
     pub(super) params: Vec<Known>,
+    index: HashMap<String, usize>,
     pub(super) groups: Vec<Group>,
-    pub(super) batches: Vec<Batch>,
-    pub(super) stores: Vec<Store>,
+    layout: Layout,
+    stores: Vec<Store>,
     pub(super) tables: Tables,
     /// What `tables.control` is to hold. A step copies it there, so that a change takes effect with
     /// the steps encoded after it, whatever was encoded before and whenever it is submitted.
     staging: wgpu::Buffer,
+    cache: Cache,
     recording: Recording,
 }
 
@@ -84,38 +92,101 @@ impl Optimizer {
     /// As [`Optimizer::new`].
     pub fn with_options(gpu: &Gpu, algorithm: &dyn Algorithm, params: &[Param], options: Options) -> Result<Self> {
         options.check()?;
-        let seed = match options.rounding {
-            Rounding::Nearest => 0,
-            Rounding::Stochastic { seed } => seed,
-        };
-        let lowered = algorithm.lower([seed as u32, (seed >> 32) as u32])?;
+        let update = algorithm.update()?;
+        update.validate()?;
+        if update.states.len() > STATES.len() {
+            let expected = format!("{} states at most", STATES.len());
+            return Err(Error::Option { option: update.name, found: format!("{} states", update.states.len()), expected });
+        }
+        if update.projection.is_some() && options.state_dtype != DType::F32 {
+            let (option, found) = ("state_dtype".to_owned(), options.state_dtype.to_string());
+            return Err(Error::Option { option, found, expected: format!("f32, which {} needs", update.name) });
+        }
         let groups = match options.groups.as_slice() {
-            [] => vec![Group { lr: lowered.lr, weight_decay: lowered.weight_decay }],
+            [] => vec![Group { lr: update.lr, weight_decay: update.weight_decay }],
             groups => groups.to_vec(),
         };
-        groups.iter().try_for_each(|group| lowered.decay.check(group))?;
+        groups.iter().try_for_each(|group| update.decay.check(group))?;
         validate(gpu, params, &groups)?;
-        let tensors: Vec<_> = params.iter().map(|p| (p.name, p.param, p.grad)).collect();
-        let batches = plan::batches(gpu, &tensors, lowered.projection.is_some())?;
-        let stores = batches.iter().map(|batch| store(gpu, &lowered, &options, batch)).collect::<Result<Vec<_>>>()?;
+        let known: Vec<Known> = params
+            .iter()
+            .map(|p| Known {
+                name: p.name.to_owned(),
+                param: p.param.clone(),
+                grad: p.grad.clone(),
+                group: p.group,
+                frozen: false,
+                lr_factor: 1.0,
+            })
+            .collect();
+        let named: Vec<_> = params.iter().map(|p| (p.name, p.param)).collect();
+        let layout = Layout::new(gpu, &named, update.projection.is_some())?;
+        let stores = layout.stores.iter().map(|stored| Store::new(gpu, &update, &options, stored)).collect::<Result<Vec<_>>>()?;
 
-        let known: Vec<Known> =
-            params.iter().map(|p| Known { name: p.name.to_owned(), param: p.param.clone(), group: p.group, frozen: false }).collect();
-        let n = params.len() as u64;
         let usage = BufferUsages::STORAGE | BufferUsages::COPY_DST | BufferUsages::COPY_SRC;
         let status = options.status();
+        let updates = vec![update; groups.len()];
+        let data = control(&updates, &options, &groups, &known, &[]);
+        let steps = initial_steps(&updates[0], known.len());
         let tables = Tables {
-            control: gpu.buffer("gradus.optim.control", n * size_of::<Control>() as u64, usage)?,
-            scalars: gpu.buffer("gradus.optim.scalars", n * size_of::<Scalars>() as u64, usage)?,
-            steps: gpu.buffer("gradus.optim.steps", n * 4, usage)?,
+            control: gpu.buffer("gradus.optim.control", data.bytes.len() as u64, usage)?,
+            tensors: data.tensors,
+            steps: gpu.buffer_with("gradus.optim.steps", bytemuck::cast_slice(&steps), usage)?,
+            counts: gpu.buffer("gradus.optim.counts", known.len() as u64 * 4, usage)?,
             status: gpu.buffer_with("gradus.optim.status", bytemuck::bytes_of(&status), usage)?,
         };
-        let staging = gpu.staging("gradus.optim.control", bytemuck::cast_slice(&control(&lowered, &groups, &known, &[])))?;
-        let mut recorder = Recorder { gpu, lowered: &lowered, options: &options, tables: &tables, recording: Recording::new() };
-        recorder.step(&tensors, &batches, &stores)?;
-        let recording = recorder.recording;
-        let optimizer = Self { gpu: gpu.clone(), lowered, options, params: known, groups, batches, stores, tables, staging, recording };
+        let staging = gpu.staging("gradus.optim.control", &data.bytes)?;
+        let index = known.iter().enumerate().map(|(i, known)| (known.name.clone(), i)).collect();
+        let (cache, recording) = (Cache::default(), Recording::new());
+        let gpu = gpu.clone();
+        let mut optimizer =
+            Self { gpu, updates, options, params: known, index, groups, layout, stores, tables, staging, cache, recording };
+        optimizer.recording = optimizer.record(None)?;
         optimizer.initialize().map(|()| optimizer)
+    }
+
+    /// The step with the gradients `gradients`, or those that are known.
+    fn record(&mut self, gradients: Option<&[&Tensor]>) -> Result<Recording> {
+        let grad = |i: usize| gradients.map_or(&self.params[i].grad, |gradients| gradients[i]);
+        let tensors: Vec<_> = self.params.iter().enumerate().map(|(i, known)| (known.name.as_str(), &known.param, grad(i))).collect();
+        let batches = plan::batches(&self.gpu, &tensors, &self.layout, self.updates[0].projection.is_some())?;
+        let mut recorder = Recorder {
+            gpu: &self.gpu,
+            update: &self.updates[0],
+            options: &self.options,
+            tables: &self.tables,
+            stores: &self.stores,
+            cache: &mut self.cache,
+            tensors: &tensors,
+            recording: Recording::new(),
+        };
+        recorder.step(&batches)?;
+        Ok(recorder.recording)
+    }
+
+    /// [`Optimizer::step`] with gradients in other tensors than before, in the order of the parameters: for programs that allocate
+    /// gradients anew. They are the gradients of later steps as well. Gradients that lie where others lay, relative to each other, cost
+    /// new bind groups and nothing else.
+    ///
+    /// # Errors
+    /// [`Error::Length`] if there are not as many as parameters; [`Error::Shape`], [`Error::DType`], [`Error::ForeignDevice`],
+    /// [`Error::Overlap`] as [`Optimizer::new`]; nothing is recorded then, and the gradients stay what they were.
+    pub fn step_with(&mut self, encoder: &mut wgpu::CommandEncoder, gradients: &[&Tensor]) -> Result<()> {
+        if gradients.len() != self.params.len() {
+            let tensor = "gradients".to_owned();
+            return Err(Error::Length { tensor, unit: "tensors", expected: self.params.len(), found: gradients.len() });
+        }
+        if self.params.iter().zip(gradients).any(|(known, &new)| !known.grad.is_same(new)) {
+            let params = self.params.iter().zip(gradients);
+            let params: Vec<Param> = params.map(|(known, grad)| Param::new(&known.name, &known.param, grad).group(known.group)).collect();
+            validate(&self.gpu, &params, &self.groups)?;
+            self.recording = self.record(Some(gradients))?;
+            for (known, &grad) in self.params.iter_mut().zip(gradients) {
+                known.grad = grad.clone();
+            }
+        }
+        self.step(encoder);
+        Ok(())
     }
 
     /// Records one step into the caller's encoder: a copy of the current learning rates, decays and
@@ -132,8 +203,8 @@ impl Optimizer {
     /// [`Error::Unknown`] if there is no parameter of one of the names; nothing is recorded then.
     pub fn step_without(&self, encoder: &mut wgpu::CommandEncoder, names: &[&str]) -> Result<()> {
         let without = names.iter().map(|name| self.index(name)).collect::<Result<Vec<_>>>()?;
-        let control = control(&self.lowered, &self.groups, &self.params, &without);
-        let staging = self.gpu.staging("gradus.optim.control", bytemuck::cast_slice(&control))?;
+        let control = control(&self.updates, &self.options, &self.groups, &self.params, &without);
+        let staging = self.gpu.staging("gradus.optim.control", &control.bytes)?;
         self.copy_control(encoder, &staging);
         self.recording.encode(encoder);
         // the recording, encoded alone, goes on with all parameters
@@ -179,10 +250,49 @@ impl Optimizer {
         self.group(group)?;
         not_negative("lr", values.lr)?;
         not_negative("weight_decay", values.weight_decay)?;
-        self.lowered.decay.check(&values)?;
+        self.updates[group].decay.check(&values)?;
         let mut groups = self.groups.clone();
         groups[group] = values;
         self.set_groups(groups)
+    }
+
+    /// Sets all hyperparameters of a group for the steps encoded from now on: those of `algorithm`, which is the optimizer's own with
+    /// other numbers, learning rate and weight decay included. States stay as they are.
+    ///
+    /// ```
+    /// # use gradus::optim::{AdamW, Optimizer};
+    /// # fn later(optimizer: &mut Optimizer) -> gradus::Result<()> {
+    /// optimizer.set_hyperparameters(0, &AdamW { lr: 1e-4, betas: [0.95, 0.999], ..Default::default() })
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Unknown`] if there is no such group; [`Error::Option`] if a number is out of its range, or if the algorithm is another
+    /// one or needs other kernels: with other states, another kind of decay, another threshold of AdamP.
+    pub fn set_hyperparameters(&mut self, group: usize, algorithm: &dyn Algorithm) -> Result<()> {
+        self.group(group)?;
+        let update = algorithm.update()?;
+        update.validate()?;
+        let own = &self.updates[group];
+        if !own.same_kernels(&update) {
+            let (found, expected) = (format!("{} {}", update.name, update.config()), format!("{} {} but for numbers", own.name, own.config()));
+            return Err(Error::Option { option: "algorithm".into(), found, expected });
+        }
+        let (mut updates, mut groups) = (self.updates.clone(), self.groups.clone());
+        groups[group] = Group { lr: update.lr, weight_decay: update.weight_decay };
+        updates[group] = update;
+        self.staging = self.stage(&updates, &groups, &self.params)?;
+        (self.updates, self.groups) = (updates, groups);
+        Ok(())
+    }
+
+    /// Sets a factor of a parameter's learning rate, decoupled decay included, for the steps encoded from now on. 1 at first.
+    ///
+    /// # Errors
+    /// [`Error::Unknown`] if there is no parameter of that name; [`Error::Option`] if `factor` is negative or not finite in f32.
+    pub fn set_lr_factor(&mut self, name: &str, factor: f64) -> Result<()> {
+        not_negative("factor", factor)?;
+        self.change(name, |param| param.lr_factor = factor)
     }
 
     /// Freezes a parameter, or thaws it: a frozen one takes no part in the steps encoded from now on,
@@ -191,12 +301,18 @@ impl Optimizer {
     /// # Errors
     /// [`Error::Unknown`] if there is no parameter of that name.
     pub fn set_frozen(&mut self, name: &str, frozen: bool) -> Result<()> {
+        self.change(name, |param| param.frozen = frozen)
+    }
+
+    /// Changes what the host says of a parameter, or leaves all as it is.
+    fn change(&mut self, name: &str, change: impl FnOnce(&mut Known)) -> Result<()> {
         let index = self.index(name)?;
-        let before = std::mem::replace(&mut self.params[index].frozen, frozen);
-        match self.stage(&self.groups) {
+        let before = self.params[index].clone();
+        change(&mut self.params[index]);
+        match self.stage(&self.updates, &self.groups, &self.params) {
             Ok(staging) => self.staging = staging,
             Err(error) => {
-                self.params[index].frozen = before;
+                self.params[index] = before;
                 return Err(error);
             }
         }
@@ -232,37 +348,35 @@ impl Optimizer {
     }
 
     pub(super) fn step_counts(&self) -> Result<Tensor> {
-        Tensor::from_buffer(&self.tables.steps, 0, &[self.params.len()], DType::U32)
+        Tensor::from_buffer(&self.tables.counts, 0, &[self.params.len()], DType::U32)
     }
 
     /// Where the elements of a state of one parameter are: one tensor for each range that the
     /// parameter is cut into, in order. `None` is the master copy.
     pub(super) fn pieces(&self, param: usize, state: Option<usize>) -> Result<Vec<Tensor>> {
         let mut all = Vec::new();
-        for (batch, store) in self.batches.iter().zip(&self.stores) {
-            let buffer = match state {
-                Some(state) => store.states.get(state),
-                None => store.master.as_ref(),
+        for place in self.layout.places.iter().filter(|place| place.tensor == param) {
+            let store = &self.stores[place.store];
+            let (buffer, dtype) = match state {
+                Some(state) => (store.states.get(state), self.options.state_dtype),
+                None => (store.master.as_ref(), DType::F32),
             };
             let Some(buffer) = buffer else { continue };
-            for piece in batch.pieces.iter().filter(|piece| piece.tensor == param) {
-                let length = (piece.elements.end - piece.elements.start) as usize;
-                all.push((piece.elements.start, Tensor::from_buffer(buffer, piece.state * 4, &[length], DType::F32)?));
-            }
+            let length = (place.elements.end - place.elements.start) as usize;
+            all.push(Tensor::from_buffer(buffer, place.state * dtype.size(), &[length], dtype)?);
         }
-        all.sort_by_key(|(start, _)| *start);
-        Ok(all.into_iter().map(|(_, tensor)| tensor).collect())
+        Ok(all)
     }
 
     /// Replaces the groups, or leaves all as it is.
     pub(super) fn set_groups(&mut self, groups: Vec<Group>) -> Result<()> {
-        self.staging = self.stage(&groups)?;
+        self.staging = self.stage(&self.updates, &groups, &self.params)?;
         self.groups = groups;
         Ok(())
     }
 
-    fn stage(&self, groups: &[Group]) -> Result<wgpu::Buffer> {
-        self.gpu.staging("gradus.optim.control", bytemuck::cast_slice(&control(&self.lowered, groups, &self.params, &[])))
+    fn stage(&self, updates: &[Update], groups: &[Group], params: &[Known]) -> Result<wgpu::Buffer> {
+        self.gpu.staging("gradus.optim.control", &control(updates, &self.options, groups, params, &[]).bytes)
     }
 
     fn copy_control(&self, encoder: &mut wgpu::CommandEncoder, staging: &wgpu::Buffer) {
@@ -274,26 +388,32 @@ impl Optimizer {
     }
 
     fn index(&self, name: &str) -> Result<usize> {
-        let position = self.params.iter().position(|param| param.name == name);
-        position.ok_or_else(|| Error::Unknown { what: "parameter", name: name.to_owned() })
+        self.index.get(name).copied().ok_or_else(|| Error::Unknown { what: "parameter", name: name.to_owned() })
     }
 
-    /// Fills what does not begin with zeros: Adagrad's sums, and the master copies.
+    /// Fills what does not begin with zeros: Adagrad's sums, say, and the master copies.
     fn initialize(&self) -> Result<()> {
         let mut recording = Recording::new();
-        if self.lowered.initial != 0.0 {
-            for (batch, store) in self.batches.iter().zip(&self.stores) {
-                let state = Tensor::from_buffer(&store.states[0], 0, &[batch.state_len as usize], DType::F32)?;
-                crate::vector::fill(&self.gpu, &mut recording, self.lowered.initial, &state)?;
+        let from_parameters = |state: usize| self.updates[0].states[state].initial == Initial::Parameter;
+        for (state, stream) in self.updates[0].states.iter().enumerate() {
+            let Initial::Value(value) = stream.initial else { continue };
+            if value as f32 != 0.0 {
+                for (store, stored) in self.stores.iter().zip(&self.layout.stores) {
+                    let whole = Tensor::from_buffer(&store.states[state], 0, &[stored.len as usize], self.options.state_dtype)?;
+                    vector::fill(&self.gpu, &mut recording, value, &whole)?;
+                }
             }
         }
-        for (i, known) in self.params.iter().enumerate() {
-            let mut start = 0;
-            for piece in self.pieces(i, None)? {
-                let offset = known.param.offset() + start * known.param.dtype().size();
-                let part = known.param.within(offset, &[piece.len()], known.param.dtype())?;
-                crate::vector::cast(&self.gpu, &mut recording, &part, &piece)?;
-                start += piece.len() as u64;
+        let copies = (0..self.updates[0].states.len()).filter(|&state| from_parameters(state)).map(Some).chain([None]);
+        for state in copies {
+            for (i, known) in self.params.iter().enumerate() {
+                let mut start = 0;
+                for piece in self.pieces(i, state)? {
+                    let offset = known.param.offset() + start * known.param.dtype().size();
+                    let part = known.param.within(offset, &[piece.len()], known.param.dtype())?;
+                    vector::cast(&self.gpu, &mut recording, &part, &piece)?;
+                    start += piece.len() as u64;
+                }
             }
         }
         if !recording.is_empty() {
@@ -305,37 +425,50 @@ impl Optimizer {
 
 impl std::fmt::Debug for Optimizer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Optimizer({}, {} parameters) {:?}", self.lowered.name, self.params.len(), self.recording)
+        write!(f, "Optimizer({}, {} parameters) {:?}", self.updates[0].name, self.params.len(), self.recording)
     }
 }
 
-fn store(gpu: &Gpu, lowered: &Lowered, options: &Options, batch: &Batch) -> Result<Store> {
-    let usage = BufferUsages::STORAGE | BufferUsages::COPY_DST | BufferUsages::COPY_SRC;
-    let buffer = |name: &str| gpu.buffer(&format!("gradus.optim.{name}"), batch.state_len * 4, usage);
-    let states = lowered.states.iter().map(|name| buffer(name)).collect::<Result<_>>()?;
-    let keeps_master = options.master_weights && batch.param_dtype != DType::F32;
-    let master = keeps_master.then(|| buffer("master")).transpose()?;
-    Ok(Store { states, master })
+impl Store {
+    fn new(gpu: &Gpu, update: &Update, options: &Options, stored: &plan::Stored) -> Result<Self> {
+        let usage = BufferUsages::STORAGE | BufferUsages::COPY_DST | BufferUsages::COPY_SRC;
+        let buffer = |name: &str, dtype: DType| gpu.buffer(&format!("gradus.optim.{name}"), stored.len * dtype.size(), usage);
+        let states = update.states.iter().map(|state| buffer(&state.name, options.state_dtype)).collect::<Result<_>>()?;
+        let keeps_master = options.master_weights && stored.param_dtype != DType::F32;
+        let master = keeps_master.then(|| buffer("master", DType::F32)).transpose()?;
+        Ok(Self { states, master })
+    }
 }
 
-/// What the kernels are told of each parameter; those of the indices `without` take no part.
-fn control(lowered: &Lowered, groups: &[Group], params: &[Known], without: &[usize]) -> Vec<Control> {
-    let of = |(i, param): (usize, &Known)| {
-        let Group { lr, weight_decay } = groups[param.group];
-        let (coupled, decay, projected_decay) = match lowered.decay {
-            Decay::Coupled => (weight_decay, 0.0, 0.0),
-            Decay::Decoupled { scale, wd_ratio } => {
-                let decay = lr * weight_decay * scale;
-                (0.0, decay, decay * wd_ratio)
-            }
-        };
-        Control {
-            enabled: u32::from(!param.frozen && !without.contains(&i)),
-            lr: lr as f32,
-            weight_decay: coupled as f32,
-            decay: decay as f32,
-            projected_decay: projected_decay as f32,
-        }
+/// What the kernels are told of the groups and of each parameter.
+struct ControlData {
+    bytes: Vec<u8>,
+    /// Where the parameters begin, at a multiple of 256 bytes.
+    tensors: u64,
+}
+
+/// Parameters of the indices `without` take no part.
+fn control(updates: &[Update], options: &Options, groups: &[Group], params: &[Known], without: &[usize]) -> ControlData {
+    let seed = match options.rounding {
+        Rounding::Nearest => 0,
+        Rounding::Stochastic { seed } => seed,
     };
-    params.iter().enumerate().map(of).collect()
+    let words: Vec<u32> = updates.iter().zip(groups).flat_map(|(update, group)| update.group(group, seed)).collect();
+    let mut bytes = bytemuck::cast_slice(&words).to_vec();
+    bytes.resize(bytes.len().next_multiple_of(256), 0);
+    let tensors = bytes.len() as u64;
+    for (i, param) in params.iter().enumerate() {
+        let enabled = u32::from(!param.frozen && !without.contains(&i));
+        bytes.extend(bytemuck::bytes_of(&Control { group: param.group as u32, enabled, lr_factor: param.lr_factor as f32 }));
+    }
+    ControlData { bytes, tensors }
+}
+
+/// `Step` of each tensor before the first: zeros but for what is kept.
+fn initial_steps(update: &Update, tensors: usize) -> Vec<u32> {
+    let mut step = vec![0; update.members().len()];
+    for (i, (_, initial)) in update.kept.iter().enumerate() {
+        step[update.kept_at(i)] = (*initial as f32).to_bits();
+    }
+    step.repeat(tensors)
 }

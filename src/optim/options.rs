@@ -1,8 +1,9 @@
 //! What a step can do besides the step itself.
 
 use super::algorithm::{check, fraction, not_negative};
-use crate::Result;
+use crate::gpu::DType;
 use crate::shaders::layout::GradientStatus;
+use crate::{Error, Result};
 
 /// Learning rate and weight decay of some parameters.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -83,6 +84,9 @@ pub struct Options {
     pub master_weights: bool,
     /// Default: to nearest.
     pub rounding: Rounding,
+    /// The type in which states are kept: f32, or bf16, which are rounded stochastically, with the seed of `rounding`. bf16 have eight
+    /// binary digits: the mean of what is added up is right, and its spread is that of the rounding. Default: f32.
+    pub state_dtype: DType,
     /// Scale the gradients so that the norm of all together is at most this, as
     /// `torch.nn.utils.clip_grad_norm_` does: 1.2e-38 or above, finite. The norm neither overflows nor underflows where its
     /// square would. Default: none.
@@ -101,6 +105,7 @@ impl Default for Options {
             groups: Vec::new(),
             master_weights: false,
             rounding: Rounding::Nearest,
+            state_dtype: DType::F32,
             max_norm: None,
             loss_scale: LossScale::Fixed(1.0),
             skip_non_finite: false,
@@ -133,6 +138,10 @@ impl Options {
         if let Some(norm) = self.max_norm {
             positive("max_norm", norm)?;
             normal("max_norm", norm)?;
+        }
+        if !matches!(self.state_dtype, DType::F32 | DType::Bf16) {
+            let (option, found) = ("state_dtype".into(), self.state_dtype.to_string());
+            return Err(Error::Option { option, found, expected: "f32 or bf16".into() });
         }
         positive("loss_scale", self.loss_scale.initial())?;
         normal("loss_scale", self.loss_scale.initial())?;

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, HashMap};
 
 use safetensors::tensor::{Dtype, TensorView};
 
+use super::algorithm::Update;
 use super::optimizer::Optimizer;
 use super::options::{Group, LossScale, Rounding};
-use crate::gpu::{Element, File, Tensor, read_all};
+use crate::gpu::{DType, File, Tensor, read_all};
 use crate::shaders::layout::GradientStatus;
 use crate::{Error, Result};
 
@@ -19,6 +20,7 @@ const LOSS_SCALE: &str = "loss_scaler";
 /// A state of one parameter: its name in the file, its shape, and where it is on the device.
 struct Entry {
     name: String,
+    dtype: DType,
     shape: Vec<usize>,
     pieces: Vec<Tensor>,
 }
@@ -44,9 +46,9 @@ impl Optimizer {
         let mut bytes = read_all(&self.gpu, &tensors).await?.into_iter();
 
         let mut views: BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)> = BTreeMap::new();
-        for Entry { name, shape, pieces } in entries {
+        for Entry { name, dtype, shape, pieces } in entries {
             let data = bytes.by_ref().take(pieces.len()).flatten().collect();
-            views.insert(name, (Dtype::F32, shape, data));
+            views.insert(name, (in_file(dtype), shape, data));
         }
         let steps: Vec<u32> = bytemuck::pod_collect_to_vec(&bytes.next().unwrap_or_default());
         for (param, step) in self.params.iter().zip(steps) {
@@ -92,15 +94,15 @@ impl Optimizer {
                     differ(format!("groups[{i}].{name} is {value}"));
                 }
             }
-            if self.lowered.decay.check(group).is_err() {
+            if self.updates[i].decay.check(group).is_err() {
                 differ(format!("groups[{i}].lr · weight_decay is not finite"));
             }
         }
 
         let entries = self.entries()?;
-        let [f32, i64, u32]: [&'static [Dtype]; 3] = [&[Dtype::F32], &[Dtype::I64], &[Dtype::U32]];
+        let [f32, bf16, i64, u32]: [&'static [Dtype]; 4] = [&[Dtype::F32], &[Dtype::BF16], &[Dtype::I64], &[Dtype::U32]];
         let steps = self.params.iter().map(|param| (format!("{}.step", param.name), i64, vec![]));
-        let states = entries.iter().map(|entry| (entry.name.clone(), f32, entry.shape.clone()));
+        let states = entries.iter().map(|entry| (entry.name.clone(), if entry.dtype == DType::F32 { f32 } else { bf16 }, entry.shape.clone()));
         let status = (LOSS_SCALE.to_owned(), u32, vec![6]);
         file.differences(steps.chain(states).chain([status])).into_iter().for_each(&mut differ);
 
@@ -133,26 +135,43 @@ impl Optimizer {
         self.set_groups(groups)?;
         for entry in &entries {
             let data = file.tensor(&entry.name).map_or(&[][..], |view| view.data());
-            upload::<f32>(self, &entry.pieces, data)?;
+            upload(self, entry, data)?;
         }
         self.step_counts()?.write(&self.gpu, &counts)?;
         self.loss_scaler()?.write(&self.gpu, bytemuck::cast_slice::<GradientStatus, u32>(&[status]))
     }
 
     fn entries(&self) -> Result<Vec<Entry>> {
+        let update = &self.updates[0];
+        let words = update.members().len();
         let mut entries = Vec::new();
         for (i, param) in self.params.iter().enumerate() {
-            let shape = param.param.shape().to_vec();
-            for (state, name) in self.lowered.states.iter().enumerate() {
-                let pieces = self.pieces(i, Some(state))?;
-                entries.push(Entry { name: format!("{}.{name}", param.name), shape: shape.clone(), pieces });
+            let mut push = |name: &str, dtype, shape: &[usize], pieces| {
+                entries.push(Entry { name: format!("{}.{name}", param.name), dtype, shape: shape.to_vec(), pieces });
+            };
+            let shape = param.param.shape();
+            for (state, stream) in update.states.iter().enumerate() {
+                push(&stream.name, self.options.state_dtype, shape, self.pieces(i, Some(state))?);
+            }
+            for (kept, (name, _)) in update.kept.iter().enumerate() {
+                let at = (i * words + update.kept_at(kept)) as u64 * 4;
+                push(name, DType::F32, &[], vec![Tensor::from_buffer(&self.tables.steps, at, &[1], DType::F32)?]);
             }
             let pieces = self.pieces(i, None)?;
             if !pieces.is_empty() {
-                entries.push(Entry { name: format!("{}.master", param.name), shape, pieces });
+                push("master", DType::F32, shape, pieces);
             }
         }
         Ok(entries)
+    }
+
+    /// The configuration of all groups as JSON: a list, if they differ.
+    fn config(&self) -> String {
+        let configs: Vec<String> = self.updates.iter().map(Update::config).collect();
+        match configs.iter().all(|config| *config == configs[0]) {
+            true => configs[0].clone(),
+            false => format!("[{}]", configs.join(",")),
+        }
     }
 
     fn loss_scaler(&self) -> Result<Tensor> {
@@ -167,8 +186,8 @@ impl Optimizer {
         };
         HashMap::from([
             ("format".to_owned(), FORMAT.to_owned()),
-            ("optimizer".to_owned(), self.lowered.name.to_owned()),
-            ("config".to_owned(), self.lowered.config.clone()),
+            ("optimizer".to_owned(), self.updates[0].name.clone()),
+            ("config".to_owned(), self.config()),
             ("rounding".to_owned(), rounding),
             ("groups".to_owned(), serde_json::Value::from(groups).to_string()),
         ])
@@ -189,13 +208,20 @@ fn parse_groups(text: &str) -> Option<Vec<Group>> {
     Some(rows.into_iter().map(|[lr, weight_decay]| Group { lr, weight_decay }).collect())
 }
 
+/// The type's name in a file.
+fn in_file(dtype: DType) -> Dtype {
+    if dtype == DType::F32 { Dtype::F32 } else { Dtype::BF16 }
+}
+
 /// Writes `bytes` to consecutive pieces.
-fn upload<T: Element>(optimizer: &Optimizer, pieces: &[Tensor], bytes: &[u8]) -> Result<()> {
-    let values: Vec<T> = bytemuck::pod_collect_to_vec(bytes);
-    let mut rest = values.as_slice();
-    for piece in pieces {
-        let (now, later) = rest.split_at(piece.len());
-        piece.write(&optimizer.gpu, now)?;
+fn upload(optimizer: &Optimizer, entry: &Entry, bytes: &[u8]) -> Result<()> {
+    let mut rest = bytes;
+    for piece in &entry.pieces {
+        let (now, later) = rest.split_at(piece.bytes() as usize);
+        match entry.dtype {
+            DType::F32 => piece.write(&optimizer.gpu, &bytemuck::pod_collect_to_vec::<u8, f32>(now))?,
+            _ => piece.write(&optimizer.gpu, &bytemuck::pod_collect_to_vec::<u8, half::bf16>(now))?,
+        }
         rest = later;
     }
     Ok(())

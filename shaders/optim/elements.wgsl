@@ -1,17 +1,16 @@
-// One pass over many tensors: each element of parameter and states is read once and written once,
-// each of the gradient read once.
+// One pass over many tensors: each element of parameter and states is read once and written once, each of the gradient read once.
+// The template of every optimizer's kernel; its formula is the algorithm's `update`.
 //
-// The host cuts the tensors into chunks. LANES invocations share a chunk: 256 (16 on a software driver), or 1 for the chunks
-// of at most four elements at the ragged ends of tensors. Workgroups of 256 stride over the chunks.
-// Deterministic: an element is the work of one invocation.
+// The host cuts the tensors into chunks. LANES invocations share a chunk: 256 (16 on a software driver), or 1 for the chunks of at
+// most four elements at the ragged ends of tensors. Workgroups of 256 stride over the chunks. Deterministic: an element is the work
+// of one invocation. Bytes an element: those of its streams, each once in and, if it is written, once out.
 //
-// The importing kernel supplies `constants` (binding 0, with `seed: vec2<u32>`) and
-// `update(c, k, p, g, s0, s1, s2)`: the constants, the tensor's scalars, and four elements of each; with
-// PROJECTION `update(c, k, coefficient, p, g, s0, s1, s2)`, with the coefficient of each element's row.
+// The generator supplies the `Step` that the algorithm needs, the buffers, and `visit(k, chunk, i, cell)`, the step of the cell that is
+// number `i` of the chunk's elements: loads, decay, `update`, stores. With PROJECTION, `visit` is also given the coefficient of each
+// element's row: of rows that are whole cells (WHOLE_ROWS), of fewer than three elements (SHORT_ROWS), or any others.
 
-#import shared/access
-#import shared/decay
-#import shared/runs
+#permute - | PROJECTION | PROJECTION WHOLE_ROWS | PROJECTION SHORT_ROWS
+#import shared/cells
 
 override LANES: u32 = 256;
 
@@ -31,10 +30,10 @@ struct Chunk {
     columns: u32,
 }
 
-@group(0) @binding(1) var<storage, read> chunks: array<Chunk>;
+@group(0) @binding(0) var<storage, read> chunks: array<Chunk>;
 
 #ifdef PROJECTION
-@group(0) @binding(9) var<storage, read> coefficients: array<f32>;
+@group(0) @binding(2) var<storage, read> coefficients: array<f32>;
 
 // Where a chunk begins among the rows of its tensor.
 struct Start {
@@ -84,19 +83,33 @@ fn row_coefficients(chunk: Chunk, start: Start, i: u32, count: u32) -> vec4<f32>
 }
 #endif
 
+#ifndef GENERATED
+@group(0) @binding(1) var<storage, read> steps: array<Step>;
+@group(0) @binding(3) var<storage, read_write> param: array<vec4<f32>>;
+
+#ifdef PROJECTION
+fn visit(k: Step, chunk: Chunk, i: u32, cell: Cell, coefficient: vec4<f32>) {
+    param[cell.param >> 2u] = k.lr * coefficient;
+}
+#else
+fn visit(k: Step, chunk: Chunk, i: u32, cell: Cell) {
+    param[cell.param >> 2u] = decayed(param[cell.param >> 2u], k.decay, k.dither);
+}
+#endif
+#endif
+
 @compute @workgroup_size(256)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) invocation: u32,
 ) {
-    // read once: a software driver would load each again for every cell
-    let c = constants;
     let lane = invocation % LANES;
     let share = 256u / LANES;
     for (var index = group.x * share + invocation / LANES; index < arrayLength(&chunks); index += groups.x * share) {
         let chunk = chunks[index];
-        let k = scalars[chunk.tensor];
+        // read once: a software driver would load it again for every cell
+        let k = steps[chunk.tensor];
         let length = select(0u, chunk.length, k.enabled != 0u);
 #ifdef PROJECTION
         let start = start_of(chunk);
@@ -104,50 +117,10 @@ fn main(
         let span = run_of(lane, LANES, length);
         for (var i = span.first; i < span.end; i += span.stride) {
             let cell = Cell(chunk.param + i, chunk.grad + i, chunk.state + i, min(length - i, 4u));
-            var p = load_param(cell);
-#ifdef NO_GRAD
-            let g = vec4(0.0);
-#else
-            var g = k.grad_scale * load_grad(cell);
-#endif
-#ifdef STATE_0
-            var s0 = load_state_0(cell);
-#else
-            var s0 = vec4(0.0);
-#endif
-#ifdef STATE_1
-            var s1 = load_state_1(cell);
-#else
-            var s1 = vec4(0.0);
-#endif
-#ifdef STATE_2
-            var s2 = load_state_2(cell);
-#else
-            var s2 = vec4(0.0);
-#endif
 #ifdef PROJECTION
-            update(c, k, row_coefficients(chunk, start, i, cell.count), &p, g, &s0, &s1, &s2);
+            visit(k, chunk, i, cell, row_coefficients(chunk, start, i, cell.count));
 #else
-            // 0 p would be NaN for an infinite p
-            if k.weight_decay != 0.0 {
-                g += k.weight_decay * p;
-            }
-            if k.decay != 0.0 {
-                p = decayed(p, k.decay, k.dither);
-            }
-            update(c, k, &p, g, &s0, &s1, &s2);
-#endif
-            store_param(cell, p, chunk.element + i, chunk.tensor, k.step, c.seed);
-#ifndef READ_STATES
-#ifdef STATE_0
-            store_state_0(cell, s0);
-#endif
-#ifdef STATE_1
-            store_state_1(cell, s1);
-#endif
-#ifdef STATE_2
-            store_state_2(cell, s2);
-#endif
+            visit(k, chunk, i, cell);
 #endif
         }
     }
