@@ -33,9 +33,9 @@ pub fn pair(optimizer: &str, config: &Value) -> Option<Pair> {
         "rmsprop" => (pair!(config, RmsProp { lr, alpha, eps, weight_decay, momentum, centered, maximize }), 7),
         "adam" => (pair!(config, Adam { lr, betas, eps, weight_decay, amsgrad, maximize }, decoupled: false), 6),
         "adamw" => (pair!(config, AdamW { lr, betas, eps, weight_decay, amsgrad, maximize }), 6),
-        "diffgrad" => (pair!(config, DiffGrad { lr, betas, eps, weight_decay }), 4),
-        "adamp" => (pair!(config, AdamP { lr, betas, eps, weight_decay, delta, wd_ratio, nesterov }), 7),
-        "sgdp" => (pair!(config, SgdP { lr, momentum, dampening, weight_decay, nesterov, eps, delta, wd_ratio }), 8),
+        "diffgrad" => (pair!(config, DiffGrad { lr, betas, eps, weight_decay }, maximize: false), 4),
+        "adamp" => (pair!(config, AdamP { lr, betas, eps, weight_decay, delta, wd_ratio, nesterov }, maximize: false), 7),
+        "sgdp" => (pair!(config, SgdP { lr, momentum, dampening, weight_decay, nesterov, eps, delta, wd_ratio }, maximize: false), 8),
         _ => return None,
     };
     // `maximize` is false where a configuration does not name it; nothing may be left over

@@ -210,6 +210,47 @@ mod tests {
         assert_eq!(global_norm(&[]), 0.0);
     }
 
+    /// `maximize` is a step along the negative gradient, for every optimizer.
+    #[test]
+    fn maximize_negates() {
+        let maximize = true;
+        let cases: [[Box<dyn Step>; 2]; 22] = [
+            [Box::new(Sgd::default()), Box::new(Sgd { maximize, ..Sgd::default() })],
+            [Box::new(Adagrad::default()), Box::new(Adagrad { maximize, ..Adagrad::default() })],
+            [Box::new(Adadelta::default()), Box::new(Adadelta { maximize, ..Adadelta::default() })],
+            [Box::new(RmsProp::default()), Box::new(RmsProp { maximize, ..RmsProp::default() })],
+            [Box::new(Adam::default()), Box::new(Adam { maximize, ..Adam::default() })],
+            [Box::new(AdamW::default()), Box::new(AdamW { maximize, ..AdamW::default() })],
+            [Box::new(DiffGrad::default()), Box::new(DiffGrad { maximize, ..DiffGrad::default() })],
+            [Box::new(AdamP::default()), Box::new(AdamP { maximize, ..AdamP::default() })],
+            [Box::new(SgdP::default()), Box::new(SgdP { maximize, ..SgdP::default() })],
+            [Box::new(Lion::default()), Box::new(Lion { maximize, ..Lion::default() })],
+            [Box::new(RAdam::default()), Box::new(RAdam { maximize, ..RAdam::default() })],
+            [Box::new(NAdam::default()), Box::new(NAdam { maximize, ..NAdam::default() })],
+            [Box::new(Adamax::default()), Box::new(Adamax { maximize, ..Adamax::default() })],
+            [Box::new(Rprop::default()), Box::new(Rprop { maximize, ..Rprop::default() })],
+            [Box::new(Asgd::default()), Box::new(Asgd { maximize, ..Asgd::default() })],
+            [Box::new(Adan::default()), Box::new(Adan { maximize, ..Adan::default() })],
+            [Box::new(Lamb::default()), Box::new(Lamb { maximize, ..Lamb::default() })],
+            [Box::new(ScheduleFreeAdamW::default()), Box::new(ScheduleFreeAdamW { maximize, ..ScheduleFreeAdamW::default() })],
+            [Box::new(ScheduleFreeSgd::default()), Box::new(ScheduleFreeSgd { maximize, ..ScheduleFreeSgd::default() })],
+            [Box::new(Adafactor::default()), Box::new(Adafactor { maximize, ..Adafactor::default() })],
+            [Box::new(Muon::default()), Box::new(Muon { maximize, ..Muon::default() })],
+            [Box::new(ExponentiatedGradient::default()), Box::new(ExponentiatedGradient { maximize, ..ExponentiatedGradient::default() })],
+        ];
+        for [down, up] in cases {
+            let mut p = [[1.0, -2.0, 0.5, 3.0]; 2];
+            let mut states = [down.initial_state(4), up.initial_state(4)];
+            for t in 1..=3 {
+                let g = [0.1, 4.0 - t as f64 * 3.0, 2.0, -7.0];
+                down.step(t, &[2, 2], &mut p[0], &g, &mut states[0]);
+                up.step(t, &[2, 2], &mut p[1], &g.map(|g| -g), &mut states[1]);
+            }
+            assert_eq!(p[0], p[1], "{:?}", down.state_names());
+            assert_ne!(p[0], [1.0, -2.0, 0.5, 3.0]);
+        }
+    }
+
     /// Every optimizer in every setting that changes the state: the state fits its names, and steps
     /// on a scalar, an empty parameter and a matrix go through.
     #[test]
