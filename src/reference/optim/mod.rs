@@ -38,6 +38,7 @@ mod lion;
 mod muon;
 mod nadam;
 mod orthogonal_gradient;
+pub mod quantized;
 mod radam;
 mod rmsprop;
 mod rprop;
