@@ -32,6 +32,7 @@ mod param;
 mod plan;
 mod record;
 mod rmsprop;
+pub mod schedule;
 mod sgd;
 mod sgdp;
 #[cfg(feature = "weights")]

@@ -15,6 +15,7 @@ use safetensors::SafeTensors;
 use safetensors::tensor::Dtype;
 use serde_json::Value;
 
+use super::common::twins::twin;
 use super::common::{pair, read, step};
 use super::curvature as model;
 
@@ -76,7 +77,12 @@ pub fn optimizer(case: &Case, gpus: &[Gpu]) {
     let file = SafeTensors::deserialize(&case.bytes).unwrap();
     let optimizer = &case.metadata["optimizer"];
     let path = &case.name;
-    let pair = pair(optimizer, &case.json("config")).unwrap_or_else(|| panic!("{path}: optimizer {optimizer}"));
+    let config = case.json("config");
+    // algorithms without kernels have a reference alone
+    let (reference, kernel) = match pair(optimizer, &config) {
+        Some(pair) => (pair.reference, Some(pair.kernel)),
+        None => (twin(optimizer, &config).unwrap_or_else(|| panic!("{path}: optimizer {optimizer}")), None),
+    };
     let steps = case.json("steps").as_u64().unwrap();
     let checkpoints: Vec<u64> = serde_json::from_value(case.json("checkpoints")).unwrap();
     let names: Vec<String> = serde_json::from_value(case.json("parameters")).unwrap();
@@ -96,10 +102,10 @@ pub fn optimizer(case: &Case, gpus: &[Gpu]) {
     for parameter in &parameters {
         let n = parameter.start.len();
         let mut p = parameter.start.clone();
-        let mut state = pair.reference.initial_state(n);
+        let mut state = reference.initial_state(n);
         for t in 1..=steps {
             let g = &parameter.gradients[(t as usize - 1) * n..][..n];
-            pair.reference.step(t, &parameter.shape, &mut p, g, &mut state);
+            reference.step(t, &parameter.shape, &mut p, g, &mut state);
             if checkpoints.contains(&t) {
                 compare(&p, &expected(t, &parameter.name), 1e-13, 1e-12, &format!("{path}: reference: {} at {t}", parameter.name));
             }
@@ -107,6 +113,7 @@ pub fn optimizer(case: &Case, gpus: &[Gpu]) {
     }
 
     // the kernels
+    let Some(kernel) = kernel else { return };
     for gpu in gpus {
         let checks = gpu.checks();
         let shapes: Vec<&[usize]> = parameters.iter().map(|parameter| parameter.shape.as_slice()).collect();
@@ -117,7 +124,7 @@ pub fn optimizer(case: &Case, gpus: &[Gpu]) {
         }
         let list: Vec<Param> =
             parameters.iter().zip(params.iter().zip(&grads)).map(|(parameter, (p, g))| Param::new(&parameter.name, p, g)).collect();
-        let optimizer = Optimizer::new(gpu, &*pair.kernel, &list).unwrap();
+        let optimizer = Optimizer::new(gpu, &*kernel, &list).unwrap();
         for t in 1..=steps {
             for (grad, parameter) in grads.iter().zip(&parameters) {
                 let n = grad.len();

@@ -13,6 +13,8 @@ pub use optim::*;
 
 #[cfg(feature = "optim")]
 mod optim;
+#[cfg(feature = "optim")]
+pub mod twins;
 
 /// The device, with checked or unchecked shaders; made once a test binary, with WebGPU's default
 /// limits rather than the wider ones of the adapter.

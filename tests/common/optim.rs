@@ -5,6 +5,7 @@ use gradus::reference::optim::{self as reference, Step};
 use gradus::{Gpu, Tensor};
 use serde_json::Value;
 
+use super::twins::Reader;
 use super::*;
 
 /// An algorithm in both spellings.
@@ -32,46 +33,14 @@ pub fn pair(optimizer: &str, config: &Value) -> Option<Pair> {
         "rmsprop" => (pair!(config, RmsProp { lr, alpha, eps, weight_decay, momentum, centered, maximize }), 7),
         "adam" => (pair!(config, Adam { lr, betas, eps, weight_decay, amsgrad, maximize }, decoupled: false), 6),
         "adamw" => (pair!(config, AdamW { lr, betas, eps, weight_decay, amsgrad, maximize }), 6),
-        "diffgrad" => (pair!(config, DiffGrad { lr, betas, eps, weight_decay }), 4),
-        "adamp" => (pair!(config, AdamP { lr, betas, eps, weight_decay, delta, wd_ratio, nesterov }), 7),
-        "sgdp" => (pair!(config, SgdP { lr, momentum, dampening, weight_decay, nesterov, eps, delta, wd_ratio }), 8),
+        "diffgrad" => (pair!(config, DiffGrad { lr, betas, eps, weight_decay }, maximize: false), 4),
+        "adamp" => (pair!(config, AdamP { lr, betas, eps, weight_decay, delta, wd_ratio, nesterov }, maximize: false), 7),
+        "sgdp" => (pair!(config, SgdP { lr, momentum, dampening, weight_decay, nesterov, eps, delta, wd_ratio }, maximize: false), 8),
         _ => return None,
     };
     // `maximize` is false where a configuration does not name it; nothing may be left over
     assert!(given == used || (given + 1 == used && config.get("maximize").is_none()), "{optimizer}: {config}");
     Some(pair)
-}
-
-struct Reader<'a> {
-    config: &'a Value,
-}
-
-impl Reader<'_> {
-    fn get<T: Read>(&self, name: &str) -> T {
-        T::read(self.config.get(name)).unwrap_or_else(|| panic!("{name} in {}", self.config))
-    }
-}
-
-trait Read: Sized {
-    fn read(value: Option<&Value>) -> Option<Self>;
-}
-
-impl Read for f64 {
-    fn read(value: Option<&Value>) -> Option<Self> {
-        value?.as_f64()
-    }
-}
-
-impl Read for bool {
-    fn read(value: Option<&Value>) -> Option<Self> {
-        value.map_or(Some(false), Value::as_bool)
-    }
-}
-
-impl Read for [f64; 2] {
-    fn read(value: Option<&Value>) -> Option<Self> {
-        Some([value?.get(0)?.as_f64()?, value?.get(1)?.as_f64()?])
-    }
 }
 
 /// Every algorithm in its variants, with options that differ from the defaults.

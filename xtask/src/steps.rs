@@ -34,6 +34,8 @@ pub enum Step {
     Gl,
     /// The self-test and golden cases in headless Chromium.
     Browser,
+    /// Burn's modules: `crates/gradus-burn`, with and without fusion. Burn takes ten minutes to compile.
+    Burn,
     /// The self-test on SwiftShader, and every text that it compiles through every translator.
     Translate,
 }
@@ -47,6 +49,9 @@ const SHADERS: &str = "target/shaders";
 /// Tests that take SwiftShader more than a minute of a quiet core, the longest first.
 const LONG: &[&str] =
     &["weights", "scenes", "reports", "newton", "flexible_cg", "spectrum", "dcdm", "krylov", "train_dcdm", "train_multigrid", "vector"];
+
+/// How `crates/gradus-burn` is built, as features.
+const FUSION: [&str; 2] = ["", "--features fusion"];
 
 /// With OpenGL besides, so that one build serves all steps; which back end is used, they say.
 const BUILD: [&str; 3] = ["--release", "--features", "gles"];
@@ -82,13 +87,13 @@ pub fn run(steps: &[Step]) -> Result {
 impl Step {
     /// Whether it runs only when it is named.
     fn is_long(self) -> bool {
-        matches!(self, Step::SwiftshaderLong | Step::Browser)
+        matches!(self, Step::SwiftshaderLong | Step::Browser | Step::Burn)
     }
 
     fn build(self) -> Result {
         match self {
             Step::Format => cargo("fmt --all --check"),
-            Step::Clippy => cargo("clippy --release --features gles --workspace --all-targets -- -D warnings"),
+            Step::Clippy => cargo("clippy --release --features gles --workspace --exclude gradus-burn --all-targets -- -D warnings"),
             Step::Docs => execute(Command::new("cargo").args(["doc", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings")),
             Step::Features => ["optim", "graph", "krylov", "curvature", "poisson", "weights"].iter().try_for_each(|feature| {
                 cargo(&format!(
@@ -102,6 +107,10 @@ impl Step {
                 execute(Command::new("cargo").args(["build", "--example", "selftest"]).args(BUILD))
             }
             Step::Browser => cargo("build --release -p gradus-browser"),
+            Step::Burn => FUSION.iter().try_for_each(|fusion| {
+                cargo(&format!("clippy -p gradus-burn --all-targets {fusion} -- -D warnings"))?;
+                cargo(&format!("test --no-run -p gradus-burn {fusion}"))
+            }),
         }
     }
 
@@ -141,6 +150,16 @@ impl Step {
                 let arguments = ["run", "--release", "--quiet", "-p", "gradus-browser"].map(String::from).to_vec();
                 vec![Job { name: "browser".into(), arguments, environment: Vec::new(), messages: Messages::Any }]
             }
+            Step::Burn => FUSION
+                .iter()
+                .map(|fusion| {
+                    job(
+                        "Burn: ",
+                        &["test", "--quiet", "-p", "gradus-burn"].into_iter().chain(fusion.split_whitespace()).collect::<Vec<_>>(),
+                        &[],
+                    )
+                })
+                .collect(),
             Step::Translate => {
                 _ = fs::remove_dir_all(SHADERS);
                 fs::create_dir_all(SHADERS)?;

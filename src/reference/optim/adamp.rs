@@ -99,11 +99,13 @@ pub struct AdamP {
     pub wd_ratio: f64,
     /// Nesterov's momentum; off by default.
     pub nesterov: bool,
+    /// Ascend; off by default.
+    pub maximize: bool,
 }
 
 impl Default for AdamP {
     fn default() -> Self {
-        Self { lr: 1e-3, betas: [0.9, 0.999], eps: 1e-8, weight_decay: 0.0, delta: 0.1, wd_ratio: 0.1, nesterov: false }
+        Self { lr: 1e-3, betas: [0.9, 0.999], eps: 1e-8, weight_decay: 0.0, delta: 0.1, wd_ratio: 0.1, nesterov: false, maximize: false }
     }
 }
 
@@ -118,6 +120,7 @@ impl Step for AdamP {
         let root_bc2 = bias_correction(beta2, t).sqrt();
         let mut u = vec![0.0; p.len()];
         for (i, (u, &g)) in u.iter_mut().zip(g).enumerate() {
+            let g = if self.maximize { -g } else { g };
             let m = beta1 * state[0][i] + (1.0 - beta1) * g;
             let v = beta2 * state[1][i] + (1.0 - beta2) * g * g;
             state[0][i] = m;

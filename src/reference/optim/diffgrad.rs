@@ -37,11 +37,13 @@ pub struct DiffGrad {
     pub eps: f64,
     /// Coupled weight decay; 0 by default.
     pub weight_decay: f64,
+    /// Ascend; off by default.
+    pub maximize: bool,
 }
 
 impl Default for DiffGrad {
     fn default() -> Self {
-        Self { lr: 1e-3, betas: [0.9, 0.999], eps: 1e-8, weight_decay: 0.0 }
+        Self { lr: 1e-3, betas: [0.9, 0.999], eps: 1e-8, weight_decay: 0.0, maximize: false }
     }
 }
 
@@ -55,7 +57,7 @@ impl Step for DiffGrad {
         let [beta1, beta2] = self.betas;
         let step_size = self.lr * bias_correction(beta2, t).sqrt() / bias_correction(beta1, t);
         for (i, (p, &g)) in p.iter_mut().zip(g).enumerate() {
-            let g = coupled(g, *p, false, self.weight_decay);
+            let g = coupled(g, *p, self.maximize, self.weight_decay);
             let m = beta1 * state[0][i] + (1.0 - beta1) * g;
             let v = beta2 * state[1][i] + (1.0 - beta2) * g * g;
             let xi = 1.0 / (1.0 + (-(state[2][i] - g).abs()).exp());

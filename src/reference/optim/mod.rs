@@ -1,8 +1,8 @@
 //! One step of each optimizer, in f64.
 //!
 //! The arithmetic and the defaults are those of PyTorch's `torch.optim`, of the `adamp` package for
-//! [`AdamP`] and [`SgdP`], and of `torch_optimizer` for [`DiffGrad`], where these differ from what
-//! the papers print. Fields have the names of the hyperparameters there.
+//! [`AdamP`] and [`SgdP`], of `torch_optimizer` for [`DiffGrad`], and of the authors' code for algorithms that none of these
+//! has, where they differ from what the papers print. Fields have the names of the hyperparameters there.
 //!
 //! Throughout, `p` is the parameter, `g` its gradient, and `t` the step's number, from 1.
 //! `maximize` negates `g` before anything else. Weight decay is *coupled* where `g += weight_decay·p`
@@ -22,27 +22,61 @@
 //! ```
 
 mod adadelta;
+mod adafactor;
 mod adagrad;
+mod adahessian;
 mod adam;
+mod adamax;
 mod adamp;
+mod adan;
+mod asgd;
 mod diffgrad;
+mod exponentiated_gradient;
+mod hessian_momentum;
+mod lamb;
+mod lion;
+mod muon;
+mod nadam;
+mod orthogonal_gradient;
+pub mod quantized;
+mod radam;
 mod rmsprop;
+mod rprop;
+mod schedule_free;
 mod sgd;
 mod sgdp;
+mod sophia;
 
 pub use adadelta::Adadelta;
+pub use adafactor::Adafactor;
 pub use adagrad::Adagrad;
+pub use adahessian::AdaHessian;
 pub use adam::{Adam, AdamW};
+pub use adamax::Adamax;
 pub use adamp::{AdamP, projection};
+pub use adan::Adan;
+pub use asgd::Asgd;
 pub use diffgrad::DiffGrad;
+pub use exponentiated_gradient::ExponentiatedGradient;
+pub use hessian_momentum::HessianMomentum;
+pub use lamb::Lamb;
+pub use lion::Lion;
+pub use muon::{AdjustLr, Muon, orthogonalized};
+pub use nadam::NAdam;
+pub use orthogonal_gradient::orthogonal_gradient;
+pub use radam::RAdam;
 pub use rmsprop::RmsProp;
+pub use rprop::Rprop;
+pub use schedule_free::{ScheduleFreeAdamW, ScheduleFreeSgd};
 pub use sgd::Sgd;
 pub use sgdp::SgdP;
+pub use sophia::Sophia;
 
 use super::vector;
 
 /// An optimizer, as a function of one parameter, its gradient and its state.
 ///
+/// [`AdaHessian`], [`Sophia`] and [`HessianMomentum`] need more than the gradient and have a `step` of their own.
 /// Hyperparameters are not checked. Out of range ones give infinities or NaN, not panics.
 pub trait Step {
     /// The names of the state tensors, in PyTorch's spelling and in the order of `state`.
@@ -59,12 +93,12 @@ pub trait Step {
     /// Step number `t`, from 1, on one parameter.
     ///
     /// `p` and `g` have the `shape`, row-major, with the channels along its first axis; only
-    /// [`AdamP`] and [`SgdP`] look at it. A scalar's shape is empty.
+    /// [`AdamP`], [`SgdP`], [`Adafactor`] and [`Muon`] look at it. A scalar's shape is empty.
     ///
     /// # Panics
     ///
     /// If `p`, `g` or a state tensor has not as many elements as `shape`, or if there are not as
-    /// many state tensors as [`state_names`](Self::state_names).
+    /// many state tensors as [`state_names`](Self::state_names); [`Muon`]'s, if `shape` is not a matrix's.
     fn step(&self, t: u64, shape: &[usize], p: &mut [f64], g: &[f64], state: &mut [Vec<f64>]);
 }
 
@@ -131,6 +165,12 @@ fn coupled(g: f64, p: f64, maximize: bool, weight_decay: f64) -> f64 {
     }
 }
 
+/// -1, 0 or 1; NaN of NaN.
+fn sign(x: f64) -> f64 {
+    // Not `f64::signum` alone, which is 1 of 0.
+    if x == 0.0 { 0.0 } else { x.signum() }
+}
+
 /// The precondition of [`Step::step`].
 fn check(names: &[&str], shape: &[usize], p: &[f64], g: &[f64], state: &[Vec<f64>]) {
     let n: usize = shape.iter().product();
@@ -171,12 +211,53 @@ mod tests {
         assert_eq!(global_norm(&[]), 0.0);
     }
 
+    /// `maximize` is a step along the negative gradient, for every optimizer.
+    #[test]
+    fn maximize_negates() {
+        let maximize = true;
+        let cases: [[Box<dyn Step>; 2]; 22] = [
+            [Box::new(Sgd::default()), Box::new(Sgd { maximize, ..Sgd::default() })],
+            [Box::new(Adagrad::default()), Box::new(Adagrad { maximize, ..Adagrad::default() })],
+            [Box::new(Adadelta::default()), Box::new(Adadelta { maximize, ..Adadelta::default() })],
+            [Box::new(RmsProp::default()), Box::new(RmsProp { maximize, ..RmsProp::default() })],
+            [Box::new(Adam::default()), Box::new(Adam { maximize, ..Adam::default() })],
+            [Box::new(AdamW::default()), Box::new(AdamW { maximize, ..AdamW::default() })],
+            [Box::new(DiffGrad::default()), Box::new(DiffGrad { maximize, ..DiffGrad::default() })],
+            [Box::new(AdamP::default()), Box::new(AdamP { maximize, ..AdamP::default() })],
+            [Box::new(SgdP::default()), Box::new(SgdP { maximize, ..SgdP::default() })],
+            [Box::new(Lion::default()), Box::new(Lion { maximize, ..Lion::default() })],
+            [Box::new(RAdam::default()), Box::new(RAdam { maximize, ..RAdam::default() })],
+            [Box::new(NAdam::default()), Box::new(NAdam { maximize, ..NAdam::default() })],
+            [Box::new(Adamax::default()), Box::new(Adamax { maximize, ..Adamax::default() })],
+            [Box::new(Rprop::default()), Box::new(Rprop { maximize, ..Rprop::default() })],
+            [Box::new(Asgd::default()), Box::new(Asgd { maximize, ..Asgd::default() })],
+            [Box::new(Adan::default()), Box::new(Adan { maximize, ..Adan::default() })],
+            [Box::new(Lamb::default()), Box::new(Lamb { maximize, ..Lamb::default() })],
+            [Box::new(ScheduleFreeAdamW::default()), Box::new(ScheduleFreeAdamW { maximize, ..ScheduleFreeAdamW::default() })],
+            [Box::new(ScheduleFreeSgd::default()), Box::new(ScheduleFreeSgd { maximize, ..ScheduleFreeSgd::default() })],
+            [Box::new(Adafactor::default()), Box::new(Adafactor { maximize, ..Adafactor::default() })],
+            [Box::new(Muon::default()), Box::new(Muon { maximize, ..Muon::default() })],
+            [Box::new(ExponentiatedGradient::default()), Box::new(ExponentiatedGradient { maximize, ..ExponentiatedGradient::default() })],
+        ];
+        for [down, up] in cases {
+            let mut p = [[1.0, -2.0, 0.5, 3.0]; 2];
+            let mut states = [down.initial_state(4), up.initial_state(4)];
+            for t in 1..=3 {
+                let g = [0.1, 4.0 - t as f64 * 3.0, 2.0, -7.0];
+                down.step(t, &[2, 2], &mut p[0], &g, &mut states[0]);
+                up.step(t, &[2, 2], &mut p[1], &g.map(|g| -g), &mut states[1]);
+            }
+            assert_eq!(p[0], p[1], "{:?}", down.state_names());
+            assert_ne!(p[0], [1.0, -2.0, 0.5, 3.0]);
+        }
+    }
+
     /// Every optimizer in every setting that changes the state: the state fits its names, and steps
     /// on a scalar, an empty parameter and a matrix go through.
     #[test]
     fn state_fits() {
         let momentum = 0.9;
-        let cases: [(Box<dyn Step>, &[&str]); 14] = [
+        let cases: [(Box<dyn Step>, &[&str]); 25] = [
             (Box::new(Sgd::default()), &[]),
             (Box::new(Sgd { momentum, ..Sgd::default() }), &["momentum_buffer"]),
             (Box::new(Adagrad::default()), &["sum"]),
@@ -191,6 +272,17 @@ mod tests {
             (Box::new(DiffGrad::default()), &["exp_avg", "exp_avg_sq", "previous_grad"]),
             (Box::new(AdamP::default()), &["exp_avg", "exp_avg_sq"]),
             (Box::new(SgdP::default()), &["momentum"]),
+            (Box::new(Lion::default()), &["exp_avg"]),
+            (Box::new(RAdam::default()), &["exp_avg", "exp_avg_sq"]),
+            (Box::new(NAdam::default()), &["exp_avg", "exp_avg_sq"]),
+            (Box::new(Adamax::default()), &["exp_avg", "exp_inf"]),
+            (Box::new(Rprop::default()), &["prev", "step_size"]),
+            (Box::new(Asgd::default()), &["ax"]),
+            (Box::new(Adan::default()), &["exp_avg", "exp_avg_diff", "exp_avg_sq", "neg_pre_grad"]),
+            (Box::new(Lamb::default()), &["exp_avg", "exp_avg_sq"]),
+            (Box::new(ScheduleFreeAdamW::default()), &["z", "exp_avg_sq"]),
+            (Box::new(ScheduleFreeSgd::default()), &["z"]),
+            (Box::new(ExponentiatedGradient::default()), &[]),
         ];
         for (optimizer, names) in cases {
             assert_eq!(optimizer.state_names(), names);

@@ -43,11 +43,23 @@ pub struct SgdP {
     pub delta: f64,
     /// Factor of the weight decay for scale-invariant weights; 0.1 by default.
     pub wd_ratio: f64,
+    /// Ascend; off by default.
+    pub maximize: bool,
 }
 
 impl Default for SgdP {
     fn default() -> Self {
-        Self { lr: 1e-3, momentum: 0.0, dampening: 0.0, weight_decay: 0.0, nesterov: false, eps: 1e-8, delta: 0.1, wd_ratio: 0.1 }
+        Self {
+            lr: 1e-3,
+            momentum: 0.0,
+            dampening: 0.0,
+            weight_decay: 0.0,
+            nesterov: false,
+            eps: 1e-8,
+            delta: 0.1,
+            wd_ratio: 0.1,
+            maximize: false,
+        }
     }
 }
 
@@ -61,6 +73,7 @@ impl Step for SgdP {
         let b = &mut state[0];
         let mut d = vec![0.0; p.len()];
         for (i, (d, &g)) in d.iter_mut().zip(g).enumerate() {
+            let g = if self.maximize { -g } else { g };
             b[i] = self.momentum * b[i] + (1.0 - self.dampening) * g;
             *d = if self.nesterov { g + self.momentum * b[i] } else { b[i] };
         }
