@@ -46,10 +46,8 @@ fn multiply_high(a: vec2<u32>, b: vec2<u32>) -> vec2<u32> {
     return vec2(w, high);
 }
 
-// 1 - beta^t, of beta in units of 2^-64 (low word, high word). Near 1, beta^t may round to 2^64 - 1 and no more. beta^t is a
-// fixed-point number of 64 fractional bits, multiplied out by squaring: an error of about t 2^-64, where floats would lose up to
-// 3e-4 of 1 - beta^t (pow by exp2, or beta rounded to f32). It needs no state besides t, and no device rounds it differently.
-fn correction(beta: vec2<u32>, t: u32) -> f32 {
+// beta^t, both in units of 2^-64; 2^64 - 1 of them for 1.
+fn power_of(beta: vec2<u32>, t: u32) -> vec2<u32> {
     var power = vec2(0xffffffffu);
     var square = beta;
     for (var n = t; n != 0u; n >>= 1u) {
@@ -58,6 +56,14 @@ fn correction(beta: vec2<u32>, t: u32) -> f32 {
         }
         square = multiply_high(square, square);
     }
+    return power;
+}
+
+// 1 - beta^t, of beta in units of 2^-64 (low word, high word). Near 1, beta^t may round to 2^64 - 1 and no more. beta^t is a
+// fixed-point number of 64 fractional bits, multiplied out by squaring: an error of about t 2^-64, where floats would lose up to
+// 3e-4 of 1 - beta^t (pow by exp2, or beta rounded to f32). It needs no state besides t, and no device rounds it differently.
+fn correction(beta: vec2<u32>, t: u32) -> f32 {
+    let power = power_of(beta, t);
     // too small for a unit: the difference from 1 would not fit in two words
     if all(power == vec2(0u)) {
         return 1.0;

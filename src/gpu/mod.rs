@@ -32,9 +32,9 @@ pub use dtype::{DType, Element};
 #[cfg(feature = "weights")]
 pub(crate) use file::{FLOATS, File, Object, floats};
 pub(crate) use kernel::{BindingLayout, Generated, Kernel, KernelSource, Key};
+pub use measure::measure;
 #[cfg(feature = "optim")]
 pub(crate) use preprocess::conditionals;
-pub use measure::measure;
 #[cfg(test)]
 pub(crate) use readback::COUNTS;
 #[cfg(not(target_arch = "wasm32"))]

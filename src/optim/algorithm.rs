@@ -1,7 +1,7 @@
 //! What an optimizer is: an update, the streams that it goes over, and its constants.
 
 use super::options::Group;
-use crate::gpu::conditionals;
+use crate::gpu::{DType, conditionals};
 use crate::{Error, Result};
 
 /// The configuration of an optimizer: [`Sgd`](super::Sgd), [`Adam`](super::Adam) and the others of this module, or a program's
@@ -108,8 +108,10 @@ pub(super) struct State {
 pub enum Initial {
     /// The same number for every element.
     Value(f64),
-    /// The parameter as it is when the optimizer is made.
+    /// The parameter as it is when the optimizer is made. Such a state is f32, whatever the others are.
     Parameter,
+    /// The learning rate of the parameter's group.
+    LearningRate,
 }
 
 /// How weight decay enters a step.
@@ -119,12 +121,18 @@ pub(super) enum Decay {
     Coupled,
     /// `p *= 1 - scale lr weight_decay`, where a projected tensor's decay is `wd_ratio` times that.
     Decoupled { scale: f64, wd_ratio: f64 },
+    /// As the update says, of `weight_decay` and of `decay`, which is lr times that.
+    Own,
 }
 
 impl Decay {
     /// Whether the rates of a step, and of one that is projected, are finite in f32.
     pub fn check(self, group: &Group) -> Result<()> {
-        let Self::Decoupled { scale, wd_ratio } = self else { return Ok(()) };
+        let (scale, wd_ratio) = match self {
+            Self::Coupled => return Ok(()),
+            Self::Decoupled { scale, wd_ratio } => (scale, wd_ratio),
+            Self::Own => (1.0, 1.0),
+        };
         let rate = group.lr * group.weight_decay * scale;
         check("lr · weight_decay", rate, (rate as f32).is_finite() && ((rate * wd_ratio) as f32).is_finite(), "a finite number")
     }
@@ -326,6 +334,12 @@ impl Update {
         STEP.into_iter().chain(own.map(|name| (name.as_str(), "f32"))).collect()
     }
 
+    /// The type of a state, where states are kept in `dtype`.
+    pub(super) fn state_dtype(&self, state: usize, dtype: DType) -> DType {
+        let exact = self.states.get(state).is_some_and(|state| state.initial == Initial::Parameter);
+        if exact { DType::F32 } else { dtype }
+    }
+
     /// Where a number that is kept is in a `Step`, in words.
     pub(super) fn kept_at(&self, index: usize) -> usize {
         STEP.len() + self.constants.len() + self.prepared.len() + index
@@ -335,6 +349,7 @@ impl Update {
     pub(super) fn group(&self, group: &Group, seed: u64) -> Vec<u32> {
         let (coupled, decay, projected_decay) = match self.decay {
             Decay::Coupled => (group.weight_decay, 0.0, 0.0),
+            Decay::Own => (group.weight_decay, group.lr * group.weight_decay, 0.0),
             Decay::Decoupled { scale, wd_ratio } => {
                 let decay = group.lr * group.weight_decay * scale;
                 (0.0, decay, decay * wd_ratio)
@@ -364,7 +379,7 @@ impl Update {
             && names(&self.exact) == names(&other.exact)
             && self.prepared == other.prepared
             && names(&self.kept) == names(&other.kept)
-            && matches!((self.decay, other.decay), (Decay::Coupled, Decay::Coupled) | (Decay::Decoupled { .. }, Decay::Decoupled { .. }))
+            && std::mem::discriminant(&self.decay) == std::mem::discriminant(&other.decay)
             && self.projection == other.projection
     }
 }

@@ -98,6 +98,13 @@ impl Optimizer {
             let expected = format!("{} states at most", STATES.len());
             return Err(Error::Option { option: update.name, found: format!("{} states", update.states.len()), expected });
         }
+        let masters = u64::from(options.master_weights && params.iter().any(|param| param.param.dtype() != DType::F32));
+        let needed = 4 + update.states.len() as u64 + masters + u64::from(update.projection.is_some());
+        let found = u64::from(gpu.limits().max_storage_buffers_per_shader_stage);
+        if needed > found {
+            let what = format!("the states of {}", update.name);
+            return Err(Error::LimitTooSmall { limit: "max_storage_buffers_per_shader_stage", what, needed, found });
+        }
         if update.projection.is_some() && options.state_dtype != DType::F32 {
             let (option, found) = ("state_dtype".to_owned(), options.state_dtype.to_string());
             return Err(Error::Option { option, found, expected: format!("f32, which {} needs", update.name) });
@@ -139,8 +146,7 @@ impl Optimizer {
         let index = known.iter().enumerate().map(|(i, known)| (known.name.clone(), i)).collect();
         let (cache, recording) = (Cache::default(), Recording::new());
         let gpu = gpu.clone();
-        let mut optimizer =
-            Self { gpu, updates, options, params: known, index, groups, layout, stores, tables, staging, cache, recording };
+        let mut optimizer = Self { gpu, updates, options, params: known, index, groups, layout, stores, tables, staging, cache, recording };
         optimizer.recording = optimizer.record(None)?;
         optimizer.initialize().map(|()| optimizer)
     }
@@ -275,7 +281,8 @@ impl Optimizer {
         update.validate()?;
         let own = &self.updates[group];
         if !own.same_kernels(&update) {
-            let (found, expected) = (format!("{} {}", update.name, update.config()), format!("{} {} but for numbers", own.name, own.config()));
+            let (found, expected) =
+                (format!("{} {}", update.name, update.config()), format!("{} {} but for numbers", own.name, own.config()));
             return Err(Error::Option { option: "algorithm".into(), found, expected });
         }
         let (mut updates, mut groups) = (self.updates.clone(), self.groups.clone());
@@ -358,7 +365,7 @@ impl Optimizer {
         for place in self.layout.places.iter().filter(|place| place.tensor == param) {
             let store = &self.stores[place.store];
             let (buffer, dtype) = match state {
-                Some(state) => (store.states.get(state), self.options.state_dtype),
+                Some(state) => (store.states.get(state), self.updates[0].state_dtype(state, self.options.state_dtype)),
                 None => (store.master.as_ref(), DType::F32),
             };
             let Some(buffer) = buffer else { continue };
@@ -394,21 +401,23 @@ impl Optimizer {
     /// Fills what does not begin with zeros: Adagrad's sums, say, and the master copies.
     fn initialize(&self) -> Result<()> {
         let mut recording = Recording::new();
-        let from_parameters = |state: usize| self.updates[0].states[state].initial == Initial::Parameter;
-        for (state, stream) in self.updates[0].states.iter().enumerate() {
-            let Initial::Value(value) = stream.initial else { continue };
-            if value as f32 != 0.0 {
-                for (store, stored) in self.stores.iter().zip(&self.layout.stores) {
-                    let whole = Tensor::from_buffer(&store.states[state], 0, &[stored.len as usize], self.options.state_dtype)?;
+        let dtype = |state: usize| self.updates[0].state_dtype(state, self.options.state_dtype);
+        let initials = self.updates[0].states.iter().enumerate().map(|(state, stream)| (Some(state), stream.initial));
+        for (state, initial) in initials.chain([(None, Initial::Parameter)]) {
+            if let (Some(state), Initial::Value(value)) = (state, initial) {
+                for (store, stored) in self.stores.iter().zip(&self.layout.stores).filter(|_| value as f32 != 0.0) {
+                    let whole = Tensor::from_buffer(&store.states[state], 0, &[stored.len as usize], dtype(state))?;
                     vector::fill(&self.gpu, &mut recording, value, &whole)?;
                 }
+                continue;
             }
-        }
-        let copies = (0..self.updates[0].states.len()).filter(|&state| from_parameters(state)).map(Some).chain([None]);
-        for state in copies {
             for (i, known) in self.params.iter().enumerate() {
                 let mut start = 0;
                 for piece in self.pieces(i, state)? {
+                    if initial == Initial::LearningRate {
+                        vector::fill(&self.gpu, &mut recording, self.groups[known.group].lr, &piece)?;
+                        continue;
+                    }
                     let offset = known.param.offset() + start * known.param.dtype().size();
                     let part = known.param.within(offset, &[piece.len()], known.param.dtype())?;
                     vector::cast(&self.gpu, &mut recording, &part, &piece)?;
@@ -433,7 +442,8 @@ impl Store {
     fn new(gpu: &Gpu, update: &Update, options: &Options, stored: &plan::Stored) -> Result<Self> {
         let usage = BufferUsages::STORAGE | BufferUsages::COPY_DST | BufferUsages::COPY_SRC;
         let buffer = |name: &str, dtype: DType| gpu.buffer(&format!("gradus.optim.{name}"), stored.len * dtype.size(), usage);
-        let states = update.states.iter().map(|state| buffer(&state.name, options.state_dtype)).collect::<Result<_>>()?;
+        let states = update.states.iter().enumerate();
+        let states = states.map(|(i, state)| buffer(&state.name, update.state_dtype(i, options.state_dtype))).collect::<Result<_>>()?;
         let keeps_master = options.master_weights && stored.param_dtype != DType::F32;
         let master = keeps_master.then(|| buffer("master", DType::F32)).transpose()?;
         Ok(Self { states, master })

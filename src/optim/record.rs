@@ -341,8 +341,9 @@ impl<'a> Recorder<'a> {
             None => grad(batch, elements),
         };
         let mut bindings = vec![Bind::whole("steps", &tables.steps), param, grad];
-        for (name, state) in STATES.into_iter().zip(&store.states) {
-            bindings.push(Bind { visited: elements * self.options.state_dtype.size(), ..Bind::whole(name, state) });
+        for (i, (name, state)) in STATES.into_iter().zip(&store.states).enumerate() {
+            let size = self.update.state_dtype(i, self.options.state_dtype).size();
+            bindings.push(Bind { visited: elements * size, ..Bind::whole(name, state) });
         }
         bindings.extend(store.master.iter().map(|master| Bind { visited: elements * 4, ..Bind::whole("master", master) }));
         bindings

@@ -102,7 +102,8 @@ impl Optimizer {
         let entries = self.entries()?;
         let [f32, bf16, i64, u32]: [&'static [Dtype]; 4] = [&[Dtype::F32], &[Dtype::BF16], &[Dtype::I64], &[Dtype::U32]];
         let steps = self.params.iter().map(|param| (format!("{}.step", param.name), i64, vec![]));
-        let states = entries.iter().map(|entry| (entry.name.clone(), if entry.dtype == DType::F32 { f32 } else { bf16 }, entry.shape.clone()));
+        let states =
+            entries.iter().map(|entry| (entry.name.clone(), if entry.dtype == DType::F32 { f32 } else { bf16 }, entry.shape.clone()));
         let status = (LOSS_SCALE.to_owned(), u32, vec![6]);
         file.differences(steps.chain(states).chain([status])).into_iter().for_each(&mut differ);
 
@@ -151,7 +152,7 @@ impl Optimizer {
             };
             let shape = param.param.shape();
             for (state, stream) in update.states.iter().enumerate() {
-                push(&stream.name, self.options.state_dtype, shape, self.pieces(i, Some(state))?);
+                push(&stream.name, update.state_dtype(state, self.options.state_dtype), shape, self.pieces(i, Some(state))?);
             }
             for (kept, (name, _)) in update.kept.iter().enumerate() {
                 let at = (i * words + update.kept_at(kept)) as u64 * 4;

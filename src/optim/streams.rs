@@ -128,10 +128,11 @@ pub(super) fn pass(update: &Update, types: &Types, pass: Pass) -> Generated {
         writer.store_param();
     }
     for (i, name) in STATES.iter().take(update.states.len()).enumerate() {
-        writer.stream(STATE + i as u32, name, types.state, if writes_states { Access::ReadWrite } else { Access::Read });
-        writer.load(&format!("load_{name}"), name, "state", types.state);
+        let dtype = update.state_dtype(i, types.state);
+        writer.stream(STATE + i as u32, name, dtype, if writes_states { Access::ReadWrite } else { Access::Read });
+        writer.load(&format!("load_{name}"), name, "state", dtype);
         if writes_states {
-            writer.store_state(i);
+            writer.store_state(i, dtype);
         }
     }
     writer.wgsl += &update.wgsl;
@@ -210,7 +211,8 @@ impl Writer<'_> {
             (Cells::Aligned, false, true) => "    return bitcast<vec4<f32>>(vec4(param[2u * i], param[2u * i + 1u]));\n".to_owned(),
             (Cells::Aligned, ..) => "    return param[i];\n".to_owned(),
         };
-        self.wgsl += &format!("\n// Gradient i, in its own units, of the one buffer that there is.\nfn grad_at(i: u32) -> {unit} {{\n{body}}}\n");
+        self.wgsl +=
+            &format!("\n// Gradient i, in its own units, of the one buffer that there is.\nfn grad_at(i: u32) -> {unit} {{\n{body}}}\n");
         self.load_by("load_grad", "grad", grad, scattered, &|index| format!("grad_at({index})"));
     }
 
@@ -257,8 +259,8 @@ impl Writer<'_> {
         );
     }
 
-    fn store_state(&mut self, index: usize) {
-        let (name, state, scattered) = (STATES[index], self.types.state, self.scattered());
+    fn store_state(&mut self, index: usize, state: DType) {
+        let (name, scattered) = (STATES[index], self.scattered());
         let mut body = String::new();
         if state == DType::F32 {
             body += &match scattered {
@@ -288,8 +290,7 @@ impl Writer<'_> {
                 }
             }
         }
-        self.wgsl +=
-            &format!("\nfn store_{name}(k: Step, cell: Cell, element: u32, tensor: u32, value: vec4<f32>) {{\n{body}}}\n");
+        self.wgsl += &format!("\nfn store_{name}(k: Step, cell: Cell, element: u32, tensor: u32, value: vec4<f32>) {{\n{body}}}\n");
     }
 
     /// The cell's step.
@@ -313,6 +314,7 @@ fn visit(k: Step, element: u32, cell: Cell, tensor: u32) -> Found {{
                 let decay = match update.decay {
                     // 0 p would be NaN for an infinite p
                     Decay::Coupled => "    if k.weight_decay != 0.0 {\n        g += k.weight_decay * p;\n    }\n",
+                    Decay::Own => "",
                     Decay::Decoupled { .. } => "    if k.decay != 0.0 {\n        p = decayed(p, k.decay, k.dither);\n    }\n",
                 };
                 format!(
@@ -362,7 +364,7 @@ pub(super) fn decays() -> [u32; 2] {
 mod tests {
     use super::*;
     use crate::gpu::validation::check_generated;
-    use crate::optim::{Adadelta, Adagrad, Adam, AdamP, AdamW, Algorithm, DiffGrad, RmsProp, Sgd, SgdP};
+    use crate::optim::*;
     use crate::shaders::optim::{ELEMENTS, PREPARE, ROWS};
 
     fn all() -> Vec<Box<dyn Algorithm>> {
@@ -379,6 +381,17 @@ mod tests {
             Box::new(Adam::default()),
             Box::new(AdamW { amsgrad: true, ..Default::default() }),
             Box::new(DiffGrad::default()),
+            Box::new(Lion::default()),
+            Box::new(RAdam::default()),
+            Box::new(NAdam::default()),
+            Box::new(Adamax::default()),
+            Box::new(Rprop::default()),
+            Box::new(Asgd::default()),
+            Box::new(Adan::default()),
+            Box::new(Adan { no_prox: true, ..Default::default() }),
+            Box::new(ScheduleFreeAdamW::default()),
+            Box::new(ScheduleFreeSgd::default()),
+            Box::new(ExponentiatedGradient::default()),
             Box::new(AdamP::default()),
             Box::new(AdamP { nesterov: true, ..Default::default() }),
             Box::new(SgdP { momentum: 0.5, ..Default::default() }),
@@ -413,7 +426,8 @@ mod tests {
         for (i, algorithm) in all().iter().enumerate() {
             let update = algorithm.update().unwrap();
             check_generated(&PREPARE, &[], &prepare(&update), &update.name);
-            let one_of_each = matches!(i, 10 | 13);
+            let one_of_each =
+                matches!(update.name.as_str(), "adamw" | "schedule_free_adamw") || (update.name == "adamp" && i + 3 == all().len());
             for types in [plain].iter().chain(types.iter().filter(|_| one_of_each)) {
                 let what = format!("{} {types:?}", update.name);
                 let Some(projection) = update.projection else {

@@ -1,0 +1,275 @@
+//! What a program may do with an optimizer besides stepping: a step of its own, other hyperparameters, other gradients, states of 16
+//! bits.
+
+#![cfg(feature = "optim")]
+
+mod common;
+
+use common::{algorithms, bits, fits, gpu, gpu_for, noise, numbered, optimizer, read, step, write};
+use gradus::gpu::{Checks, Target};
+use gradus::optim::{Adam, AdamP, AdamW, Algorithm, Initial, Optimizer, Options, Param, Rounding, Sgd, Update};
+use gradus::{DType, Error, Gpu, Result, Tensor};
+
+const SHAPES: [&[usize]; 4] = [&[6, 27], &[5], &[33, 16], &[2050]];
+
+/// AdamW as a program would write it, with the crate's formula.
+struct Own(AdamW);
+
+impl Algorithm for Own {
+    fn update(&self) -> Result<Update> {
+        let AdamW { lr, betas: [beta1, beta2], eps, weight_decay, .. } = self.0;
+        const UPDATE: &str = "
+            fn update(k: Step, p: ptr<function, vec4<f32>>, g: vec4<f32>, m: ptr<function, vec4<f32>>, v: ptr<function, vec4<f32>>) {
+                *m = k.beta1 * *m + k.rest1 * g;
+                *v = k.beta2 * *v + k.rest2 * g * g;
+                *p -= k.step_size * *m / (sqrt(*v) * k.root_scale + vec4(k.eps));
+            }";
+        const PREPARE: &str = "
+            fn prepare(g: Group, k: ptr<function, Step>) {
+                (*k).step_size = (*k).lr / correction(g.power1, (*k).step);
+                (*k).root_scale = 1.0 / sqrt(correction(g.power2, (*k).step));
+            }";
+        Ok(Update::new("own", UPDATE, lr)
+            .prepare(PREPARE)
+            .state("m")
+            .state("v")
+            .constant("beta1", beta1)
+            .constant("rest1", 1.0 - beta1)
+            .constant("beta2", beta2)
+            .constant("rest2", 1.0 - beta2)
+            .constant("eps", eps)
+            .exact("power1", beta1)
+            .exact("power2", beta2)
+            .prepared("step_size")
+            .prepared("root_scale")
+            .decoupled_decay(weight_decay))
+    }
+}
+
+fn tensors(gpu: &Gpu, dtype: DType, seed: u64) -> Vec<Tensor> {
+    let all = Tensor::arena(gpu, &SHAPES, dtype).unwrap();
+    all.iter().zip(seed..).for_each(|(tensor, seed)| write(gpu, tensor, &noise(seed, tensor.len())));
+    all
+}
+
+fn all_bits(gpu: &Gpu, tensors: &[Tensor]) -> Vec<Vec<u32>> {
+    tensors.iter().map(|tensor| bits(gpu, tensor)).collect()
+}
+
+/// The parameters after `steps`, which are given the optimizer.
+fn run(gpu: &Gpu, algorithm: &dyn Algorithm, dtype: DType, options: &Options, steps: impl Fn(&mut Optimizer)) -> Vec<Vec<u32>> {
+    let (params, grads) = (tensors(gpu, dtype, 1), tensors(gpu, dtype, 100));
+    let mut optimizer = optimizer(gpu, algorithm, &params, &grads, options).unwrap();
+    steps(&mut optimizer);
+    all_bits(gpu, &params)
+}
+
+#[test]
+fn a_step_of_the_callers_reaches_the_bits_of_the_crates() {
+    let adamw = AdamW { lr: 0.01, weight_decay: 0.1, ..Default::default() };
+    for gpu in [gpu(Checks::Unchecked), gpu_for(Target::discrete())] {
+        for (dtype, options) in [
+            (DType::F32, Options { max_norm: Some(1.0), ..Default::default() }),
+            (DType::F16, Options { master_weights: true, ..Default::default() }),
+            (DType::Bf16, Options { rounding: Rounding::Stochastic { seed: 5 }, ..Default::default() }),
+        ] {
+            let steps = |optimizer: &mut Optimizer| (0..5).for_each(|_| step(&gpu, optimizer));
+            let [own, built_in] = [&Own(adamw) as &dyn Algorithm, &adamw].map(|algorithm| run(&gpu, algorithm, dtype, &options, steps));
+            assert_eq!(own, built_in, "{dtype} {options:?}");
+        }
+    }
+}
+
+#[test]
+fn what_is_wrong_with_an_update_is_said() {
+    let gpu = gpu(Checks::Unchecked);
+    let (params, grads) = (tensors(&gpu, DType::F32, 1), tensors(&gpu, DType::F32, 2));
+    struct Given(Update);
+    impl Algorithm for Given {
+        fn update(&self) -> Result<Update> {
+            Ok(self.0.clone())
+        }
+    }
+    let plain = "fn update(k: Step, p: ptr<function, vec4<f32>>, g: vec4<f32>) { *p -= k.lr * g; }";
+    let error = |update: Update| optimizer(&gpu, &Given(update), &params, &grads, &Options::default()).unwrap_err();
+    let message = |update: Update| error(update).to_string();
+    assert!(matches!(error(Update::new("broken", "fn update( {", 1.0)), Error::Pipeline { kernel, .. } if kernel.contains("optim.broken")));
+    assert!(message(Update::new("broken", "fn other() {}", 1.0)).contains("update"));
+    // a state that the text does not know
+    assert!(matches!(error(Update::new("broken", plain, 1.0).state("m")), Error::Pipeline { .. }));
+    for name in ["", "1st", "a b", "é", "a__b"] {
+        assert!(matches!(error(Update::new("named", plain, 1.0).constant(name, 1.0)), Error::Option { .. }), "{name}");
+    }
+    for name in ["lr", "step", "twice"] {
+        let update = Update::new("named", plain, 1.0).constant("twice", 1.0).prepared(name);
+        assert!(matches!(error(update), Error::DuplicateName { .. }), "{name}");
+    }
+    assert!(message(Update::new("ranges", plain, 1.0).constant("big", 1e39)).contains("big"));
+    assert!(message(Update::new("ranges", plain, 1.0).exact("beta", 1.0)).contains("beta"));
+    assert!(message(Update::new("ranges", plain, -1.0)).contains("lr"));
+    assert!(message(Update::new("ranges", plain, 1.0).state_from("m", Initial::Value(f64::NAN))).contains("m"));
+    let many = (0..7).fold(Update::new("many", plain, 1.0), |update, i| update.state(&format!("s{i}")));
+    assert!(matches!(error(many), Error::Option { .. } | Error::LimitTooSmall { .. }));
+}
+
+#[test]
+fn hyperparameters_change_with_the_step_encoded_after() {
+    let gpu = gpu(Checks::Unchecked);
+    let first = AdamW { lr: 0.01, betas: [0.8, 0.95], eps: 1e-6, weight_decay: 0.1, ..Default::default() };
+    let later = AdamW { lr: 0.003, betas: [0.9, 0.99], eps: 1e-3, weight_decay: 0.0, ..Default::default() };
+    let one_encoder = |encode: &dyn Fn(&mut Optimizer, &mut wgpu::CommandEncoder)| {
+        run(&gpu, &first, DType::F32, &Options::default(), |optimizer| {
+            let mut encoder = gpu.device().create_command_encoder(&Default::default());
+            encode(optimizer, &mut encoder);
+            gpu.queue().submit([encoder.finish()]);
+        })
+    };
+    let changed = one_encoder(&|optimizer, encoder| {
+        optimizer.step(encoder);
+        optimizer.step(encoder);
+        optimizer.set_hyperparameters(0, &later).unwrap();
+        optimizer.step(encoder);
+    });
+    // by the reference: two steps of one and one of the other, with the states of the former
+    use gradus::reference::optim::Step;
+    let twin = |a: AdamW| gradus::reference::optim::AdamW {
+        lr: a.lr,
+        betas: a.betas,
+        eps: a.eps,
+        weight_decay: a.weight_decay,
+        amsgrad: a.amsgrad,
+        maximize: a.maximize,
+    };
+    for (i, (found, shape)) in changed.iter().zip(SHAPES).enumerate() {
+        let wide = |values: Vec<f32>| values.into_iter().map(f64::from).collect::<Vec<f64>>();
+        let mut p = wide(noise(1 + i as u64, found.len()));
+        let g = wide(noise(100 + i as u64, found.len()));
+        let mut state = twin(first).initial_state(p.len());
+        for (t, algorithm) in [(1, first), (2, first), (3, later)] {
+            twin(algorithm).step(t, shape, &mut p, &g, &mut state);
+        }
+        for (found, expected) in found.iter().zip(p) {
+            let found = f64::from(f32::from_bits(*found));
+            assert!((found - expected).abs() <= 1e-6 * first.lr + 4e-7 * expected.abs(), "{found} for {expected}");
+        }
+    }
+    let mut optimizer = optimizer(&gpu, &first, &tensors(&gpu, DType::F32, 1), &tensors(&gpu, DType::F32, 2), &Options::default()).unwrap();
+    for other in [&Adam::default() as &dyn Algorithm, &AdamW { amsgrad: true, ..first }, &Sgd::default()] {
+        assert!(matches!(optimizer.set_hyperparameters(0, other), Err(Error::Option { .. })));
+    }
+    assert!(matches!(optimizer.set_hyperparameters(1, &later), Err(Error::Unknown { .. })));
+    assert!(optimizer.set_hyperparameters(0, &AdamW { eps: -1.0, ..first }).is_err());
+}
+
+#[test]
+fn a_factor_of_the_learning_rate_is_a_learning_rate() {
+    let gpu = gpu(Checks::Unchecked);
+    for algorithm in [
+        &AdamW { lr: 0.02, weight_decay: 0.1, ..Default::default() } as &dyn Algorithm,
+        &AdamP { lr: 0.02, weight_decay: 0.1, ..Default::default() },
+    ] {
+        let plain = run(&gpu, algorithm, DType::F32, &Options::default(), |optimizer| {
+            optimizer.set_lr(0, 0.01).unwrap();
+            step(&gpu, optimizer);
+        });
+        // half of it is exact
+        let factor = run(&gpu, algorithm, DType::F32, &Options::default(), |optimizer| {
+            numbered(SHAPES.len()).iter().for_each(|name| optimizer.set_lr_factor(name, 0.5).unwrap());
+            assert!(optimizer.set_lr_factor("other", 0.5).is_err() && optimizer.set_lr_factor(&numbered(1)[0], f64::NAN).is_err());
+            step(&gpu, optimizer);
+        });
+        assert_eq!(plain, factor);
+    }
+}
+
+/// Gradients in new buffers each step, where others lay and elsewhere.
+#[test]
+fn gradients_may_move() {
+    let gpu = gpu(Checks::Unchecked);
+    let options = Options { max_norm: Some(3.0), ..Default::default() };
+    for algorithm in [&AdamW::default() as &dyn Algorithm, &AdamP { weight_decay: 0.1, ..Default::default() }] {
+        let gradient = |t: u64, i: usize, len: usize| noise(1000 * t + i as u64, len);
+        let fixed = {
+            let (params, grads) = (tensors(&gpu, DType::F32, 1), tensors(&gpu, DType::F32, 2));
+            let optimizer = optimizer(&gpu, algorithm, &params, &grads, &options).unwrap();
+            for t in 0..6 {
+                grads.iter().enumerate().for_each(|(i, grad)| write(&gpu, grad, &gradient(t, i, grad.len())));
+                step(&gpu, &optimizer);
+            }
+            all_bits(&gpu, &params)
+        };
+        let (params, grads) = (tensors(&gpu, DType::F32, 1), tensors(&gpu, DType::F32, 2));
+        let mut optimizer = optimizer(&gpu, algorithm, &params, &grads, &options).unwrap();
+        for t in 0..6 {
+            let moved: Vec<Tensor> = match t % 3 {
+                0 => Tensor::arena(&gpu, &SHAPES, DType::F32).unwrap(),
+                1 => SHAPES.iter().map(|shape| Tensor::zeros(&gpu, shape, DType::F32).unwrap()).collect(),
+                // out of phase with the parameters
+                _ => SHAPES
+                    .iter()
+                    .map(|shape| {
+                        let len = shape.iter().product::<usize>();
+                        let buffer = Tensor::zeros(&gpu, &[len + 3], DType::F32).unwrap();
+                        Tensor::from_buffer(buffer.buffer(), 12, shape, DType::F32).unwrap()
+                    })
+                    .collect(),
+            };
+            moved.iter().enumerate().for_each(|(i, grad)| write(&gpu, grad, &gradient(t, i, grad.len())));
+            let mut encoder = gpu.device().create_command_encoder(&Default::default());
+            optimizer.step_with(&mut encoder, &moved.iter().collect::<Vec<_>>()).unwrap();
+            gpu.queue().submit([encoder.finish()]);
+            // what is refused changes nothing
+            let mut encoder = gpu.device().create_command_encoder(&Default::default());
+            let mut wrong: Vec<&Tensor> = moved.iter().collect();
+            assert!(matches!(optimizer.step_with(&mut encoder, &wrong[1..]), Err(Error::Length { .. })));
+            wrong.swap(0, 1);
+            assert!(matches!(optimizer.step_with(&mut encoder, &wrong), Err(Error::Shape { .. })));
+            wrong.swap(0, 1);
+            wrong[3] = &params[3];
+            assert!(matches!(optimizer.step_with(&mut encoder, &wrong), Err(Error::Overlap { .. })));
+        }
+        let found = all_bits(&gpu, &params);
+        // sums by row and the norm depend on where gradients lie
+        for (found, fixed) in found.iter().flatten().zip(fixed.iter().flatten()) {
+            let [found, fixed] = [found, fixed].map(|bits| f64::from(f32::from_bits(*bits)));
+            assert!((found - fixed).abs() <= 1e-9 + 5e-7 * fixed.abs(), "{found} for {fixed}");
+        }
+    }
+}
+
+/// The same parameters and states by both targets; near the step with f32 states, and without a bias.
+#[test]
+fn states_of_16_bits() {
+    let gpus = [gpu(Checks::Unchecked), gpu(Checks::Checked), gpu_for(Target::discrete())];
+    let options = Options { state_dtype: DType::Bf16, rounding: Rounding::Stochastic { seed: 9 }, ..Default::default() };
+    for (name, pair) in algorithms() {
+        if !fits(name, &options) {
+            let error = optimizer(&gpus[0], &*pair.kernel, &tensors(&gpus[0], DType::F32, 1), &tensors(&gpus[0], DType::F32, 2), &options);
+            assert!(matches!(error, Err(Error::Option { .. })), "{name}");
+            continue;
+        }
+        let steps = |gpu: &Gpu, optimizer: &mut Optimizer| (0..4).for_each(|_| step(gpu, optimizer));
+        let all: Vec<_> = gpus.iter().map(|gpu| run(gpu, &*pair.kernel, DType::F32, &options, |optimizer| steps(gpu, optimizer))).collect();
+        assert!(all.iter().all(|found| *found == all[0]), "{name}");
+    }
+    // the mean of a constant gradient's average is that gradient's
+    let gpu = &gpus[0];
+    let [params, grads] = [(); 2].map(|()| [Tensor::zeros(gpu, &[4097], DType::F32).unwrap()]);
+    write(gpu, &grads[0], &[0.001; 4097]);
+    let adam = Adam { lr: 0.001, betas: [0.99, 0.9999], eps: 0.0, ..Default::default() };
+    let optimizer = optimizer(gpu, &adam, &params, &grads, &options).unwrap();
+    (0..50).for_each(|_| step(gpu, &optimizer));
+    let found = read(gpu, &params[0]);
+    let mean = found.iter().sum::<f64>() / found.len() as f64;
+    // 50 steps of lr; a state is off by 2^-9 in the mean square at each step, and 4,097 of them by a 64th
+    assert!((mean + 0.05).abs() < 0.05 * 2e-3, "{mean}");
+    assert!(found.iter().all(|p| (p + 0.05).abs() < 0.05 * 0.05), "{found:?}");
+    let error = optimizer_error(gpu, &Options { state_dtype: DType::F16, ..Default::default() });
+    assert!(error.contains("state_dtype"), "{error}");
+}
+
+fn optimizer_error(gpu: &Gpu, options: &Options) -> String {
+    let (params, grads) = (tensors(gpu, DType::F32, 1), tensors(gpu, DType::F32, 2));
+    let list: Vec<Param> = params.iter().zip(&grads).take(1).map(|(param, grad)| Param::new("p", param, grad)).collect();
+    Optimizer::with_options(gpu, &Adam::default(), &list, options.clone()).unwrap_err().to_string()
+}
