@@ -22,6 +22,9 @@ use super::curvature as model;
 /// The kinds of case that the format knows.
 const KINDS: [&str; 3] = ["optimizer", "curvature", "poisson"];
 
+/// The optimizers whose steps grow with the gradient.
+const UNBOUNDED: [&str; 6] = ["sgd", "sgdp", "asgd", "schedule_free_sgd", "exponentiated_gradient", "adadelta"];
+
 /// A file.
 pub struct Case {
     /// For messages.
@@ -114,6 +117,19 @@ pub fn optimizer(case: &Case, gpus: &[Gpu]) {
 
     // the kernels
     let Some(kernel) = kernel else { return };
+    // where the learning rate bounds the change of a step, so it does the error of as many as there were
+    let lr = match optimizer.as_str() {
+        // a step is up to so many times the learning rate
+        "rmsprop" => {
+            let [lr, alpha, momentum] = ["lr", "alpha", "momentum"].map(|name| config[name].as_f64().unwrap());
+            lr / ((1.0 - alpha).sqrt() * (1.0 - momentum))
+        }
+        _ => config["lr"].as_f64().unwrap(),
+    };
+    // steps of one size are rounded to one side, half a unit of the parameter each time
+    let relative =
+        |t: u64| if ["lion", "rprop"].contains(&optimizer.as_str()) { t as f64 * 2f64.powi(-24) + 2f64.powi(-22) } else { 1.3e-6 };
+    let absolute = |t: u64| if UNBOUNDED.contains(&optimizer.as_str()) { 1e-5 } else { 1e-6 * lr * t as f64 };
     for gpu in gpus {
         let checks = gpu.checks();
         let shapes: Vec<&[usize]> = parameters.iter().map(|parameter| parameter.shape.as_slice()).collect();
@@ -134,7 +150,7 @@ pub fn optimizer(case: &Case, gpus: &[Gpu]) {
             if checkpoints.contains(&t) {
                 for (param, parameter) in params.iter().zip(&parameters) {
                     let what = format!("{path}: {checks:?}: {} at {t}", parameter.name);
-                    compare(&read(gpu, param), &expected(t, &parameter.name), 1e-5, 1.3e-6, &what);
+                    compare(&read(gpu, param), &expected(t, &parameter.name), absolute(t), relative(t), &what);
                 }
             }
         }
