@@ -273,3 +273,91 @@ fn optimizer_error(gpu: &Gpu, options: &Options) -> String {
     let list: Vec<Param> = params.iter().zip(&grads).take(1).map(|(param, grad)| Param::new("p", param, grad)).collect();
     Optimizer::with_options(gpu, &Adam::default(), &list, options.clone()).unwrap_err().to_string()
 }
+
+/// Parameters that come later begin anew; those that were there go on as if nothing had happened.
+#[test]
+fn parameters_come_and_go() {
+    let gpu = gpu(Checks::Unchecked);
+    let options = Options { master_weights: true, rounding: Rounding::Stochastic { seed: 3 }, ..Default::default() };
+    for (name, pair) in algorithms().into_iter().filter(|(name, _)| fits(name, &options)) {
+        for dtype in [DType::F32, DType::Bf16] {
+            let names = numbered(SHAPES.len());
+            let of = |range: std::ops::Range<usize>, first: usize| {
+                let (params, grads) = (tensors(&gpu, dtype, 1), tensors(&gpu, dtype, 100));
+                let list: Vec<Param> = range.clone().map(|i| Param::new(&names[i], &params[i], &grads[i])).collect();
+                let optimizer = Optimizer::with_options(&gpu, &*pair.kernel, &list, options.clone()).unwrap();
+                (0..first).for_each(|_| step(&gpu, &optimizer));
+                (params, grads, optimizer)
+            };
+            // rounding depends on the parameter's number, which stays that of 0 and 1
+            let (expected, ..) = of(0..2, 6);
+            let (params, grads, mut optimizer) = of(0..2, 3);
+            let more: Vec<Param> = (2..4).map(|i| Param::new(&names[i], &params[i], &grads[i])).collect();
+            optimizer.add(&more).unwrap();
+            assert!(matches!(optimizer.add(&more), Err(Error::DuplicateName { .. })));
+            assert!(matches!(optimizer.add(&[Param::new("new", &params[1], &grads[0])]), Err(Error::Shape { .. })));
+            (0..3).for_each(|_| step(&gpu, &optimizer));
+            assert_eq!(pollster::block_on(optimizer.steps()).unwrap(), [6, 6, 3, 3]);
+            assert_eq!(all_bits(&gpu, &params[..2]), all_bits(&gpu, &expected[..2]), "{name} {dtype}");
+            let (all, ..) = of(0..4, 3);
+            assert_eq!(all_bits(&gpu, &params[2..]), all_bits(&gpu, &all[2..]), "{name} {dtype}");
+
+            let before = all_bits(&gpu, &params);
+            assert!(matches!(optimizer.remove(&[&names[1], "other"]), Err(Error::Unknown { .. })));
+            optimizer.remove(&[&names[1], &names[3]]).unwrap();
+            step(&gpu, &optimizer);
+            assert_eq!(pollster::block_on(optimizer.steps()).unwrap(), [7, 4]);
+            let after = all_bits(&gpu, &params);
+            assert!(after[1] == before[1] && after[3] == before[3] && after[0] != before[0] && after[2] != before[2], "{name} {dtype}");
+            let (expected, ..) = of(0..2, 7);
+            assert_eq!(all_bits(&gpu, &params[..1]), all_bits(&gpu, &expected[..1]), "{name} {dtype}");
+        }
+    }
+}
+
+/// By a second parameter that is moved by what is expected: the average in f64, and gradients that were clipped by the host.
+#[test]
+fn averages_and_clipped_values() {
+    let gpu = gpu(Checks::Unchecked);
+    for algorithm in [&AdamW { lr: 0.05, ..Default::default() } as &dyn Algorithm, &AdamP { lr: 0.05, ..Default::default() }] {
+        let options = Options { clip_value: Some(0.25), ema_decay: Some(0.75), ..Default::default() };
+        let (params, grads) = (tensors(&gpu, DType::F32, 1), tensors(&gpu, DType::F32, 100));
+        let averaged = optimizer(&gpu, algorithm, &params, &grads, &options).unwrap();
+        let (plain_params, plain_grads) = (tensors(&gpu, DType::F32, 1), tensors(&gpu, DType::F32, 100));
+        for (plain, grad) in plain_grads.iter().zip(&grads) {
+            let clipped: Vec<f32> = read(&gpu, grad).iter().map(|g| g.clamp(-0.25, 0.25) as f32).collect();
+            assert!(clipped.contains(&0.25) && clipped.iter().any(|g| g.abs() < 0.25) || clipped.len() < 100);
+            write(&gpu, plain, &clipped);
+        }
+        let plain = optimizer(&gpu, algorithm, &plain_params, &plain_grads, &Options::default()).unwrap();
+        let mut expected: Vec<Vec<f64>> = params.iter().map(|param| read(&gpu, param)).collect();
+        for _ in 0..5 {
+            step(&gpu, &averaged);
+            step(&gpu, &plain);
+            for (expected, param) in expected.iter_mut().zip(&params) {
+                expected.iter_mut().zip(read(&gpu, param)).for_each(|(average, p)| *average += 0.25 * (p - *average));
+            }
+        }
+        assert_eq!(all_bits(&gpu, &params), all_bits(&gpu, &plain_params));
+        for (name, expected) in numbered(SHAPES.len()).iter().zip(&expected) {
+            let pieces = averaged.state(name, "ema").unwrap();
+            let found: Vec<f64> = pieces.iter().flat_map(|piece| read(&gpu, piece)).collect();
+            assert_eq!(found.len(), expected.len());
+            assert!(found.iter().zip(expected).all(|(found, expected)| (found - expected).abs() <= 3e-7), "{name}");
+            assert!(matches!(averaged.state(name, "other"), Err(Error::Unknown { .. })));
+            assert!(matches!(plain.state(name, "ema"), Err(Error::Unknown { .. })));
+        }
+    }
+    // what is not a number stays, infinity does not
+    let param = Tensor::from_slice(&gpu, &[4], &[0f32; 4]).unwrap();
+    let grad = Tensor::from_slice(&gpu, &[4], &[f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -0.125]).unwrap();
+    let options = Options { clip_value: Some(0.5), ..Default::default() };
+    let sgd = Optimizer::with_options(&gpu, &Sgd { lr: 1.0, ..Default::default() }, &[Param::new("p", &param, &grad)], options).unwrap();
+    step(&gpu, &sgd);
+    let found = read(&gpu, &param);
+    assert!(found[0].is_nan() && found[1..] == [-0.5, 0.5, 0.125], "{found:?}");
+    for (clip_value, ema_decay) in [(Some(0.0), None), (Some(f64::INFINITY), None), (None, Some(1.0)), (None, Some(-0.1))] {
+        let error = optimizer_error(&gpu, &Options { clip_value, ema_decay, ..Default::default() });
+        assert!(error.contains("clip_value") || error.contains("ema_decay"), "{error}");
+    }
+}

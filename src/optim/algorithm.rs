@@ -1,6 +1,6 @@
 //! What an optimizer is: an update, the streams that it goes over, and its constants.
 
-use super::options::Group;
+use super::options::{Group, Options};
 use crate::gpu::{DType, conditionals};
 use crate::{Error, Result};
 
@@ -94,6 +94,10 @@ pub struct Update {
     pub(super) projection: Option<Projection>,
     /// The configuration but for learning rate and decay, as JSON; `None` is the constants.
     pub(super) config: Option<String>,
+    /// Elements of the gradient are clipped to the constant `clip_value`.
+    pub(super) clips: bool,
+    /// The last state is the average of the parameter, by the constant `one_minus_ema_decay`, and is not the algorithm's.
+    pub(super) averages: bool,
 }
 
 /// A state of every element.
@@ -183,6 +187,8 @@ impl Update {
             decay: Decay::Coupled,
             projection: None,
             config: None,
+            clips: false,
+            averages: false,
         }
     }
 
@@ -269,6 +275,25 @@ impl Update {
     #[must_use]
     pub fn decoupled_decay(self, weight_decay: f64) -> Self {
         Self { weight_decay, decay: Decay::Decoupled { scale: 1.0, wd_ratio: 1.0 }, ..self }
+    }
+
+    /// With what the options add to any algorithm.
+    pub(super) fn with_options(mut self, options: &Options) -> Self {
+        if self.config.is_none() {
+            self.config = Some(self.config());
+        }
+        if let Some(value) = options.clip_value {
+            self = Self { clips: true, ..self }.constant("clip_value", value);
+        }
+        if let Some(decay) = options.ema_decay {
+            self = Self { averages: true, ..self }.constant("one_minus_ema_decay", 1.0 - decay).state_from("ema", Initial::Parameter);
+        }
+        self
+    }
+
+    /// How many states the algorithm has.
+    pub(super) fn own_states(&self) -> usize {
+        self.states.len() - usize::from(self.averages)
     }
 
     /// The constants of two moments, `beta1`, `one_minus_beta1`, `beta2`, `one_minus_beta2` and `eps`, and for bias corrections

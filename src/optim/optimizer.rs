@@ -92,18 +92,11 @@ impl Optimizer {
     /// As [`Optimizer::new`].
     pub fn with_options(gpu: &Gpu, algorithm: &dyn Algorithm, params: &[Param], options: Options) -> Result<Self> {
         options.check()?;
-        let update = algorithm.update()?;
+        let update = algorithm.update()?.with_options(&options);
         update.validate()?;
         if update.states.len() > STATES.len() {
             let expected = format!("{} states at most", STATES.len());
             return Err(Error::Option { option: update.name, found: format!("{} states", update.states.len()), expected });
-        }
-        let masters = u64::from(options.master_weights && params.iter().any(|param| param.param.dtype() != DType::F32));
-        let needed = 4 + update.states.len() as u64 + masters + u64::from(update.projection.is_some());
-        let found = u64::from(gpu.limits().max_storage_buffers_per_shader_stage);
-        if needed > found {
-            let what = format!("the states of {}", update.name);
-            return Err(Error::LimitTooSmall { limit: "max_storage_buffers_per_shader_stage", what, needed, found });
         }
         if update.projection.is_some() && options.state_dtype != DType::F32 {
             let (option, found) = ("state_dtype".to_owned(), options.state_dtype.to_string());
@@ -115,40 +108,24 @@ impl Optimizer {
         };
         groups.iter().try_for_each(|group| update.decay.check(group))?;
         validate(gpu, params, &groups)?;
-        let known: Vec<Known> = params
-            .iter()
-            .map(|p| Known {
-                name: p.name.to_owned(),
-                param: p.param.clone(),
-                grad: p.grad.clone(),
-                group: p.group,
-                frozen: false,
-                lr_factor: 1.0,
-            })
-            .collect();
+        let known: Vec<Known> = params.iter().map(Known::new).collect();
+        check_buffers(gpu, &update, &options, &known)?;
         let named: Vec<_> = params.iter().map(|p| (p.name, p.param)).collect();
         let layout = Layout::new(gpu, &named, update.projection.is_some())?;
         let stores = layout.stores.iter().map(|stored| Store::new(gpu, &update, &options, stored)).collect::<Result<Vec<_>>>()?;
 
-        let usage = BufferUsages::STORAGE | BufferUsages::COPY_DST | BufferUsages::COPY_SRC;
-        let status = options.status();
         let updates = vec![update; groups.len()];
-        let data = control(&updates, &options, &groups, &known, &[]);
-        let steps = initial_steps(&updates[0], known.len());
-        let tables = Tables {
-            control: gpu.buffer("gradus.optim.control", data.bytes.len() as u64, usage)?,
-            tensors: data.tensors,
-            steps: gpu.buffer_with("gradus.optim.steps", bytemuck::cast_slice(&steps), usage)?,
-            counts: gpu.buffer("gradus.optim.counts", known.len() as u64 * 4, usage)?,
-            status: gpu.buffer_with("gradus.optim.status", bytemuck::bytes_of(&status), usage)?,
-        };
-        let staging = gpu.staging("gradus.optim.control", &data.bytes)?;
+        let usage = BufferUsages::STORAGE | BufferUsages::COPY_DST | BufferUsages::COPY_SRC;
+        let status = gpu.buffer_with("gradus.optim.status", bytemuck::bytes_of(&options.status()), usage)?;
+        let tables = Tables::new(gpu, &updates, &options, &groups, &known, status)?;
+        let staging = gpu.staging("gradus.optim.control", &control(&updates, &options, &groups, &known, &[]).bytes)?;
         let index = known.iter().enumerate().map(|(i, known)| (known.name.clone(), i)).collect();
         let (cache, recording) = (Cache::default(), Recording::new());
         let gpu = gpu.clone();
         let mut optimizer = Self { gpu, updates, options, params: known, index, groups, layout, stores, tables, staging, cache, recording };
         optimizer.recording = optimizer.record(None)?;
-        optimizer.initialize().map(|()| optimizer)
+        let all: Vec<usize> = (0..optimizer.params.len()).collect();
+        optimizer.initialize(&all).map(|()| optimizer)
     }
 
     /// The step with the gradients `gradients`, or those that are known.
@@ -193,6 +170,92 @@ impl Optimizer {
         }
         self.step(encoder);
         Ok(())
+    }
+
+    /// Takes more parameters, which begin as in [`Optimizer::new`]; the others keep their states and step counts. Steps encoded before are
+    /// of the parameters that there were. Submits what is to be filled and copied.
+    ///
+    /// # Errors
+    /// As [`Optimizer::new`]; nothing has changed then.
+    pub fn add(&mut self, params: &[Param]) -> Result<()> {
+        let known = params.iter().map(|p| Known::new(p));
+        let all: Vec<Known> = self.params.iter().cloned().chain(known).collect();
+        let from: Vec<Option<usize>> = (0..all.len()).map(|i| (i < self.params.len()).then_some(i)).collect();
+        self.replace_params(all, &from)
+    }
+
+    /// Lets go of parameters; the others keep their states and step counts. The memory of a state is freed with the last parameter whose
+    /// state is in the same buffer. Steps encoded before are of the parameters that there were. Submits what is to be copied.
+    ///
+    /// # Errors
+    /// [`Error::Unknown`] if there is no parameter of one of the names; nothing has changed then.
+    pub fn remove(&mut self, names: &[&str]) -> Result<()> {
+        let removed = names.iter().map(|name| self.index(name)).collect::<Result<Vec<_>>>()?;
+        let from: Vec<Option<usize>> = (0..self.params.len()).filter(|i| !removed.contains(i)).map(Some).collect();
+        let all = from.iter().flatten().map(|&i| self.params[i].clone()).collect();
+        self.replace_params(all, &from)
+    }
+
+    /// Replaces the list of parameters by `params`, of which `from` says where they were in the old list.
+    fn replace_params(&mut self, params: Vec<Known>, from: &[Option<usize>]) -> Result<()> {
+        let list: Vec<Param> = params.iter().map(|known| Param::new(&known.name, &known.param, &known.grad).group(known.group)).collect();
+        validate(&self.gpu, &list, &self.groups)?;
+        let update = &self.updates[0];
+        check_buffers(&self.gpu, update, &self.options, &params)?;
+        // places of those that stay, and new stores for new ones
+        let to: HashMap<usize, usize> = from.iter().enumerate().filter_map(|(new, old)| Some(((*old)?, new))).collect();
+        let kept = self.layout.places.iter().filter_map(|place| Some(plan::Place { tensor: *to.get(&place.tensor)?, ..place.clone() }));
+        let new: Vec<usize> = (0..params.len()).filter(|&i| from[i].is_none()).collect();
+        let named: Vec<_> = new.iter().map(|&i| (params[i].name.as_str(), &params[i].param)).collect();
+        let more = Layout::new(&self.gpu, &named, update.projection.is_some())?;
+        let mut layout = Layout { stores: self.layout.stores.clone(), places: kept.collect() };
+        let mut stores = self.stores.clone();
+        for stored in &more.stores {
+            stores.push(Store::new(&self.gpu, update, &self.options, stored)?);
+        }
+        let first = layout.stores.len();
+        layout.stores.extend(more.stores);
+        layout.places.extend(more.places.into_iter().map(|place| plan::Place {
+            tensor: new[place.tensor],
+            store: first + place.store,
+            ..place
+        }));
+        for (i, store) in stores.iter_mut().enumerate().filter(|(i, _)| layout.places.iter().all(|place| place.store != *i)) {
+            layout.stores[i].len = 0;
+            *store = Store::default();
+        }
+
+        let tables = Tables::new(&self.gpu, &self.updates, &self.options, &self.groups, &params, self.tables.status.clone())?;
+        let staging = self.gpu.staging("gradus.optim.control", &control(&self.updates, &self.options, &self.groups, &params, &[]).bytes)?;
+        let words = update.members().len() as u64;
+        let mut encoder = self.gpu.device().create_command_encoder(&Default::default());
+        for (new, old) in from.iter().enumerate().filter_map(|(new, old)| Some((new as u64, (*old)? as u64))) {
+            encoder.copy_buffer_to_buffer(&self.tables.counts, 4 * old, &tables.counts, 4 * new, 4);
+            encoder.copy_buffer_to_buffer(&self.tables.steps, 4 * words * old, &tables.steps, 4 * words * new, 4 * words);
+        }
+        let index = params.iter().enumerate().map(|(i, known)| (known.name.clone(), i)).collect();
+        let before = (
+            std::mem::replace(&mut self.params, params),
+            std::mem::replace(&mut self.index, index),
+            std::mem::replace(&mut self.layout, layout),
+            std::mem::replace(&mut self.stores, stores),
+            std::mem::replace(&mut self.tables, tables),
+        );
+        let recorded = self.record(None).and_then(|recording| {
+            self.gpu.queue().submit([encoder.finish()]);
+            self.initialize(&new).map(|()| recording)
+        });
+        match recorded {
+            Ok(recording) => {
+                self.recording = recording;
+                self.staging = staging;
+                Ok(())
+            }
+            Err(error) => {
+                (self.params, self.index, self.layout, self.stores, self.tables) = before;
+                Err(error)
+            }
+        }
     }
 
     /// Records one step into the caller's encoder: a copy of the current learning rates, decays and
@@ -277,7 +340,7 @@ impl Optimizer {
     /// one or needs other kernels: with other states, another kind of decay, another threshold of AdamP.
     pub fn set_hyperparameters(&mut self, group: usize, algorithm: &dyn Algorithm) -> Result<()> {
         self.group(group)?;
-        let update = algorithm.update()?;
+        let update = algorithm.update()?.with_options(&self.options);
         update.validate()?;
         let own = &self.updates[group];
         if !own.same_kernels(&update) {
@@ -354,6 +417,20 @@ impl Optimizer {
         self.step_counts()?.read(&self.gpu).await
     }
 
+    /// The tensors that hold a state of a parameter, for reading and copying: one, or for a parameter larger than a binding one for each
+    /// range of its elements, in order. `state` is a name of state dictionaries: `exp_avg` say, `master`, `ema`. What a program writes to
+    /// them is the state of the next step.
+    ///
+    /// # Errors
+    /// [`Error::Unknown`] if there is no such parameter or state.
+    pub fn state(&self, parameter: &str, state: &str) -> Result<Vec<Tensor>> {
+        let index = self.index(parameter)?;
+        let position = self.updates[0].states.iter().position(|known| known.name == state);
+        let pieces = self.pieces(index, position)?;
+        let known = position.is_some() || (state == "master" && (!pieces.is_empty() || self.params[index].param.is_empty()));
+        known.then_some(pieces).ok_or_else(|| Error::Unknown { what: "state", name: state.to_owned() })
+    }
+
     pub(super) fn step_counts(&self) -> Result<Tensor> {
         Tensor::from_buffer(&self.tables.counts, 0, &[self.params.len()], DType::U32)
     }
@@ -398,30 +475,31 @@ impl Optimizer {
         self.index.get(name).copied().ok_or_else(|| Error::Unknown { what: "parameter", name: name.to_owned() })
     }
 
-    /// Fills what does not begin with zeros: Adagrad's sums, say, and the master copies.
-    fn initialize(&self) -> Result<()> {
+    /// Fills what does not begin with zeros of the parameters `which`: Adagrad's sums, say, and the master copies.
+    fn initialize(&self, which: &[usize]) -> Result<()> {
         let mut recording = Recording::new();
-        let dtype = |state: usize| self.updates[0].state_dtype(state, self.options.state_dtype);
         let initials = self.updates[0].states.iter().enumerate().map(|(state, stream)| (Some(state), stream.initial));
         for (state, initial) in initials.chain([(None, Initial::Parameter)]) {
-            if let (Some(state), Initial::Value(value)) = (state, initial) {
-                for (store, stored) in self.stores.iter().zip(&self.layout.stores).filter(|_| value as f32 != 0.0) {
-                    let whole = Tensor::from_buffer(&store.states[state], 0, &[stored.len as usize], dtype(state))?;
-                    vector::fill(&self.gpu, &mut recording, value, &whole)?;
+            for &i in which {
+                let known = &self.params[i];
+                let value = match initial {
+                    Initial::Parameter => None,
+                    Initial::Value(value) => Some(value),
+                    Initial::LearningRate => Some(self.groups[known.group].lr),
+                };
+                if value.is_some_and(|value| value as f32 == 0.0) {
+                    continue;
                 }
-                continue;
-            }
-            for (i, known) in self.params.iter().enumerate() {
                 let mut start = 0;
                 for piece in self.pieces(i, state)? {
-                    if initial == Initial::LearningRate {
-                        vector::fill(&self.gpu, &mut recording, self.groups[known.group].lr, &piece)?;
+                    let Some(value) = value else {
+                        let offset = known.param.offset() + start * known.param.dtype().size();
+                        let part = known.param.within(offset, &[piece.len()], known.param.dtype())?;
+                        vector::cast(&self.gpu, &mut recording, &part, &piece)?;
+                        start += piece.len() as u64;
                         continue;
-                    }
-                    let offset = known.param.offset() + start * known.param.dtype().size();
-                    let part = known.param.within(offset, &[piece.len()], known.param.dtype())?;
-                    vector::cast(&self.gpu, &mut recording, &part, &piece)?;
-                    start += piece.len() as u64;
+                    };
+                    vector::fill(&self.gpu, &mut recording, value, &piece)?;
                 }
             }
         }
@@ -435,6 +513,39 @@ impl Optimizer {
 impl std::fmt::Debug for Optimizer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Optimizer({}, {} parameters) {:?}", self.updates[0].name, self.params.len(), self.recording)
+    }
+}
+
+impl Known {
+    fn new(param: &Param) -> Self {
+        let Param { name, param, grad, group } = *param;
+        Self { name: name.to_owned(), param: param.clone(), grad: grad.clone(), group, frozen: false, lr_factor: 1.0 }
+    }
+}
+
+/// Whether the device binds as many buffers as a pass over the elements needs.
+fn check_buffers(gpu: &Gpu, update: &Update, options: &Options, params: &[Known]) -> Result<()> {
+    let master = options.master_weights && params.iter().any(|known| known.param.dtype() != DType::F32);
+    let needed = 4 + update.states.len() as u64 + u64::from(master) + u64::from(update.projection.is_some());
+    let found = u64::from(gpu.limits().max_storage_buffers_per_shader_stage);
+    let what = format!("the states of {}", update.name);
+    match needed > found {
+        true => Err(Error::LimitTooSmall { limit: "max_storage_buffers_per_shader_stage", what, needed, found }),
+        false => Ok(()),
+    }
+}
+
+impl Tables {
+    fn new(gpu: &Gpu, updates: &[Update], options: &Options, groups: &[Group], params: &[Known], status: wgpu::Buffer) -> Result<Self> {
+        let usage = BufferUsages::STORAGE | BufferUsages::COPY_DST | BufferUsages::COPY_SRC;
+        let data = control(updates, options, groups, params, &[]);
+        Ok(Self {
+            control: gpu.buffer("gradus.optim.control", data.bytes.len() as u64, usage)?,
+            tensors: data.tensors,
+            steps: gpu.buffer_with("gradus.optim.steps", bytemuck::cast_slice(&initial_steps(&updates[0], params.len())), usage)?,
+            counts: gpu.buffer("gradus.optim.counts", params.len() as u64 * 4, usage)?,
+            status,
+        })
     }
 }
 

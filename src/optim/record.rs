@@ -44,6 +44,7 @@ impl Tables {
 }
 
 /// What the elements of a store are kept in, besides the caller's buffers.
+#[derive(Clone, Default)]
 pub(super) struct Store {
     pub states: Vec<wgpu::Buffer>,
     pub master: Option<wgpu::Buffer>,

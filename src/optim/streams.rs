@@ -127,11 +127,14 @@ pub(super) fn pass(update: &Update, types: &Types, pass: Pass) -> Generated {
     if !advance {
         writer.store_param();
     }
-    for (i, name) in STATES.iter().take(update.states.len()).enumerate() {
+    // the average of the parameter is written where the parameter is
+    let states = if advance { update.own_states() } else { update.states.len() };
+    for (i, name) in STATES.iter().take(states).enumerate() {
         let dtype = update.state_dtype(i, types.state);
-        writer.stream(STATE + i as u32, name, dtype, if writes_states { Access::ReadWrite } else { Access::Read });
+        let writes = writes_states || i >= update.own_states();
+        writer.stream(STATE + i as u32, name, dtype, if writes { Access::ReadWrite } else { Access::Read });
         writer.load(&format!("load_{name}"), name, "state", dtype);
-        if writes_states {
+        if writes {
             writer.store_state(i, dtype);
         }
     }
@@ -295,16 +298,36 @@ impl Writer<'_> {
 
     /// The cell's step.
     fn visit(&mut self, update: &Update, pass: Pass) {
-        let states = &STATES[..update.states.len()];
+        let states = &STATES[..update.own_states()];
         let loads: String = states.iter().map(|name| format!("    var {name} = load_{name}(cell);\n")).collect();
         let pointers: String = states.iter().map(|name| format!(", &{name}")).collect();
         let stores: String = states.iter().map(|name| format!("    store_{name}(k, cell, element, tensor, {name});\n")).collect();
+        let gradient = match update.clips {
+            true => "clipped(k.grad_scale * load_grad(cell), k.clip_value)",
+            false => "k.grad_scale * load_grad(cell)",
+        };
+        if update.clips {
+            // a NaN is above all magnitudes
+            self.wgsl += "
+fn clipped(g: vec4<f32>, most: f32) -> vec4<f32> {
+    let magnitude = bitcast<vec4<u32>>(g) & vec4(0x7fffffffu);
+    let limit = bitcast<vec4<f32>>((bitcast<vec4<u32>>(g) & vec4(0x80000000u)) | vec4(bitcast<u32>(most)));
+    return select(g, limit, (magnitude > vec4(bitcast<u32>(most))) & (magnitude <= vec4(0x7f800000u)));
+}
+";
+        }
+        let average = match STATES.get(update.own_states()).filter(|_| update.averages) {
+            Some(ema) => format!(
+                "    let ema = load_{ema}(cell);\n    store_{ema}(k, cell, element, tensor, ema + k.one_minus_ema_decay * (p - ema));\n"
+            ),
+            None => String::new(),
+        };
         self.wgsl += &match pass {
             Pass::Advance => format!(
                 "
 fn visit(k: Step, element: u32, cell: Cell, tensor: u32) -> Found {{
     let p = load_param(cell);
-    let g = k.grad_scale * load_grad(cell);
+    let g = {gradient};
 {loads}    let u = advance(k, p, g{pointers});
 {stores}    return Found(p, g, u);
 }}
@@ -323,15 +346,15 @@ fn visit(k: Step, chunk: Chunk, i: u32, cell: Cell) {{
     let element = chunk.element + i;
     let tensor = chunk.tensor;
     var p = load_param(cell);
-    var g = k.grad_scale * load_grad(cell);
+    var g = {gradient};
 {loads}{decay}    update(k, &p, g{pointers});
     store_param(k, cell, element, tensor, p);
-{stores}}}
+{stores}{average}}}
 "
                 )
             }
             Pass::Apply { reads_gradient, writes_states } => {
-                let gradient = if reads_gradient { "k.grad_scale * load_grad(cell)" } else { "vec4(0.0)" };
+                let gradient = if reads_gradient { gradient } else { "vec4(0.0)" };
                 let stores = if writes_states { stores } else { String::new() };
                 format!(
                     "
@@ -342,7 +365,7 @@ fn visit(k: Step, chunk: Chunk, i: u32, cell: Cell, coefficient: vec4<f32>) {{
     let g = {gradient};
 {loads}    update(k, coefficient, &p, g{pointers});
     store_param(k, cell, element, tensor, p);
-{stores}}}
+{stores}{average}}}
 "
                 )
             }
@@ -426,10 +449,17 @@ mod tests {
         for (i, algorithm) in all().iter().enumerate() {
             let update = algorithm.update().unwrap();
             check_generated(&PREPARE, &[], &prepare(&update), &update.name);
+            let more = Options { clip_value: Some(1.0), ema_decay: Some(0.9), ..Default::default() };
+            // with what options add, of those that have a buffer left
+            let update = if i % 2 == 0 && update.states.len() < 4 { update.with_options(&more) } else { update };
             let one_of_each =
                 matches!(update.name.as_str(), "adamw" | "schedule_free_adamw") || (update.name == "adamp" && i + 3 == all().len());
             for types in [plain].iter().chain(types.iter().filter(|_| one_of_each)) {
                 let what = format!("{} {types:?}", update.name);
+                // more buffers than WebGPU's default limits allow are refused
+                if 4 + update.states.len() + usize::from(types.master) + usize::from(update.projection.is_some()) > 8 {
+                    continue;
+                }
                 let Some(projection) = update.projection else {
                     check_generated(&ELEMENTS, &[], &pass(&update, types, Pass::Elements), &what);
                     count += 2;
