@@ -361,3 +361,25 @@ fn averages_and_clipped_values() {
         assert!(error.contains("clip_value") || error.contains("ema_decay"), "{error}");
     }
 }
+
+/// The last cell of a gradient is read whole; what lies behind the gradient is nobody's.
+#[test]
+fn what_lies_behind_a_gradient_does_not_count() {
+    for gpu in [gpu(Checks::Checked), gpu_for(Target::discrete())] {
+        for dtype in [DType::F32, DType::F16] {
+            let whole = Tensor::zeros(&gpu, &[72], dtype).unwrap();
+            write(&gpu, &whole, &[f32::NAN; 72]);
+            let grad = Tensor::from_buffer(whole.buffer(), 0, &[69], dtype).unwrap();
+            write(&gpu, &grad, &[2.0; 69]);
+            write(&gpu, &Tensor::from_buffer(whole.buffer(), 70 * dtype.size(), &[2], dtype).unwrap(), &[f32::NAN; 2]);
+            let param = Tensor::zeros(&gpu, &[69], DType::F32).unwrap();
+            let options = Options { max_norm: Some(1e9), ..Default::default() };
+            let sgd = Sgd { lr: 0.5, ..Default::default() };
+            let optimizer = Optimizer::with_options(&gpu, &sgd, &[Param::new("p", &param, &grad)], options).unwrap();
+            step(&gpu, &optimizer);
+            let status = pollster::block_on(optimizer.status()).unwrap();
+            assert!(!status.skipped && (f64::from(status.grad_norm) - 276f64.sqrt()).abs() < 1e-5, "{dtype}: {status:?}");
+            assert_eq!(read(&gpu, &param), [-1.0; 69], "{dtype}");
+        }
+    }
+}

@@ -156,7 +156,7 @@ impl Layout {
 pub(super) type Coefficients<'a> = dyn Fn(usize) -> (u32, u64) + 'a;
 
 /// The kernels' way to load cells, and how many invocations share a range.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Class {
     pub cells: Cells,
     pub lanes: u32,
@@ -283,16 +283,19 @@ impl<'a> Builder<'a> {
 
     /// The windows if `elements` were added, if that is within limits.
     fn fit(&self, param: &Tensor, grad: &Tensor, elements: &Range<u64>) -> Option<Fit> {
-        let window = |tensor: &Tensor, old: &Range<u64>| {
+        let window = |tensor: &Tensor, old: &Range<u64>, unit: u64| {
             let bytes = |element: u64| tensor.offset() + element * tensor.dtype().size();
-            let (start, end) = (bytes(elements.start) / self.alignment * self.alignment, bytes(elements.end).next_multiple_of(4));
+            let start = bytes(elements.start) / self.alignment * self.alignment;
+            let end = [unit, 4].map(|unit| bytes(elements.end).next_multiple_of(unit));
+            let end = if end[0] <= tensor.buffer().size() { end[0] } else { end[1] };
             match self.batch.pieces.is_empty() {
                 true => start..end,
                 false => start.min(old.start)..end.max(old.end),
             }
         };
-        let mut param_window = window(param, &self.batch.param_window);
-        let mut grad_window = window(grad, &self.batch.grad_window);
+        let mut param_window = window(param, &self.batch.param_window, 4);
+        // the last cell whole, where the buffer has it
+        let mut grad_window = window(grad, &self.batch.grad_window, 4 * grad.dtype().size());
         if self.shared {
             param_window = param_window.start.min(grad_window.start)..param_window.end.max(grad_window.end);
             grad_window = param_window.clone();
@@ -398,7 +401,19 @@ impl Batch {
         let mut classes: BTreeMap<Class, Vec<GradientChunk>> = BTreeMap::new();
         for piece in &self.pieces {
             let grad = self.grad_at(piece);
-            for (class, range) in ranges(size, grad, grad, piece.elements.end - piece.elements.start) {
+            let length = piece.elements.end - piece.elements.start;
+            let end = self.grad_window.start + (grad + length).next_multiple_of(4) * self.grad_dtype.size();
+            let all = match grad.is_multiple_of(4) && end <= self.grad_window.end {
+                // what the last cell has besides is left out
+                true => vec![(Class { cells: Cells::Aligned, lanes: size.1, ..Class::default() }, 0..length)],
+                false => ranges(size, grad, grad, length),
+            };
+            let chunk = size.0 as usize;
+            let all = all.into_iter().flat_map(|(class, range)| {
+                let end = range.end;
+                range.step_by(chunk).map(move |start| (class, start..(start + chunk as u64).min(end)))
+            });
+            for (class, range) in all {
                 classes.entry(class).or_default().push(GradientChunk {
                     tensor: piece.tensor as u32,
                     grad: (grad + range.start) as u32,
