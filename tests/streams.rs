@@ -383,3 +383,73 @@ fn what_lies_behind_a_gradient_does_not_count() {
         }
     }
 }
+
+/// AdaHessian and Sophia by their references, with a diagonal of the program's.
+#[test]
+fn the_diagonal_of_the_hessian_is_the_programs() {
+    use gradus::optim::{AdaHessian, Sophia};
+    use gradus::reference::optim as twin;
+    let gpu = gpu(Checks::Unchecked);
+    let wide = |values: &[f32]| values.iter().copied().map(f64::from).collect::<Vec<f64>>();
+    // the mean magnitude of a kernel of a convolution is the program's as well: these have none
+    let shapes: [&[usize]; 3] = [&[6, 27], &[5], &[2050]];
+    let adahessian = AdaHessian { lr: 0.05, weight_decay: 0.1, ..Default::default() };
+    let algorithms: [(&dyn Algorithm, &str); 4] = [
+        (&adahessian, "hessian_diag"),
+        (&AdaHessian { hessian_power: 0.5, maximize: true, ..adahessian }, "hessian_diag"),
+        (&AdaHessian { hessian_power: 0.0, ..adahessian }, "hessian_diag"),
+        (&Sophia { lr: 0.02, rho: 0.5, ..Default::default() }, "hessian"),
+    ];
+    for (number, (algorithm, state)) in algorithms.into_iter().enumerate() {
+        let make = |seed: u64| -> Vec<Tensor> {
+            let all = Tensor::arena(&gpu, &shapes, DType::F32).unwrap();
+            all.iter().zip(seed..).for_each(|(tensor, seed)| write(&gpu, tensor, &noise(seed, tensor.len())));
+            all
+        };
+        let (params, grads, diagonals) = (make(1), make(10), make(20));
+        let optimizer = optimizer(&gpu, algorithm, &params, &grads, &Options::default()).unwrap();
+        let names = numbered(shapes.len());
+        let mut expected: Vec<_> = params.iter().map(|param| (read(&gpu, param), vec![vec![0.0; param.len()]; 2])).collect();
+        for t in 1..=4u64 {
+            let fresh = number < 3 || t % 2 == 1;
+            let mut recording = gradus::Recording::new();
+            for (i, (name, diagonal)) in names.iter().zip(&diagonals).enumerate() {
+                let values: Vec<f32> = noise(100 * t + i as u64, diagonal.len()).iter().map(|x| x + 0.5).collect();
+                write(&gpu, diagonal, &values);
+                if fresh {
+                    optimizer.blend(&mut recording, name, state, if number < 3 { 0.0 } else { 0.99 }, diagonal).unwrap();
+                }
+                let (p, states) = &mut expected[i];
+                let (g, d) = (read(&gpu, &grads[i]), wide(&values));
+                match number {
+                    0..3 => {
+                        let hessian_power = [1.0, 0.5, 0.0][number];
+                        let twin =
+                            twin::AdaHessian { lr: 0.05, weight_decay: 0.1, hessian_power, maximize: number == 1, ..Default::default() };
+                        twin.step(t, shapes[i], p, &g, &d, states);
+                    }
+                    _ => {
+                        let twin = twin::Sophia { lr: 0.02, rho: 0.5, ..Default::default() };
+                        twin.step(shapes[i], p, &g, fresh.then_some(&d[..]), states);
+                    }
+                }
+            }
+            gpu.submit([&recording]);
+            step(&gpu, &optimizer);
+            for (param, (expected, _)) in params.iter().zip(&expected) {
+                for (found, expected) in read(&gpu, param).iter().zip(expected) {
+                    // a quotient by a small average is as large as it is inexact
+                    let bound = 1e-6 * 0.05 * t as f64 + 2e-6 * expected.abs();
+                    assert!((found - expected).abs() <= bound, "{number} {t}: {found} for {expected}");
+                }
+            }
+        }
+        let mut recording = gradus::Recording::new();
+        let mut blend = |name: &str, state: &str, keep, x: &Tensor| optimizer.blend(&mut recording, name, state, keep, x).unwrap_err();
+        assert!(matches!(blend("other", state, 0.0, &diagonals[0]), Error::Unknown { .. }));
+        assert!(matches!(blend(&names[0], "other", 0.0, &diagonals[0]), Error::Unknown { .. }));
+        assert!(matches!(blend(&names[0], state, 1.5, &diagonals[0]), Error::Option { .. }));
+        assert!(matches!(blend(&names[0], state, 0.0, &diagonals[1]), Error::Shape { .. }));
+        assert!(recording.is_empty());
+    }
+}

@@ -68,6 +68,7 @@ fn more_algorithms() -> Vec<Pair> {
         pair!("optim/adan", Adan { lr: 0.01, weight_decay: 0.1 }),
         pair!("optim/schedule_free_adamw", ScheduleFreeAdamW { lr: 0.01, weight_decay: 0.1, warmup_steps: 3, r: 1.0 }),
         pair!("optim/schedule_free_sgd", ScheduleFreeSgd { lr: 0.1, weight_decay: 0.01, maximize: true }),
+        pair!("optim/lamb", Lamb { lr: 0.01, weight_decay: 0.1 }),
         pair!("optim/exponentiated_gradient", ExponentiatedGradient { lr: 0.02 }),
     ]
 }

@@ -6,6 +6,10 @@
 //   layer view, else if cos of the whole < delta / √(rows columns): c = ⟨p,u⟩ / (‖p‖ + eps)²
 //   else c = 0, and the decay stays as it is
 //
+// For LAMB (You et al. 2020), with `ratio`, of ⟨p,p⟩ and ⟨u,u⟩ in the places of the first two sums:
+//
+//   c = min(‖p‖ (1 - decay), 10) / (‖u‖ + eps), and 1 where either norm is 0
+//
 // Cosines are not negative, so their bits order them as integers, and a NaN is above all others: it
 // projects nothing. One workgroup a tensor, of 256, or fewer for tensors of few sums. Tensors of many rows are projected in
 // three dispatches: PARTIAL has a workgroup for a block of rows, which leaves the rows' coefficients and the block's sums;
@@ -26,6 +30,8 @@ struct ProjectionConstants {
     step_words: u32,
     decay: u32,
     projected_decay: u32,
+    // 1 for LAMB's coefficient
+    ratio: u32,
 }
 
 struct ProjectionTask {
@@ -126,6 +132,15 @@ fn coefficient(sum: vec4<f32>) -> f32 {
     return sum.w / norm / norm;
 }
 
+#ifndef PARTIAL
+fn trust_ratio(sum: vec4<f32>, decay: f32) -> f32 {
+    let of_p = sqrt(sum.x) * (1.0 - decay);
+    let of_u = sqrt(sum.y);
+    let ratio = select(of_p, 10.0, of_p > 10.0) / (of_u + constants.eps);
+    return select(ratio, 1.0, of_p == 0.0 || of_u == 0.0);
+}
+#endif
+
 #ifndef FINISH
 // The segments of a row from number `begin` on, `step` apart.
 fn sum_of_row(task: ProjectionTask, row: u32, begin: u32, step: u32) -> vec4<f32> {
@@ -195,9 +210,13 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         }
 #else
         let columns = f32(task.columns);
-        let channel = task.projected != 0u && maximum < bitcast<u32>(constants.delta / sqrt(columns));
-        let layer = task.projected != 0u && !channel && cosine(total) < bitcast<u32>(constants.delta / sqrt(columns * f32(task.rows)));
-        let c = select(0.0, coefficient(total), layer);
+        let projects = task.projected != 0u && constants.ratio == 0u;
+        let channel = projects && maximum < bitcast<u32>(constants.delta / sqrt(columns));
+        let layer = projects && !channel && cosine(total) < bitcast<u32>(constants.delta / sqrt(columns * f32(task.rows)));
+        var c = select(0.0, coefficient(total), layer);
+        if constants.ratio != 0u {
+            c = trust_ratio(total, bitcast<f32>(steps[task.tensor * constants.step_words + constants.decay]));
+        }
 #ifdef FINISH
         if invocation == 0u {
             partials[task.partial].channel = u32(channel);

@@ -43,7 +43,7 @@ impl Algorithm for AdamP {
         Ok(Update {
             weight_decay,
             decay: Decay::Decoupled { scale: 1.0, wd_ratio },
-            projection: Some(Projection { delta, eps, nesterov, writes_states: false }),
+            projection: Some(Projection { delta, eps, nesterov, writes_states: false, ratio: false }),
             ..update
         })
     }

@@ -20,7 +20,8 @@ pub trait Algorithm {
 /// A step: a WGSL function over four elements at a time, the streams that it goes over, and its constants.
 ///
 /// The function is called `update`. Its parameters are a `Step` (what the tensor's elements need of this step), pointers to the
-/// parameter, the gradient's value, and a pointer to each state in the order in which they were added:
+/// parameter, the gradient's value, and a pointer to each state in the order in which they were added (the value of an
+/// [`input`](Update::input)):
 ///
 /// ```wgsl
 /// fn update(k: Step, p: ptr<function, vec4<f32>>, g: vec4<f32>, exp_avg: ptr<function, vec4<f32>>) { .. }
@@ -105,6 +106,8 @@ pub struct Update {
 pub(super) struct State {
     pub name: String,
     pub initial: Initial,
+    /// Whether the program fills it, and `update` is given its value.
+    pub input: bool,
 }
 
 /// What a state begins with.
@@ -150,6 +153,8 @@ pub(super) struct Projection {
     pub nesterov: bool,
     /// Whether the second pass writes the states.
     pub writes_states: bool,
+    /// Coefficients are LAMB's ratio of norms.
+    pub ratio: bool,
 }
 
 /// The members of a `Step` that every algorithm has, with their types, as in `shaders/shared/step.wgsl`.
@@ -213,7 +218,16 @@ impl Update {
     /// A state of every element.
     #[must_use]
     pub fn state_from(mut self, name: &str, initial: Initial) -> Self {
-        self.states.push(State { name: name.to_owned(), initial });
+        self.states.push(State { name: name.to_owned(), initial, input: false });
+        self
+    }
+
+    /// A tensor of each parameter's shape that the program fills, by [`Optimizer::blend`](super::Optimizer::blend) or through
+    /// [`Optimizer::state`](super::Optimizer::state), and `update` only reads: it is given the value. f32, 0 at first, part of state
+    /// dictionaries.
+    #[must_use]
+    pub fn input(mut self, name: &str) -> Self {
+        self.states.push(State { name: name.to_owned(), initial: Initial::Value(0.0), input: true });
         self
     }
 
@@ -361,7 +375,7 @@ impl Update {
 
     /// The type of a state, where states are kept in `dtype`.
     pub(super) fn state_dtype(&self, state: usize, dtype: DType) -> DType {
-        let exact = self.states.get(state).is_some_and(|state| state.initial == Initial::Parameter);
+        let exact = self.states.get(state).is_some_and(|state| state.input || state.initial == Initial::Parameter);
         if exact { DType::F32 } else { dtype }
     }
 

@@ -2,7 +2,7 @@ use std::collections::HashMap;
 
 use wgpu::BufferUsages;
 
-use super::algorithm::{Algorithm, Initial, Update, not_negative};
+use super::algorithm::{Algorithm, Initial, Update, check, not_negative};
 use super::options::{Group, Options, Rounding};
 use super::param::{Param, validate};
 use super::plan::{self, Layout};
@@ -429,6 +429,36 @@ impl Optimizer {
         let pieces = self.pieces(index, position)?;
         let known = position.is_some() || (state == "master" && (!pieces.is_empty() || self.params[index].param.is_empty()));
         known.then_some(pieces).ok_or_else(|| Error::Unknown { what: "state", name: state.to_owned() })
+    }
+
+    /// Appends `state = keep·state + (1-keep)·x` for a state of a parameter, of f32: what a program knows beside the gradient, the Hessian's
+    /// diagonal for [`Sophia`](super::Sophia) or [`AdaHessian`](super::AdaHessian) say. With `keep` 0 it is a copy.
+    ///
+    /// # Errors
+    /// [`Error::Unknown`] if there is no such parameter or state; [`Error::Shape`] or [`Error::DType`] if `x` is not an f32 of the
+    /// parameter's shape, or the state is not f32; [`Error::Option`] if `keep` is not from 0 to 1; [`Error::ForeignDevice`]. Nothing is
+    /// appended then.
+    pub fn blend(&self, recording: &mut Recording, parameter: &str, state: &str, keep: f64, x: &Tensor) -> Result<()> {
+        let pieces = self.state(parameter, state)?;
+        check("keep", keep, (0.0..=1.0).contains(&keep), "from 0 to 1")?;
+        x.expect_on("x", &self.gpu)?;
+        x.expect_dtype("x", &[DType::F32])?;
+        x.expect_shape("x", self.params[self.index(parameter)?].param.shape())?;
+        let mut blended = Recording::new();
+        let mut start = 0;
+        for piece in &pieces {
+            piece.expect_dtype(state, &[DType::F32])?;
+            let part = x.within(x.offset() + 4 * start, &[piece.len()], DType::F32)?;
+            if keep == 0.0 {
+                vector::copy(&self.gpu, &mut blended, &part, piece)?;
+            } else {
+                vector::scale(&self.gpu, &mut blended, keep, piece)?;
+                vector::axpy(&self.gpu, &mut blended, 1.0 - keep, &part, piece)?;
+            }
+            start += piece.len() as u64;
+        }
+        recording.append(&blended);
+        Ok(())
     }
 
     pub(super) fn step_counts(&self) -> Result<Tensor> {

@@ -204,6 +204,7 @@ impl<'a> Recorder<'a> {
             step_words: self.update.members().len() as u32,
             decay,
             projected_decay,
+            ratio: projection.ratio.into(),
         };
         let project = |recorder: &mut Self, defines: &[&'static str], lanes: u64, tasks: &[ProjectionTask], group: Option<usize>| {
             if tasks.is_empty() {

@@ -57,7 +57,7 @@ impl Algorithm for SgdP {
         Ok(Update {
             weight_decay,
             decay: Decay::Decoupled { scale: 1.0 / (1.0 - momentum), wd_ratio },
-            projection: Some(Projection { delta, eps, nesterov, writes_states: !nesterov }),
+            projection: Some(Projection { delta, eps, nesterov, writes_states: !nesterov, ratio: false }),
             ..update
         })
     }

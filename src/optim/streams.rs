@@ -131,7 +131,7 @@ pub(super) fn pass(update: &Update, types: &Types, pass: Pass) -> Generated {
     let states = if advance { update.own_states() } else { update.states.len() };
     for (i, name) in STATES.iter().take(states).enumerate() {
         let dtype = update.state_dtype(i, types.state);
-        let writes = writes_states || i >= update.own_states();
+        let writes = (writes_states || i >= update.own_states()) && !update.states[i].input;
         writer.stream(STATE + i as u32, name, dtype, if writes { Access::ReadWrite } else { Access::Read });
         writer.load(&format!("load_{name}"), name, "state", dtype);
         if writes {
@@ -300,8 +300,12 @@ impl Writer<'_> {
     fn visit(&mut self, update: &Update, pass: Pass) {
         let states = &STATES[..update.own_states()];
         let loads: String = states.iter().map(|name| format!("    var {name} = load_{name}(cell);\n")).collect();
-        let pointers: String = states.iter().map(|name| format!(", &{name}")).collect();
-        let stores: String = states.iter().map(|name| format!("    store_{name}(k, cell, element, tensor, {name});\n")).collect();
+        let input = |i: usize| update.states[i].input;
+        let pointers: String =
+            states.iter().enumerate().map(|(i, name)| if input(i) { format!(", {name}") } else { format!(", &{name}") }).collect();
+        let written = states.iter().enumerate().filter(|(i, _)| !input(*i));
+        let stores: String = written.map(|(_, name)| format!("    store_{name}(k, cell, element, tensor, {name});\n")).collect();
+        let found = if update.projection.is_some_and(|projection| projection.ratio) { "u, u" } else { "g, u" };
         let gradient = match update.clips {
             true => "clipped(k.grad_scale * load_grad(cell), k.clip_value)",
             false => "k.grad_scale * load_grad(cell)",
@@ -329,7 +333,7 @@ fn visit(k: Step, element: u32, cell: Cell, tensor: u32) -> Found {{
     let p = load_param(cell);
     let g = {gradient};
 {loads}    let u = advance(k, p, g{pointers});
-{stores}    return Found(p, g, u);
+{stores}    return Found(p, {found});
 }}
 "
             ),
@@ -415,6 +419,10 @@ mod tests {
             Box::new(ScheduleFreeAdamW::default()),
             Box::new(ScheduleFreeSgd::default()),
             Box::new(ExponentiatedGradient::default()),
+            Box::new(AdaHessian::default()),
+            Box::new(AdaHessian { hessian_power: 0.5, ..Default::default() }),
+            Box::new(Sophia::default()),
+            Box::new(Lamb::default()),
             Box::new(AdamP::default()),
             Box::new(AdamP { nesterov: true, ..Default::default() }),
             Box::new(SgdP { momentum: 0.5, ..Default::default() }),

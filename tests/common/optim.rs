@@ -50,6 +50,7 @@ pub fn pair(optimizer: &str, config: &Value) -> Option<Pair> {
         "schedule_free_sgd" => {
             (pair!(config, ScheduleFreeSgd { lr, momentum, weight_decay, warmup_steps, r, weight_lr_power, maximize }), 7)
         }
+        "lamb" => (pair!(config, Lamb { lr, betas, eps, weight_decay, maximize }), 5),
         "exponentiated_gradient" => (pair!(config, ExponentiatedGradient { lr, maximize }), 2),
         _ => return None,
     };
@@ -128,6 +129,7 @@ pub fn algorithms() -> Vec<(&'static str, Pair)> {
             json!({"lr": 0.1, "momentum": 0.9, "weight_decay": 0.01, "warmup_steps": 0, "r": 0.0, "weight_lr_power": 2.0, "maximize": true}),
         ),
         ("exponentiated_gradient", json!({"lr": 0.02})),
+        ("lamb", json!({"lr": 0.01, "betas": [0.9, 0.999], "eps": 1e-6, "weight_decay": 0.1})),
     ];
     cases.into_iter().map(|(name, config)| (name, pair(name, &config).expect(name))).collect()
 }
@@ -135,7 +137,7 @@ pub fn algorithms() -> Vec<(&'static str, Pair)> {
 /// Whether there is such an optimizer of 16-bit parameters with WebGPU's default limits: Adan's four states and a master copy are one
 /// buffer too many, and the projected ones have f32 states alone.
 pub fn fits(name: &str, options: &optim::Options) -> bool {
-    let projected = matches!(name, "adamp" | "sgdp");
+    let projected = matches!(name, "adamp" | "sgdp" | "lamb");
     !(name == "adan" && options.master_weights) && !(projected && options.state_dtype != gradus::DType::F32)
 }
 
