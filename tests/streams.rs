@@ -453,3 +453,93 @@ fn the_diagonal_of_the_hessian_is_the_programs() {
         assert!(recording.is_empty());
     }
 }
+
+/// What a file has is loaded, and what it has not is named.
+#[test]
+#[cfg(feature = "weights")]
+fn state_dictionaries_are_streamed_and_loaded_in_part() {
+    use safetensors::SafeTensors;
+    use safetensors::tensor::{Dtype, TensorView};
+    let gpu = gpu(Checks::Unchecked);
+    let options = Options { state_dtype: DType::Bf16, loss_scale: gradus::optim::LossScale::dynamic(), ..Default::default() };
+    for (name, pair) in algorithms() {
+        let options = if fits(name, &options) { options.clone() } else { Options::default() };
+        let make = || {
+            let (params, grads) = (tensors(&gpu, DType::F32, 1), tensors(&gpu, DType::F32, 100));
+            let optimizer = optimizer(&gpu, &*pair.kernel, &params, &grads, &options).unwrap();
+            (params, optimizer)
+        };
+        let (_, stepped) = make();
+        (0..3).for_each(|_| step(&gpu, &stepped));
+        let whole = pollster::block_on(stepped.state_dict()).unwrap();
+        let mut streamed = Vec::new();
+        pollster::block_on(stepped.write_state_dict(&mut streamed)).unwrap();
+        let [a, b] = [&whole, &streamed].map(|bytes| SafeTensors::deserialize(bytes).unwrap());
+        assert_eq!(a.len(), b.len());
+        for (tensor, view) in a.tensors() {
+            assert!(b.tensor(&tensor).unwrap() == view, "{name}: {tensor}");
+        }
+        let (_, mut strict) = make();
+        strict.load_state_dict(&streamed).unwrap();
+        assert_eq!(common::snapshot(&gpu, &strict, &[]), common::snapshot(&gpu, &stepped, &[]), "{name}");
+
+        // one parameter is missing, another tensor is there
+        let gone = format!("{}.", numbered(2)[1]);
+        let other = TensorView::new(Dtype::F32, vec![1], &[0; 4]).unwrap();
+        let tensors = a.tensors();
+        let rest = tensors.iter().filter(|(tensor, _)| !tensor.starts_with(&gone)).map(|(tensor, view)| (tensor.clone(), view.clone()));
+        let part = safetensors::serialize(rest.chain([("other".to_owned(), other)]), None).unwrap();
+        let (_, mut lenient) = make();
+        let before = common::snapshot(&gpu, &lenient, &[]);
+        assert!(lenient.load_state_dict(&part).is_err());
+        let mut missing = lenient.load_state_dict_lenient(&part).unwrap();
+        let mut expected: Vec<String> =
+            tensors.iter().map(|(tensor, _)| tensor.clone()).filter(|tensor| tensor.starts_with(&gone)).collect();
+        expected.push("groups".into());
+        missing.sort();
+        expected.sort();
+        assert_eq!(missing, expected, "{name}");
+        for (tensor, bytes) in common::snapshot(&gpu, &lenient, &[]) {
+            let expected = if tensor.starts_with(&gone) { before[&tensor].clone() } else { a.tensor(&tensor).unwrap().data().to_vec() };
+            assert!(bytes == expected, "{name}: {tensor}");
+        }
+    }
+
+    // as PyTorch has them: numbers of parameters, steps as f32
+    let adam = Adam { lr: 0.1, ..Default::default() };
+    let (params, grads) = (tensors(&gpu, DType::F32, 1), tensors(&gpu, DType::F32, 100));
+    let mut optimizer = optimizer(&gpu, &adam, &params, &grads, &Options::default()).unwrap();
+    let bytes = |values: &[f32]| values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>();
+    let data: Vec<Vec<u8>> = SHAPES.iter().map(|shape| bytes(&noise(5, shape.iter().product()))).collect();
+    let steps = bytes(&[7.0]);
+    let saved = |step: &[u8], shape: Vec<usize>| {
+        let view =
+            |i: usize, state: &str| (format!("state.{i}.{state}"), TensorView::new(Dtype::F32, SHAPES[i].to_vec(), &data[i]).unwrap());
+        let mut views: Vec<_> = [0, 2, 3].into_iter().flat_map(|i| [view(i, "exp_avg"), view(i, "exp_avg_sq")]).collect();
+        views.push(("state.0.step".into(), TensorView::new(Dtype::F32, vec![], step).unwrap()));
+        if !shape.is_empty() {
+            views.push(("state.1.exp_avg".into(), TensorView::new(Dtype::F32, shape, &data[1]).unwrap()));
+        }
+        safetensors::serialize(views, None).unwrap()
+    };
+    let missing = optimizer.load_pytorch_state_dict(&saved(&steps, vec![])).unwrap();
+    assert_eq!(missing, ["state.1.exp_avg", "state.1.exp_avg_sq", "state.1.step", "state.2.step", "state.3.step"]);
+    assert_eq!(pollster::block_on(optimizer.steps()).unwrap(), [7, 0, 0, 0]);
+    let found = optimizer.state(&numbered(1)[0], "exp_avg_sq").unwrap();
+    assert_eq!(bits(&gpu, &found[0]), data[0].as_chunks().0.iter().map(|&b| u32::from_le_bytes(b)).collect::<Vec<_>>());
+    let before = common::snapshot(&gpu, &optimizer, &[]);
+    for bad in [saved(&bytes(&[1.5]), vec![]), saved(&bytes(&[-1.0]), vec![]), saved(&steps, vec![5, 1])] {
+        assert!(matches!(optimizer.load_pytorch_state_dict(&bad), Err(Error::StateMismatch { .. })));
+    }
+    assert_eq!(common::snapshot(&gpu, &optimizer, &[]), before);
+    struct Full;
+    impl std::io::Write for Full {
+        fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+            Err(std::io::Error::other("full"))
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    assert!(matches!(pollster::block_on(optimizer.write_state_dict(&mut Full)), Err(Error::Write(_))));
+}

@@ -7,7 +7,7 @@ use safetensors::tensor::{Dtype, TensorView};
 use super::algorithm::Update;
 use super::optimizer::Optimizer;
 use super::options::{Group, LossScale, Rounding};
-use crate::gpu::{DType, File, Tensor, read_all};
+use crate::gpu::{DType, File, Tensor, floats, read_all};
 use crate::shaders::layout::GradientStatus;
 use crate::{Error, Result};
 
@@ -20,9 +20,27 @@ const LOSS_SCALE: &str = "loss_scaler";
 /// A state of one parameter: its name in the file, its shape, and where it is on the device.
 struct Entry {
     name: String,
+    /// The number of the parameter, and the name of the state.
+    param: usize,
+    state: String,
     dtype: DType,
     shape: Vec<usize>,
     pieces: Vec<Tensor>,
+}
+
+/// What a tensor of a file is written from.
+enum Part {
+    Bytes(Vec<u8>),
+    Tensors(Vec<Tensor>),
+}
+
+impl Part {
+    fn len(&self) -> u64 {
+        match self {
+            Self::Bytes(bytes) => bytes.len() as u64,
+            Self::Tensors(pieces) => pieces.iter().map(Tensor::bytes).sum(),
+        }
+    }
 }
 
 impl Optimizer {
@@ -46,7 +64,7 @@ impl Optimizer {
         let mut bytes = read_all(&self.gpu, &tensors).await?.into_iter();
 
         let mut views: BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)> = BTreeMap::new();
-        for Entry { name, dtype, shape, pieces } in entries {
+        for Entry { name, dtype, shape, pieces, .. } in entries {
             let data = bytes.by_ref().take(pieces.len()).flatten().collect();
             views.insert(name, (in_file(dtype), shape, data));
         }
@@ -142,13 +160,180 @@ impl Optimizer {
         self.loss_scaler()?.write(&self.gpu, bytemuck::cast_slice::<GradientStatus, u32>(&[status]))
     }
 
+    /// Restores what the bytes of a safetensors file have of the states, step counts, loss scale and groups that [`Optimizer::state_dict`]
+    /// saves, whatever else is in it and whatever is missing, and returns the names of what is missing: as PyTorch does with
+    /// `strict=False`. The algorithm and its configuration are not compared. States of f32 are read from any float type.
+    ///
+    /// # Errors
+    /// [`Error::StateMismatch`] with every tensor that has the name of a state and another shape or type, or is not a number of steps;
+    /// [`Error::SafeTensors`]. Nothing has changed then.
+    pub fn load_state_dict_lenient(&mut self, bytes: &[u8]) -> Result<Vec<String>> {
+        let file = File::read(bytes)?;
+        let groups = file.metadata.get("groups").and_then(|text| parse_groups(text));
+        let fits = |groups: &Vec<Group>| {
+            let valid = |(update, group): (&Update, &Group)| {
+                let numbers = [("lr", group.lr), ("weight_decay", group.weight_decay)];
+                update.decay.check(group).is_ok()
+                    && numbers.iter().all(|&(name, value)| super::algorithm::not_negative(name, value).is_ok())
+            };
+            groups.len() == self.groups.len() && self.updates.iter().zip(groups).all(valid)
+        };
+        let groups = groups.filter(fits);
+        let names: Vec<String> = self.params.iter().map(|param| param.name.clone()).collect();
+        let mut missing = self.load_some(&file, &names)?;
+        match file.tensor(LOSS_SCALE).filter(|view| view.dtype() == Dtype::U32 && view.shape() == [6]) {
+            Some(view) => {
+                let saved: GradientStatus = bytemuck::pod_read_unaligned(view.data());
+                let mut status = GradientStatus { norm: saved.norm, skipped: saved.skipped, ..self.options.status() };
+                let dynamic = matches!(self.options.loss_scale, LossScale::Dynamic { .. });
+                if dynamic && saved.loss_scale.is_finite() && saved.loss_scale >= f32::MIN_POSITIVE {
+                    status = GradientStatus { loss_scale: saved.loss_scale, growth_tracker: saved.growth_tracker, ..status };
+                }
+                self.loss_scaler()?.write(&self.gpu, bytemuck::cast_slice::<GradientStatus, u32>(&[status]))?;
+            }
+            None => missing.push(LOSS_SCALE.to_owned()),
+        }
+        match groups {
+            Some(groups) => self.set_groups(groups)?,
+            None => missing.push("groups".to_owned()),
+        }
+        Ok(missing)
+    }
+
+    /// Restores states and step counts from a state dictionary of PyTorch's that was saved as safetensors, and returns the names of what
+    /// is missing. Its tensors are called `state.{i}.{state}`, with the number i of the parameter in the order of the list:
+    ///
+    /// ```python
+    /// states = optimizer.state_dict()["state"]
+    /// save_file({f"state.{i}.{k}": v for i, s in states.items() for k, v in s.items() if torch.is_tensor(v)}, "optimizer.safetensors")
+    /// ```
+    ///
+    /// Learning rates are not in it.
+    ///
+    /// # Errors
+    /// As [`Optimizer::load_state_dict_lenient`].
+    pub fn load_pytorch_state_dict(&mut self, bytes: &[u8]) -> Result<Vec<String>> {
+        let file = File::read(bytes)?;
+        let names: Vec<String> = (0..self.params.len()).map(|i| format!("state.{i}")).collect();
+        self.load_some(&file, &names)
+    }
+
+    /// Restores what the file has of each parameter's states and its step count, by the parameters' names in the file.
+    fn load_some(&mut self, file: &File, names: &[String]) -> Result<Vec<String>> {
+        let (mut missing, mut differences) = (Vec::new(), Vec::new());
+        let mut writes = Vec::new();
+        for entry in self.entries()? {
+            let name = format!("{}.{}", names[entry.param], entry.state);
+            let Some(view) = file.tensor(&name) else {
+                missing.push(name);
+                continue;
+            };
+            // numbers that are kept of a parameter may have an axis
+            let scalar = entry.shape.is_empty() && view.shape().iter().product::<usize>() == 1;
+            if view.shape() != entry.shape && !scalar {
+                differences.push(format!("`{name}` has shape {:?}, expected {:?}", view.shape(), entry.shape));
+                continue;
+            }
+            let bytes = match (entry.dtype, floats(view)) {
+                (DType::F32, Some(values)) => values.flat_map(f32::to_le_bytes).collect(),
+                (DType::Bf16, _) if view.dtype() == Dtype::BF16 => view.data().to_vec(),
+                _ => {
+                    differences.push(format!("`{name}` is {:?}, expected {}", view.dtype(), entry.dtype));
+                    continue;
+                }
+            };
+            writes.push((entry, bytes));
+        }
+        let mut counts = Vec::new();
+        for (i, name) in names.iter().enumerate() {
+            let name = format!("{name}.step");
+            let Some(view) = file.tensor(&name) else {
+                missing.push(name);
+                continue;
+            };
+            let single = view.shape().iter().product::<usize>() == 1;
+            let number = match view.dtype() {
+                Dtype::I64 if single => view.data().try_into().ok().map(|bytes| i64::from_le_bytes(bytes) as f64),
+                _ if single => floats(view).and_then(|mut values| values.next()).map(f64::from),
+                _ => None,
+            };
+            match number.filter(|number| number.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(number)) {
+                Some(number) => counts.push((i, number as u32)),
+                None => differences.push(format!("`{name}` is not a number of steps")),
+            }
+        }
+        if !differences.is_empty() {
+            return Err(Error::StateMismatch { differences });
+        }
+        for (entry, bytes) in &writes {
+            upload(self, entry, bytes)?;
+        }
+        for (i, count) in counts {
+            Tensor::from_buffer(&self.tables.counts, 4 * i as u64, &[1], DType::U32)?.write(&self.gpu, &[count])?;
+        }
+        Ok(missing)
+    }
+
+    /// Writes what [`Optimizer::state_dict`] returns, a tensor at a time, so that no more than one is in memory. No step may be submitted
+    /// before the future is done.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLost`], [`Error::OutOfMemory`]; [`Error::Write`] with the error of `writer`, which may have been given a part then.
+    pub async fn write_state_dict(&self, writer: &mut impl std::io::Write) -> Result<()> {
+        let counts: Vec<u32> = self.steps().await?;
+        let status: Vec<u32> = self.loss_scaler()?.read(&self.gpu).await?;
+        // wide elements first, so that each tensor is aligned
+        let mut parts: Vec<(String, Dtype, Vec<usize>, Part)> = Vec::new();
+        for (param, count) in self.params.iter().zip(counts) {
+            parts.push((format!("{}.step", param.name), Dtype::I64, vec![], Part::Bytes(i64::from(count).to_le_bytes().to_vec())));
+        }
+        parts.push((LOSS_SCALE.to_owned(), Dtype::U32, vec![6], Part::Bytes(bytemuck::cast_slice(&status).to_vec())));
+        let mut entries = self.entries()?;
+        entries.sort_by_key(|entry| std::cmp::Reverse(entry.dtype.size()));
+        parts.extend(entries.into_iter().map(|entry| (entry.name, in_file(entry.dtype), entry.shape, Part::Tensors(entry.pieces))));
+
+        let mut header = serde_json::Map::new();
+        header.insert("__metadata__".to_owned(), serde_json::json!(self.metadata()));
+        let mut end = 0;
+        for (name, dtype, shape, part) in &parts {
+            let start = end;
+            end += part.len();
+            header.insert(name.clone(), serde_json::json!({"dtype": dtype, "shape": shape, "data_offsets": [start, end]}));
+        }
+        let mut header = serde_json::Value::Object(header).to_string().into_bytes();
+        header.resize(header.len().next_multiple_of(8), b' ');
+        let mut write = |bytes: &[u8]| writer.write_all(bytes).map_err(|error| Error::Write(error));
+        write(&(header.len() as u64).to_le_bytes())?;
+        write(&header)?;
+        for (.., part) in &parts {
+            match part {
+                Part::Bytes(bytes) => write(bytes)?,
+                Part::Tensors(pieces) => {
+                    for piece in pieces {
+                        for bytes in read_all(&self.gpu, std::slice::from_ref(piece)).await? {
+                            write(&bytes)?;
+                        }
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn entries(&self) -> Result<Vec<Entry>> {
         let update = &self.updates[0];
         let words = update.members().len();
         let mut entries = Vec::new();
         for (i, param) in self.params.iter().enumerate() {
             let mut push = |name: &str, dtype, shape: &[usize], pieces| {
-                entries.push(Entry { name: format!("{}.{name}", param.name), dtype, shape: shape.to_vec(), pieces });
+                entries.push(Entry {
+                    name: format!("{}.{name}", param.name),
+                    param: i,
+                    state: name.to_owned(),
+                    dtype,
+                    shape: shape.to_vec(),
+                    pieces,
+                });
             };
             let shape = param.param.shape();
             for (state, stream) in update.states.iter().enumerate() {
