@@ -302,7 +302,7 @@ impl Optimizer {
         }
         let mut header = serde_json::Value::Object(header).to_string().into_bytes();
         header.resize(header.len().next_multiple_of(8), b' ');
-        let mut write = |bytes: &[u8]| writer.write_all(bytes).map_err(|error| Error::Write(error));
+        let mut write = |bytes: &[u8]| writer.write_all(bytes).map_err(Error::Write);
         write(&(header.len() as u64).to_le_bytes())?;
         write(&header)?;
         for (.., part) in &parts {

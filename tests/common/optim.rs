@@ -138,7 +138,8 @@ pub fn algorithms() -> Vec<(&'static str, Pair)> {
 /// buffer too many, and the projected ones have f32 states alone.
 pub fn fits(name: &str, options: &optim::Options) -> bool {
     let projected = matches!(name, "adamp" | "sgdp" | "lamb");
-    !(name == "adan" && options.master_weights) && !(projected && options.state_dtype != gradus::DType::F32)
+    let refused = (name == "adan" && options.master_weights) || (projected && options.state_dtype != gradus::DType::F32);
+    !refused
 }
 
 /// Encodes a step and submits it.
