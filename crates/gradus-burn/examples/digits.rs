@@ -14,7 +14,7 @@ use burn_core as burn;
 use burn_nn::conv::{Conv2d, Conv2dConfig};
 use burn_nn::loss::CrossEntropyLossConfig;
 use burn_nn::pool::{MaxPool2d, MaxPool2dConfig};
-use burn_nn::{Linear, LinearConfig, PaddingConfig2d};
+use burn_nn::{BatchNorm, BatchNormConfig, Linear, LinearConfig, PaddingConfig2d};
 use burn_optim::{AdamWConfig, GradientsParams};
 use gradus::optim::{AdamP, AdamW};
 use gradus::reference::random::uniform;
@@ -37,7 +37,9 @@ const LR: f64 = 3e-3;
 #[derive(Module, Debug)]
 struct Network {
     first: Conv2d,
+    first_norm: BatchNorm,
     second: Conv2d,
+    second_norm: BatchNorm,
     pool: MaxPool2d,
     head: Linear,
 }
@@ -48,14 +50,18 @@ impl Network {
         let convolution = |channels| Conv2dConfig::new(channels, [3, 3]).with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1)).init(device);
         Self {
             first: convolution([1, 16]),
+            first_norm: BatchNormConfig::new(16).init(device),
             second: convolution([16, 32]),
+            second_norm: BatchNormConfig::new(32).init(device),
             pool: MaxPool2dConfig::new([2, 2]).init(),
             head: LinearConfig::new(32 * SIDE * SIDE / 4, CLASSES).init(device),
         }
     }
 
     fn forward(&self, images: Tensor<4>) -> Tensor<2> {
-        let x = relu(self.second.forward(relu(self.first.forward(images))));
+        // the norms make the size of the convolutions' weights irrelevant, which is what AdamP looks for
+        let x = relu(self.first_norm.forward(self.first.forward(images)));
+        let x = relu(self.second_norm.forward(self.second.forward(x)));
         self.head.forward(self.pool.forward(x).flatten(1, 3))
     }
 }

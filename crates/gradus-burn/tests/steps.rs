@@ -194,6 +194,21 @@ fn without_gradients_and_transposed() {
     }
 }
 
+/// Parameters of a device with gradient checkpointing keep that strategy: another would not mix with their inputs.
+#[test]
+fn checkpointing_goes_on() {
+    let device = device().gradient_checkpointing();
+    let mut model = Many::new(1, &device);
+    let strategy = model.one[0].val().gradient_checkpointing_strategy();
+    let mut optimizer = GradusOptimizer::adamw(AdamW::default()).init(&model).unwrap();
+    for _ in 0..2 {
+        let gradients = model.gradients();
+        assert_eq!(gradients.len(), 4);
+        model = optimizer.step(0.1, model, gradients).unwrap();
+        assert_eq!(model.one[0].val().gradient_checkpointing_strategy(), strategy);
+    }
+}
+
 /// The same bits with states saved and restored in between.
 #[test]
 fn states_are_saved() {
