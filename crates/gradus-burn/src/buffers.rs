@@ -65,7 +65,7 @@ pub(crate) fn to_write<const D: usize>(name: &str, tensor: Tensor<D>) -> Result<
         Ok(all) => Ok(all),
         Err(tensor) => {
             // a product with 1 has memory of its own, and a change of shape brings the elements in order
-            let elements = shape.iter().product();
+            let elements: usize = shape.iter().product();
             let copy = tensor.reshape([elements]).mul_scalar(1.0).reshape(shape);
             let expected = "a tensor with memory of its own";
             unique(copy)?.map_err(|_| Error::Tensor { tensor: name.to_owned(), found: "shared after a copy".to_owned(), expected })

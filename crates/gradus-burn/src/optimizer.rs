@@ -196,7 +196,7 @@ impl Take<'_> {
         let gradient = buffers::to_read(&format!("{name}.grad"), gradient)?;
         let (tensor, param) = buffers::to_write(&name, tensor.inner())?;
         self.held[i] = Some((param, gradient));
-        Ok(state.restored(tensor))
+        Ok(state.restored(id, tensor))
     }
 }
 
@@ -229,15 +229,22 @@ impl ModuleMapper for Take<'_> {
 struct AutodiffState {
     checkpointing: Option<GradientCheckpointingStrategy>,
     requires_grad: bool,
+    distributed: bool,
 }
 
 impl AutodiffState {
     fn of<const D: usize>(tensor: &Tensor<D>) -> Self {
-        Self { checkpointing: tensor.gradient_checkpointing_strategy(), requires_grad: tensor.is_require_grad() }
+        Self {
+            checkpointing: tensor.gradient_checkpointing_strategy(),
+            requires_grad: tensor.is_require_grad(),
+            distributed: tensor.is_distributed(),
+        }
     }
 
-    fn restored<const D: usize>(self, tensor: Tensor<D>) -> Tensor<D> {
+    fn restored<const D: usize>(self, id: ParamId, tensor: Tensor<D>) -> Tensor<D> {
         let Some(strategy) = self.checkpointing else { return tensor };
-        Tensor::from_inner(tensor).with_gradient_checkpointing_strategy(strategy).set_require_grad(self.requires_grad)
+        let tensor = Tensor::from_inner(tensor).with_gradient_checkpointing_strategy(strategy);
+        let tensor = if self.requires_grad { tensor.require_grad() } else { tensor };
+        if self.distributed { tensor.set_distributed(id) } else { tensor }
     }
 }

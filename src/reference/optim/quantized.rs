@@ -207,9 +207,9 @@ mod tests {
                 let (x, noise) = (normal(3, t, batch * features), normal(4, t, batch * outputs));
                 let mut g = vec![0.0; p.len()];
                 for (x, noise) in x.chunks(features).zip(noise.chunks(outputs)) {
-                    for i in 0..outputs {
+                    for (i, noise) in noise.iter().enumerate() {
                         let at = |j: usize| i * features + j;
-                        let error = (0..features).map(|j| (p[at(j)] - truth[at(j)]) * x[j] * sizes[j]).sum::<f64>() - 0.5 * noise[i];
+                        let error = (0..features).map(|j| (p[at(j)] - truth[at(j)]) * x[j] * sizes[j]).sum::<f64>() - 0.5 * noise;
                         (0..features).for_each(|j| g[at(j)] += error * x[j] * sizes[j] / batch as f64);
                         last += if t > 700 { error * error / 200.0 / (batch * outputs) as f64 } else { 0.0 };
                     }
