@@ -89,7 +89,7 @@ fn a_sealed_cell_hides_nothing() {
             (b[width + 5], b[6 * width + 8]) = (small, -small);
             let sizes = [8, 9];
             let grid = Grid::new(&sizes).unwrap().with_flags(&flags).unwrap();
-            let cells = Cells { sizes: &sizes, flags: &flags, open: &[[false; 2]; 2] };
+            let cells = Cells { sizes: &sizes, flags: &flags, open: &[[false; 2]; 2], ..Default::default() };
             let laplacian = Laplacian::new(&gpu, &grid).unwrap();
             let cycle = multigrid(&gpu, &grid);
             let expected = exact(&cells, &b);
@@ -112,7 +112,7 @@ fn a_large_mean_hides_nothing() {
         let b: Vec<f32> = (0..n).map(|i| 1e6 + 0.5 * (std::f32::consts::PI * ((i % 64) as f32 + 0.5) / 64.0).cos()).collect();
         let grid = Grid::new(&sizes).unwrap();
         let (flags, open) = (vec![0; n], [[false; 2]; 2]);
-        let cells = Cells { sizes: &sizes, flags: &flags, open: &open };
+        let cells = Cells { sizes: &sizes, flags: &flags, open: &open, ..Default::default() };
         let expected = exact(&cells, &b);
         // 0.5 √2048 / (2 - 2 cos(π / 64))
         assert!((norm(&expected) - 9486.7).abs() < 30.0, "{}", norm(&expected));
@@ -216,7 +216,7 @@ fn long_channels_say_what_f32_allow() {
         b[0] = 1.0;
         let (report, x) = cg(&Laplacian::new(&gpu, &grid).unwrap(), Some(&multigrid(&gpu, &grid)), &b, 1e-3);
         let (flags, open) = (vec![0; n], [[false; 2], [false, true]]);
-        let residual = distance(&Cells { sizes: &sizes, flags: &flags, open: &open }.apply(&x), &wide(&b));
+        let residual = distance(&Cells { sizes: &sizes, flags: &flags, open: &open, ..Default::default() }.apply(&x), &wide(&b));
         assert!((report.residual - residual).abs() <= 0.1 * residual + report.rounding, "{n}: {} {residual}", report.residual);
         let converged = residual <= 1e-3;
         assert_eq!(report.status, if n == 64 { Status::Converged } else { Status::PrecisionLimited }, "{n}: {report:?}");

@@ -35,7 +35,7 @@ fn loss(scenes: &Scenes, count: u32, coefficients: &Coefficients) -> f64 {
     let one = |number: u32| {
         let (grid, values) = scenes.sample(5, number).unwrap();
         let flags: Vec<u8> = grid.cells().iter().map(|&cell| cell as u8).collect();
-        let cells = Cells { sizes: grid.sizes(), flags: &flags, open: grid.open() };
+        let cells = Cells { sizes: grid.sizes(), flags: &flags, open: grid.open(), ..Default::default() };
         // cells that are not fluid are 0 for their neighbours, whatever they hold
         let b = cells.apply(&values.iter().copied().map(f64::from).collect::<Vec<_>>());
         let q = LearnedMultigrid::new(&cells, coefficients).apply(&b);

@@ -67,7 +67,7 @@ fn product(gpu: &Gpu, sizes: &[usize]) -> Result<Entry> {
     let flags = flags(sizes.iter().product());
     let (laplacian, y) = (laplacian(gpu, sizes, &flags)?, Tensor::zeros(gpu, &[flags.len()], DType::F32)?);
     let (x, _) = run_on(gpu, flags.len(), |recording, x| laplacian.record(recording, x, &y))?;
-    let expected = Cells { sizes, flags: &flags, open: &vec![[false; 2]; sizes.len()] }.apply(&wide(&x));
+    let expected = Cells { sizes, flags: &flags, open: &vec![[false; 2]; sizes.len()], ..Default::default() }.apply(&wide(&x));
     Ok(Entry::new(sizes, DType::F32, of_norm(&block_on(y.read(gpu))?, &expected), BOUND))
 }
 
@@ -76,7 +76,7 @@ fn dot(gpu: &Gpu, sizes: &[usize]) -> Result<Entry> {
     let (laplacian, y, dot) =
         (laplacian(gpu, sizes, &flags)?, Tensor::zeros(gpu, &[flags.len()], DType::F32)?, Tensor::zeros(gpu, &[1], DType::F32)?);
     let (x, _) = run_on(gpu, flags.len(), |recording, x| laplacian.record_dot(recording, x, &y, &dot))?;
-    let expected = Cells { sizes, flags: &flags, open: &vec![[false; 2]; sizes.len()] }.apply(&wide(&x));
+    let expected = Cells { sizes, flags: &flags, open: &vec![[false; 2]; sizes.len()], ..Default::default() }.apply(&wide(&x));
     let expected_dot: f64 = x.iter().zip(&expected).map(|(&x, y)| f64::from(x) * y).sum();
     let error = of_norm(&block_on(dot.read(gpu))?, &[expected_dot]);
     Ok(Entry::new(sizes, DType::F32, worse(error, of_norm(&block_on(y.read(gpu))?, &expected)), BOUND))
@@ -103,14 +103,14 @@ fn preconditioner(
 ) -> Result<Entry> {
     let z = Tensor::zeros(gpu, &[flags.len()], DType::F32)?;
     let (r, _) = run_on(gpu, flags.len(), |recording, r| operator.record(recording, r, &z))?;
-    let expected = twin(&Cells { sizes, flags, open: &vec![[false; 2]; sizes.len()] }, &wide(&r));
+    let expected = twin(&Cells { sizes, flags, open: &vec![[false; 2]; sizes.len()], ..Default::default() }, &wide(&r));
     Ok(Entry::new(sizes, DType::F32, of_norm(&block_on(z.read(gpu))?, &expected), BOUND))
 }
 
 /// With r in the range of the Laplacian, in which z is compared.
 fn cycle(gpu: &Gpu, sizes: &[usize]) -> Result<Entry> {
     let flags = flags(sizes.iter().product());
-    let cells = Cells { sizes, flags: &flags, open: &vec![[false; 2]; sizes.len()] };
+    let cells = Cells { sizes, flags: &flags, open: &vec![[false; 2]; sizes.len()], ..Default::default() };
     let operator = Multigrid::new(gpu, &Grid::new(sizes)?.with_flags(&flags)?, &MultigridOptions { finest_sweeps: 2, coarse_sweeps: 2 })?;
     let r: Vec<f32> = cells.project(&wide(&noise(8, flags.len()))).into_iter().map(|r| r as f32).collect();
     let (b, z, dot) = (Tensor::from_slice(gpu, sizes, &r)?, Tensor::zeros(gpu, sizes, DType::F32)?, Tensor::zeros(gpu, &[1], DType::F32)?);
@@ -128,7 +128,7 @@ fn cycle(gpu: &Gpu, sizes: &[usize]) -> Result<Entry> {
 /// With a stencil and an interpolation that are not linear.
 fn learned_cycle(gpu: &Gpu, sizes: &[usize]) -> Result<Entry> {
     let flags = flags(sizes.iter().product());
-    let cells = Cells { sizes, flags: &flags, open: &vec![[false; 2]; sizes.len()] };
+    let cells = Cells { sizes, flags: &flags, open: &vec![[false; 2]; sizes.len()], ..Default::default() };
     let mut coefficients = Coefficients::initial(sizes.len(), 2)?;
     coefficients.stencil.iter_mut().skip(1).zip([0.04, 0.012, 0.004, 0.002]).for_each(|(k, value)| *k = value);
     coefficients.transfer.iter_mut().zip([1.2, 0.9, 0.7]).for_each(|(p, factor)| *p *= factor);
@@ -154,7 +154,7 @@ fn network(gpu: &Gpu, sizes: &[usize], options: &DeepPreconditionerOptions, boun
     let preconditioner = DeepPreconditioner::with_options(gpu, &Grid::new(sizes)?.with_flags(&flags)?, &weights, options)?;
     let z = Tensor::zeros(gpu, sizes, DType::F32)?;
     let (r, _) = run_on(gpu, flags.len(), |recording, r| krylov::Preconditioner::record(&preconditioner, recording, r, &z))?;
-    let cells = Cells { sizes, flags: &flags, open: &vec![[false; 2]; sizes.len()] };
+    let cells = Cells { sizes, flags: &flags, open: &vec![[false; 2]; sizes.len()], ..Default::default() };
     let expected = dcdm::Network::new(cells, &architecture, &in_f64)?.direction(&wide(&r))?;
     Ok(Entry::new(sizes, options.activations, of_norm(&block_on(z.read(gpu))?, &expected), bound))
 }
@@ -163,6 +163,6 @@ fn project(gpu: &Gpu, sizes: &[usize]) -> Result<Entry> {
     let flags = flags(sizes.iter().product());
     let laplacian = laplacian(gpu, sizes, &flags)?;
     let (values, x) = run_on(gpu, flags.len(), |recording, x| laplacian.record_project(recording, x))?;
-    let expected = Cells { sizes, flags: &flags, open: &vec![[false; 2]; sizes.len()] }.project(&wide(&values));
+    let expected = Cells { sizes, flags: &flags, open: &vec![[false; 2]; sizes.len()], ..Default::default() }.project(&wide(&values));
     Ok(Entry::new(sizes, DType::F32, of_norm(&block_on(x.read(gpu))?, &expected), BOUND))
 }

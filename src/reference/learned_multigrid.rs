@@ -67,14 +67,14 @@ impl Level {
     /// The level's cells.
     #[must_use]
     pub fn cells(&self) -> Cells<'_> {
-        Cells { sizes: &self.sizes, flags: &self.flags, open: &self.open }
+        Cells { sizes: &self.sizes, flags: &self.flags, open: &self.open, ..Default::default() }
     }
 
     /// Of each unknown, where its class is in a table by solid neighbours and by air.
     fn classes(&self) -> Vec<Option<usize>> {
         let axes = self.sizes.len();
         let class = |(i, diagonal): (usize, f64)| {
-            let air = self.cells().neighbours(i).iter().filter(|(flag, _)| *flag == AIR).count();
+            let air = self.cells().neighbours(i).iter().filter(|neighbour| neighbour.flag == AIR).count();
             (diagonal > 0.0).then(|| (2 * axes - diagonal as usize) * (2 * axes + 1) + air)
         };
         self.cells().diagonal().into_iter().enumerate().map(class).collect()
@@ -266,7 +266,7 @@ mod tests {
         }
 
         fn cells(&self) -> Cells<'_> {
-            Cells { sizes: &self.sizes, flags: &self.flags, open: &self.open }
+            Cells { sizes: &self.sizes, flags: &self.flags, open: &self.open, ..Default::default() }
         }
 
         /// To 1e-6, on a right-hand side in the range of A.

@@ -311,7 +311,7 @@ mod tests {
         }
 
         fn cells(&self) -> Cells<'_> {
-            Cells { sizes: &self.sizes, flags: &self.flags, open: &self.open }
+            Cells { sizes: &self.sizes, flags: &self.flags, open: &self.open, ..Default::default() }
         }
 
         /// To 1e-6, on a right-hand side in the range of A.

@@ -229,7 +229,7 @@ pub fn poisson(case: &Case, gpus: &[Gpu]) {
     let flags = file.tensor("flags").unwrap();
     let (sizes, flags) = (flags.shape(), flags.data());
     let open = vec![[false; 2]; sizes.len()];
-    let cells = Cells { sizes, flags, open: &open };
+    let cells = Cells { sizes, flags, open: &open, ..Default::default() };
     assert_eq!(cells.singular_components().len().to_string(), case.metadata["singular_components"], "{path}");
     let [probe, apply, rhs, solution] = ["probe", "expect.apply", "rhs", "expect.solution"].map(|name| tensor(&file, name).1);
     compare(&cells.apply(&probe), &apply, 1e-12, 1e-12, &format!("{path}: product"));
