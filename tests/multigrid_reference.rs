@@ -4,9 +4,6 @@
 
 #[path = "common/problems.rs"]
 mod problems;
-#[path = "../examples/common/scenes.rs"]
-#[allow(dead_code, reason = "the examples' part")]
-mod scenes;
 
 use gradus::reference::krylov::{self, CgEnd};
 use gradus::reference::poisson::Cells;

@@ -18,7 +18,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     var sum = vec4(0.0);
     for (var i = own.x; i < own.y; i += RUN) {
         // not 0 times what may be infinite
-        sum += select(vec4(0.0), r[i] * z[i], diagonals(codes_of(i)) != vec4(0.0));
+        sum += select(vec4(0.0), r[i] * z[i], diagonals(row_of(i)) != vec4(0.0));
     }
     leave_sums(constants, group.x, lane, vec4(dot(sum, vec4(1.0)), 0.0, 0.0, 0.0));
 }

@@ -14,7 +14,7 @@
 
 // Of red cells.
 fn four(i: u32) -> vec4<f32> {
-    let d = diagonals(codes_of(i));
+    let d = diagonals(row_of(i));
     return select(vec4(0.0), r[i] / d, d != vec4(0.0));
 }
 
@@ -26,7 +26,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let c = constants;
     let own = own_cells(c, group.x, lane);
     for (var i = own.x; i < own.y; i += RUN) {
-        let code = codes_of(i);
+        let code = row_of(i);
         let d = diagonals(code);
         let red = four(i);
         let black = (r[i] + around(i, code, red)) / d;

@@ -33,7 +33,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     var sum = vec4(0.0);
 #endif
     for (var i = own.x; i < own.y; i += RUN) {
-        let code = codes_of(i);
+        let code = row_of(i);
         let d = diagonals(code);
         let here = x[i];
         let rhs = r[i];

@@ -1,7 +1,7 @@
 //! The levels of a multigrid hierarchy: what each cell is, and the operator on the coarser ones.
 
 use super::grid::{Cell, Grid};
-use super::laplacian;
+use super::rows;
 
 /// A level with no more cells than this is the last.
 const COARSEST: usize = 64;
@@ -225,7 +225,7 @@ impl Level {
 
     /// Of each cell: see shaders/shared/multigrid.wgsl. `grid` for the finest level.
     pub fn codes(&self, coarse: Option<&Level>, grid: Option<&Grid>) -> Vec<u16> {
-        let of_stencil: Vec<u16> = grid.map_or(vec![0; self.len()], |grid| laplacian::codes(grid).collect());
+        let of_stencil: Vec<u16> = grid.map_or(vec![0; self.len()], |grid| rows::codes(grid).collect());
         let code = |(place, mut code): (Place, u16)| {
             let unknown = match (&self.operator, grid) {
                 (Some(operator), _) => operator.weights[Self::index(self.lattice(), place)][3] > 0.0,

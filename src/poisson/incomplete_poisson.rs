@@ -1,5 +1,5 @@
 use super::grid::Grid;
-use super::laplacian::upload_codes;
+use super::rows::upload_codes;
 use super::vectors::Vectors;
 use crate::gpu::{Gpu, Recording, Tensor};
 use crate::krylov::LinearOperator;
@@ -26,7 +26,7 @@ impl IncompletePoisson {
     /// As [`Laplacian::new`](super::Laplacian::new).
     pub fn new(gpu: &Gpu, grid: &Grid) -> Result<Self> {
         let vectors = Vectors::new(gpu, grid, "an incomplete Poisson preconditioner")?;
-        Ok(Self { vectors, stencil: grid.stencil(), codes: upload_codes(gpu, grid)? })
+        Ok(Self { vectors, stencil: grid.stencil(), codes: upload_codes(gpu, grid, "an incomplete Poisson preconditioner")? })
     }
 }
 

@@ -1,5 +1,5 @@
 use super::grid::Grid;
-use super::laplacian::upload_codes;
+use super::rows::upload_codes;
 use super::vectors::Vectors;
 use crate::gpu::{Gpu, Recording, Tensor};
 use crate::krylov::LinearOperator;
@@ -22,7 +22,10 @@ impl Jacobi {
     /// # Errors
     /// As [`Laplacian::new`](super::Laplacian::new).
     pub fn new(gpu: &Gpu, grid: &Grid) -> Result<Self> {
-        Ok(Self { vectors: Vectors::new(gpu, grid, "a Jacobi preconditioner")?, codes: upload_codes(gpu, grid)? })
+        Ok(Self {
+            vectors: Vectors::new(gpu, grid, "a Jacobi preconditioner")?,
+            codes: upload_codes(gpu, grid, "a Jacobi preconditioner")?,
+        })
     }
 }
 

@@ -20,6 +20,7 @@ mod laplacian;
 pub mod learned_multigrid;
 mod multigrid;
 mod null_space;
+mod rows;
 mod training;
 mod vectors;
 

@@ -2,7 +2,7 @@ use wgpu::BufferUsages;
 
 use super::grid::Grid;
 use super::hierarchy;
-use super::laplacian::upload_codes;
+use super::rows::upload_codes;
 use super::vectors::Vectors;
 use crate::gpu::work::looped;
 use crate::gpu::{Bind, Gpu, KernelSource, Recording, Tensor, Work};
@@ -112,7 +112,7 @@ impl Multigrid {
         }
         let upload = |label: &str, bytes: &[u8]| gpu.buffer_with(label, bytes, BufferUsages::STORAGE);
         let finest_codes = match levels.is_empty() {
-            true => upload_codes(gpu, grid)?,
+            true => upload_codes(gpu, grid, "multigrid")?,
             false => upload("gradus.multigrid.finest_codes", bytemuck::cast_slice(&finest_codes))?,
         };
         let arena = |label: &str| gpu.buffer(label, 4 * u64::from(at.max(1)), BufferUsages::STORAGE);

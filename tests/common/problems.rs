@@ -4,10 +4,14 @@
 
 use std::f64::consts::PI;
 
+use gradus::poisson::Grid;
 use gradus::reference::poisson::Cells;
 use gradus::reference::random::uniform;
 
-use crate::scenes::Scene;
+#[path = "../../examples/common/scenes.rs"]
+pub mod scenes;
+
+use scenes::Scene;
 
 #[derive(Clone)]
 pub struct Problem {
@@ -92,7 +96,10 @@ impl Problem {
         let open = kinds.chunks(3).map(|u| if u[2] < 0.3 { [false; 2] } else { [u[0] < 0.3, u[1] < 0.3] }).collect();
         let mut problem = Self::flagged(sizes, flags, open);
         problem.periodic = kinds.chunks(3).map(|u| u[2] < 0.3).collect();
-        if seed % 3 > 0 {
+        if seed % 5 == 4 {
+            problem.spacing = uniform(seed, 6, sizes.len()).into_iter().map(|u| 1.0 + 3.0 * f64::from(u)).collect();
+        }
+        if !seed.is_multiple_of(3) {
             let power = |u: f32| f64::from(10f64.powf(8.0 * f64::from(u) - 4.0) as f32);
             let weights = |axis: usize| uniform(seed, 2 + axis as u32, faces(sizes, axis).len()).into_iter().map(power).collect();
             problem.faces = (0..sizes.len()).map(weights).collect();
@@ -112,6 +119,21 @@ impl Problem {
             faces: &self.faces,
             spacing: &self.spacing,
             mass: &self.mass,
+        }
+    }
+
+    pub fn grid(&self) -> Grid {
+        let mut grid = Grid::new(&self.sizes).unwrap().with_flags(&self.flags).unwrap().with_open(&self.open).unwrap();
+        grid = grid.with_periodic(&self.periodic).unwrap().with_spacing(&self.spacing).unwrap();
+        let narrow = |values: &[f64]| values.iter().map(|&v| v as f32).collect::<Vec<_>>();
+        if !self.faces.is_empty() {
+            let faces: Vec<Vec<f32>> = self.faces.iter().map(|faces| narrow(faces)).collect();
+            grid = grid.with_faces(&faces.iter().map(Vec::as_slice).collect::<Vec<_>>()).unwrap();
+        }
+        match self.mass.as_slice() {
+            [] => grid,
+            [mass, rest @ ..] if rest.iter().all(|other| other == mass) => grid.with_mass(*mass as f32).unwrap(),
+            masses => grid.with_masses(&narrow(masses)).unwrap(),
         }
     }
 

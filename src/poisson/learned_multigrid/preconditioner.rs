@@ -88,6 +88,7 @@ impl LearnedMultigrid {
             return Err(Error::Option { option: "coefficients.dim".into(), found, expected });
         }
         coefficients.check()?;
+        grid.expect_flagged("a learned multigrid")?;
         let vectors = Vectors::new(gpu, grid, "a learned multigrid")?;
         let grids = levels(grid)?;
         let classes: Vec<Vec<Option<u8>>> = grids.iter().map(|grid| classes(grid).collect()).collect();

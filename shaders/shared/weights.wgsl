@@ -1,0 +1,95 @@
+// The rows of A for four cells along x at a time, where weights say what flags cannot (shared/stencil.wgsl):
+//
+//     (A x)_i = d_i x_i - Σ w_ij x_j over the neighbours j of i
+//
+// Arrays of `constants.count` cells of four each: d; the weights of the faces below along x; along y; along z, if there are planes. The face
+// above a cell is the one below the next, and what is read beyond an array is 0: the first row, or plane, of the next array, or
+// what follows the last. LINKED: a cell of which d is negative has further neighbours: its element of `links` says where a list of
+// pairs begins, an index, with the highest bit set in the last pair, and a weight. A kernel says with `four` what cells hold, with `element` what one does.
+// 12 or 16 bytes a cell.
+
+#import shared/shifts
+
+@group(0) @binding(4) var<storage, read> weights: array<vec4<f32>>;
+#ifdef LINKED
+@group(0) @binding(6) var<storage, read> links: array<u32>;
+#endif
+
+fn row_of(i: u32) -> vec4<f32> {
+    return weights[i];
+}
+
+fn diagonals(row: vec4<f32>) -> vec4<f32> {
+    return abs(row);
+}
+
+fn weight(k: u32, i: u32) -> vec4<f32> {
+    return weights[k * constants.count + i];
+}
+
+// Those of the four cells from 4 i + distance on.
+fn weight_above(k: u32, i: u32, distance: i32) -> vec4<f32> {
+    let at = i + u32(distance >> 2u);
+    let low = weight(k, at);
+    if (distance & 3) == 0 {
+        return low;
+    }
+    let high = weight(k, at + 1u);
+    if (distance & 3) == 1 {
+        return vec4(low.yzw, high.x);
+    }
+    if (distance & 3) == 2 {
+        return vec4(low.zw, high.xy);
+    }
+    return vec4(low.w, high.xyz);
+}
+
+// Not 0 times what may be infinite.
+fn weighted(w: vec4<f32>, values: vec4<f32>) -> vec4<f32> {
+    return select(vec4(0.0), w * values, w != vec4(0.0));
+}
+
+#ifdef LINKED
+// Σ over the list of a cell.
+fn linked(cell: u32) -> f32 {
+    var sum = 0.0;
+    var at = links[cell];
+    loop {
+        let index = links[at];
+        sum += bitcast<f32>(links[at + 1u]) * element(index & 0x7fffffffu);
+        if (index >> 31u) != 0u {
+            break;
+        }
+        at += 2u;
+    }
+    return sum;
+}
+
+fn further(i: u32, row: vec4<f32>) -> vec4<f32> {
+    var sum = vec4(0.0);
+    if any(row < vec4(0.0)) {
+        for (var k = 0u; k < 4u; k++) {
+            let own = (vec4(0u, 1u, 2u, 3u) == vec4(k)) & (row < vec4(0.0));
+            if any(own) {
+                sum = select(sum, vec4(linked(4u * i + k)), own);
+            }
+        }
+    }
+    return sum;
+}
+#endif
+
+// Σ over the neighbours, of cells that hold `here`.
+fn around(i: u32, row: vec4<f32>, here: vec4<f32>) -> vec4<f32> {
+    let left = weight(1u, i);
+    var sum = weighted(left, vec4(four(within(i32(i) - 1)).w, here.xyz));
+    sum += weighted(vec4(left.yzw, weight(1u, i + 1u).x), vec4(here.yzw, four(within(i32(i) + 1)).x));
+    sum += weighted(weight(2u, i), shifted(i, -STRIDE_Y)) + weighted(weight_above(2u, i, STRIDE_Y), shifted(i, STRIDE_Y));
+    if STRIDE_Z > 0 {
+        sum += weighted(weight(3u, i), shifted(i, -STRIDE_Z)) + weighted(weight_above(3u, i, STRIDE_Z), shifted(i, STRIDE_Z));
+    }
+#ifdef LINKED
+    sum += further(i, row);
+#endif
+    return sum;
+}
