@@ -178,7 +178,7 @@ fn cycles_are_symmetric_and_positive() {
         for seed in 0..6 {
             let seed = 6 * i as u64 + seed;
             let (degree, twice_from) = [(2, W), (3, W_LATE), (1, W), (2, V)][seed as usize % 4];
-            assert_symmetric_and_positive(&Problem::random(seed, sizes), degree, twice_from, &format!("{sizes:?}, {seed}"));
+            assert_symmetric_and_positive(&Problem::random(seed, sizes, 4.0), degree, twice_from, &format!("{sizes:?}, {seed}"));
         }
     }
     for name in ["open", "surface", "rubble30", "spray", "walls", "maze", "bubble", "mass", "spacing", "periodic box"] {

@@ -66,7 +66,7 @@ impl<'a> Solvers<'a> {
         let laplacian = Laplacian::new(gpu, &scene.grid()).unwrap();
         let jacobi: Box<dyn Preconditioner> = Box::new(Jacobi::new(gpu, &scene.grid()).unwrap());
         let incomplete: Box<dyn Preconditioner> = Box::new(IncompletePoisson::new(gpu, &scene.grid()).unwrap());
-        let multigrid = Multigrid::new(gpu, &scene.grid(), &MultigridOptions { finest_sweeps: 2, coarse_sweeps: 2 });
+        let multigrid = Multigrid::new(gpu, &scene.grid(), &MultigridOptions { degree: 3, twice_from: Some(1) });
         let multigrid: Box<dyn Preconditioner> = Box::new(multigrid.unwrap());
         let learned = LearnedMultigrid::new(gpu, &scene.grid(), &Coefficients::trained(scene.sizes.len()).unwrap());
         let learned: Box<dyn Preconditioner> = Box::new(learned.unwrap());

@@ -4,8 +4,8 @@ use gradus::krylov::{self, LinearOperator};
 use gradus::poisson::dcdm::{Architecture, DeepPreconditioner, DeepPreconditionerOptions, Weights};
 use gradus::poisson::learned_multigrid::Coefficients;
 use gradus::poisson::{Grid, IncompletePoisson, Jacobi, Laplacian, LearnedMultigrid, Multigrid, MultigridOptions};
-use gradus::reference::poisson::Cells;
-use gradus::reference::{dcdm, learned_multigrid, multigrid};
+use gradus::reference::poisson::{Cells, multigrid};
+use gradus::reference::{dcdm, learned_multigrid};
 use gradus::{DType, Gpu, Recording, Result, Tensor};
 use pollster::block_on;
 
@@ -18,7 +18,7 @@ const BOUND: f64 = 1e-6;
 const NETWORK_BOUND: f64 = 1e-5;
 /// And of as many roundings to 16 bits.
 const HALVES_BOUND: f64 = 1e-2;
-/// Of a few dozen sweeps.
+/// Of a few dozen steps.
 const CYCLE_BOUND: f64 = 5e-6;
 
 /// In phase with cells of four and out of it, and more than a workgroup.
@@ -111,13 +111,13 @@ fn preconditioner(
 fn cycle(gpu: &Gpu, sizes: &[usize]) -> Result<Entry> {
     let flags = flags(sizes.iter().product());
     let cells = Cells { sizes, flags: &flags, open: &vec![[false; 2]; sizes.len()], ..Default::default() };
-    let operator = Multigrid::new(gpu, &Grid::new(sizes)?.with_flags(&flags)?, &MultigridOptions { finest_sweeps: 2, coarse_sweeps: 2 })?;
+    let operator = Multigrid::new(gpu, &Grid::new(sizes)?.with_flags(&flags)?, &MultigridOptions { degree: 3, twice_from: Some(1) })?;
     let r: Vec<f32> = cells.project(&wide(&noise(8, flags.len()))).into_iter().map(|r| r as f32).collect();
     let (b, z, dot) = (Tensor::from_slice(gpu, sizes, &r)?, Tensor::zeros(gpu, sizes, DType::F32)?, Tensor::zeros(gpu, &[1], DType::F32)?);
     let mut recording = Recording::new();
     operator.record_dot(&mut recording, &b, &z, &dot)?;
     gpu.submit([&recording]);
-    let expected = cells.project(&multigrid::Multigrid::new(&cells, 2, 2).apply(&wide(&r)));
+    let expected = cells.project(&multigrid::Multigrid::new(&cells, 3, 1).apply(&wide(&r)));
     let expected_dot: f64 = r.iter().zip(&expected).map(|(&r, z)| f64::from(r) * z).sum();
     let found = cells.project(&wide(&block_on(z.read(gpu))?));
     let found: Vec<f32> = found.into_iter().map(|z| z as f32).collect();

@@ -25,12 +25,6 @@
 fn four(i: u32) -> vec4<f32> {
     return x[i];
 }
-#ifdef LINKED
-
-fn element(i: u32) -> f32 {
-    return x[i / 4u][i % 4u];
-}
-#endif
 
 @compute @workgroup_size(256)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {

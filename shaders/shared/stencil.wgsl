@@ -17,9 +17,9 @@ fn fluid(code: vec4<u32>, bit: u32, values: vec4<f32>) -> vec4<f32> {
 fn around(i: u32, code: vec4<u32>, here: vec4<f32>) -> vec4<f32> {
     var sum = fluid(code, 16u, vec4(four(within(i32(i) - 1)).w, here.xyz));
     sum += fluid(code, 32u, vec4(here.yzw, four(within(i32(i) + 1)).x));
-    sum += fluid(code, 4u, shifted(i, -STRIDE_Y)) + fluid(code, 8u, shifted(i, STRIDE_Y));
-    if STRIDE_Z > 0 {
-        sum += fluid(code, 1u, shifted(i, -STRIDE_Z)) + fluid(code, 2u, shifted(i, STRIDE_Z));
+    sum += fluid(code, 4u, shifted(i, -stride_y())) + fluid(code, 8u, shifted(i, stride_y()));
+    if stride_z() > 0 {
+        sum += fluid(code, 1u, shifted(i, -stride_z())) + fluid(code, 2u, shifted(i, stride_z()));
     }
     return sum;
 }

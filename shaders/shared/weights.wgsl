@@ -5,8 +5,8 @@
 // Arrays of `constants.count` cells of four each: d; the weights of the faces below along x; along y; along z, if there are planes. The face
 // above a cell is the one below the next, and what is read beyond an array is 0: the first row, or plane, of the next array, or
 // what follows the last. LINKED: a cell of which d is negative has further neighbours: its element of `links` says where a list of
-// pairs begins, an index, with the highest bit set in the last pair, and a weight. A kernel says with `four` what cells hold, with `element` what one does.
-// 12 or 16 bytes a cell.
+// pairs begins, an index, with the highest bit set in the last pair, and a weight. A kernel says with `four` what cells hold.
+// COARSE: one level's of several. 12 or 16 bytes a cell.
 
 #import shared/shifts
 
@@ -15,8 +15,17 @@
 @group(0) @binding(6) var<storage, read> links: array<u32>;
 #endif
 
-fn row_of(i: u32) -> vec4<f32> {
+// From the first of the arrays on.
+fn weight_at(i: u32) -> vec4<f32> {
+#ifdef COARSE
+    return weights[constants.weights + i];
+#else
     return weights[i];
+#endif
+}
+
+fn row_of(i: u32) -> vec4<f32> {
+    return weight_at(i);
 }
 
 fn diagonals(row: vec4<f32>) -> vec4<f32> {
@@ -24,13 +33,16 @@ fn diagonals(row: vec4<f32>) -> vec4<f32> {
 }
 
 fn weight(k: u32, i: u32) -> vec4<f32> {
-    return weights[k * constants.count + i];
+    return weight_at(k * constants.count + i);
 }
 
 // Those of the four cells from 4 i + distance on.
 fn weight_above(k: u32, i: u32, distance: i32) -> vec4<f32> {
     let at = i + u32(distance >> 2u);
     let low = weight(k, at);
+#ifdef COARSE
+    return low;
+#else
     if (distance & 3) == 0 {
         return low;
     }
@@ -42,6 +54,7 @@ fn weight_above(k: u32, i: u32, distance: i32) -> vec4<f32> {
         return vec4(low.zw, high.xy);
     }
     return vec4(low.w, high.xyz);
+#endif
 }
 
 // Not 0 times what may be infinite.
@@ -50,10 +63,21 @@ fn weighted(w: vec4<f32>, values: vec4<f32>) -> vec4<f32> {
 }
 
 #ifdef LINKED
+fn element(i: u32) -> f32 {
+    let values = four(i / 4u);
+    let low = select(values.x, values.y, i % 4u == 1u);
+    let high = select(values.z, values.w, i % 4u == 3u);
+    return select(low, high, i % 4u >= 2u);
+}
+
 // Σ over the list of a cell.
 fn linked(cell: u32) -> f32 {
     var sum = 0.0;
+#ifdef COARSE
+    var at = links[constants.links + cell];
+#else
     var at = links[cell];
+#endif
     loop {
         let index = links[at];
         sum += bitcast<f32>(links[at + 1u]) * element(index & 0x7fffffffu);
@@ -84,9 +108,9 @@ fn around(i: u32, row: vec4<f32>, here: vec4<f32>) -> vec4<f32> {
     let left = weight(1u, i);
     var sum = weighted(left, vec4(four(within(i32(i) - 1)).w, here.xyz));
     sum += weighted(vec4(left.yzw, weight(1u, i + 1u).x), vec4(here.yzw, four(within(i32(i) + 1)).x));
-    sum += weighted(weight(2u, i), shifted(i, -STRIDE_Y)) + weighted(weight_above(2u, i, STRIDE_Y), shifted(i, STRIDE_Y));
-    if STRIDE_Z > 0 {
-        sum += weighted(weight(3u, i), shifted(i, -STRIDE_Z)) + weighted(weight_above(3u, i, STRIDE_Z), shifted(i, STRIDE_Z));
+    sum += weighted(weight(2u, i), shifted(i, -stride_y())) + weighted(weight_above(2u, i, stride_y()), shifted(i, stride_y()));
+    if stride_z() > 0 {
+        sum += weighted(weight(3u, i), shifted(i, -stride_z())) + weighted(weight_above(3u, i, stride_z()), shifted(i, stride_z()));
     }
 #ifdef LINKED
     sum += further(i, row);

@@ -232,19 +232,9 @@ impl Target {
 
     // ---- grids
 
-    /// The most workgroups of a kernel over the tiles of a level.
-    pub(crate) fn tiles(&self) -> u32 {
-        self.choose(64, 4096)
-    }
-
     /// The most cells of a level that one workgroup keeps, with all coarser ones.
     pub(crate) fn tail(&self) -> usize {
         512
-    }
-
-    /// On levels of more cells, what a fused kernel computes several times costs more than a dispatch and what it moves.
-    pub(crate) fn small_level(&self) -> u64 {
-        1 << 15
     }
 
     /// The rows of a strip of the learned cycle, which an invocation goes down.

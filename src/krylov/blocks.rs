@@ -58,6 +58,11 @@ impl Blocks {
         (Bind::whole("partials", &self.partials), (self.partials.size() / 16) as u32)
     }
 
+    /// Whether [`Blocks::record_sums`] leaves one for each invocation.
+    pub fn leaves_many(&self) -> bool {
+        self.leaves_many
+    }
+
     /// Whether a binding holds a whole vector.
     pub fn in_one_range(&self) -> bool {
         self.ranges.len() == 1

@@ -48,6 +48,6 @@ impl LinearOperator for Jacobi {
     fn record_dot(&self, recording: &mut Recording, r: &Tensor, z: &Tensor, dot: &Tensor) -> Result<()> {
         expect_dot(dot, [("r", r), ("z", z)])?;
         self.record(recording, r, z)?;
-        self.vectors.dot(recording, &self.codes, [r, z], dot)
+        self.vectors.dot(recording, [r, z], dot)
     }
 }

@@ -13,7 +13,6 @@ pub mod dcdm;
 #[cfg(feature = "weights")]
 mod file;
 mod grid;
-mod hierarchy;
 mod incomplete_poisson;
 mod jacobi;
 mod laplacian;

@@ -24,7 +24,7 @@ impl Rows {
     pub fn new(gpu: &Gpu, grid: &Grid, vectors: &mut Vectors) -> Result<Self> {
         let stencil = grid.stencil();
         if grid.is_flagged() {
-            return Ok(Self { cells: upload_codes(gpu, grid, "")?, links: None, flagged: true, stencil });
+            return Self::flagged(gpu, grid, codes(grid).collect());
         }
         let Weights { weights, lists } = weights(grid);
         let (bytes, found) = (4 * weights.len() as u64, gpu.limits().max_storage_buffer_binding_size);
@@ -39,11 +39,20 @@ impl Rows {
                 // of the four cells of a round
                 let longest = lists.iter().map(|(_, list)| list.len()).max().unwrap_or(0) as u64;
                 vectors.over.inner = vectors.over.inner.max(looped(4, looped(longest, 0)));
-                let links = links(4 * grid.len().div_ceil(4), &lists);
+                let mut links = Vec::new();
+                append_lists(&mut links, 4 * grid.len().div_ceil(4), &lists);
                 Some(gpu.buffer_with("gradus.poisson.links", bytemuck::cast_slice(&links), BufferUsages::STORAGE)?)
             }
         };
         Ok(Self { cells, links, flagged: false, stencil })
+    }
+
+    /// Of flags, with codes that may have further bits.
+    pub fn flagged(gpu: &Gpu, grid: &Grid, codes: Vec<u16>) -> Result<Self> {
+        let codes = padded(codes);
+        let usage = BufferUsages::STORAGE | BufferUsages::COPY_DST;
+        let cells = gpu.buffer_with("gradus.poisson.codes", bytemuck::cast_slice(&codes), usage)?;
+        Ok(Self { cells, links: None, flagged: true, stencil: grid.stencil() })
     }
 
     /// The codes, of flags.
@@ -51,7 +60,27 @@ impl Rows {
         &self.cells
     }
 
-    /// Appends a kernel over the rows, which leaves sums where it has DOT. `defines` are sorted.
+    /// What kernels over the rows have to define.
+    pub fn defines(&self) -> &'static [&'static str] {
+        match (self.flagged, &self.links) {
+            (true, _) => &[],
+            (false, None) => &["WEIGHTS"],
+            (false, Some(_)) => &["WEIGHTS", "LINKED"],
+        }
+    }
+
+    /// What such kernels bind.
+    pub fn buffers(&self) -> Vec<(&'static str, &wgpu::Buffer)> {
+        let cells = (if self.flagged { "codes" } else { "weights" }, &self.cells);
+        [cells].into_iter().chain(self.links.as_ref().map(|links| ("links", links))).collect()
+    }
+
+    /// The overrides of such kernels.
+    pub fn stencil(&self) -> &[(&'static str, u32)] {
+        &self.stencil
+    }
+
+    /// Appends a kernel over the rows, which leaves sums where it has DOT.
     pub fn record(
         &self,
         recording: &mut Recording,
@@ -60,13 +89,8 @@ impl Rows {
         defines: &[&'static str],
         tensors: &[(&'static str, &Tensor)],
     ) -> Result<()> {
-        let mut defines = defines.to_vec();
-        let mut others = vec![(if self.flagged { "codes" } else { "weights" }, &self.cells)];
-        defines.extend((!self.flagged).then_some("WEIGHTS"));
-        if let Some(links) = &self.links {
-            defines.push("LINKED");
-            others.push(("links", links));
-        }
+        let defines: Vec<&'static str> = defines.iter().chain(self.defines()).copied().collect();
+        let others = self.buffers();
         match defines.contains(&"DOT") {
             true => vectors.over.record_sums_with(recording, source, &defines, &self.stencil, tensors, &others),
             false => vectors.over.record_with(recording, source, &defines, &self.stencil, tensors, &others),
@@ -75,12 +99,12 @@ impl Rows {
 }
 
 /// The neighbours of a cell that are not at fixed distances, and their weights.
-type List = Vec<(u32, f32)>;
+pub(super) type List = Vec<(u32, f32)>;
 
 struct Weights {
     /// The arrays of shaders/shared/weights.wgsl.
     weights: Vec<f32>,
-    lists: Vec<(usize, List)>,
+    lists: Vec<(u32, List)>,
 }
 
 fn weights(grid: &Grid) -> Weights {
@@ -110,22 +134,23 @@ fn weights(grid: &Grid) -> Weights {
         }
         weights[i] = if list.is_empty() { d as f32 } else { -d as f32 };
         if !list.is_empty() {
-            lists.push((i, list));
+            lists.push((i as u32, list));
         }
     }
     Weights { weights, lists }
 }
 
-/// For each of `cells` where its list begins, and the lists.
-pub(super) fn links(cells: usize, lists: &[(usize, List)]) -> Vec<u32> {
-    let mut links = vec![0; cells];
-    for (cell, list) in lists {
-        links[*cell] = links.len() as u32;
+/// Appends, for each of `count` unknowns, where in `links` its list begins, and the lists. Returns where that begins.
+pub(super) fn append_lists(links: &mut Vec<u32>, count: usize, lists: &[(u32, List)]) -> u32 {
+    let first = links.len();
+    links.resize(first + count, 0);
+    for (unknown, list) in lists.iter().filter(|(_, list)| !list.is_empty()) {
+        links[first + *unknown as usize] = links.len() as u32;
         for (k, &(index, weight)) in list.iter().enumerate() {
             links.extend([index | if k + 1 == list.len() { LAST } else { 0 }, weight.to_bits()]);
         }
     }
-    links
+    first as u32
 }
 
 /// The codes of all cells, by flags alone: see shaders/shared/codes.wgsl.
@@ -143,8 +168,7 @@ pub(super) fn codes(grid: &Grid) -> impl Iterator<Item = u16> {
 /// [`codes`] of a grid that has flags alone, two a word, padded to cells of four.
 pub(super) fn upload_codes(gpu: &Gpu, grid: &Grid, what: &str) -> Result<wgpu::Buffer> {
     grid.expect_flagged(what)?;
-    let codes = padded(codes(grid).collect());
-    gpu.buffer_with("gradus.poisson.codes", bytemuck::cast_slice(&codes), BufferUsages::STORAGE | BufferUsages::COPY_DST)
+    Ok(Rows::flagged(gpu, grid, codes(grid).collect())?.cells)
 }
 
 pub(super) fn padded(mut codes: Vec<u16>) -> Vec<u16> {

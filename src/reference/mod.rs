@@ -10,7 +10,7 @@
 //! - [`newton`]: steps of the second-order optimizers
 //! - [`optim`]: one step of each optimizer, on one parameter
 //! - [`krylov`]: Lanczos, conjugate gradients, power iteration
-//! - [`poisson`]: the flagged Laplacian; [`multigrid`]: its V-cycle; [`learned_multigrid`]: one that is learned;
+//! - [`poisson`]: the Laplacian of cells, and [`poisson::multigrid`]; [`learned_multigrid`]: a V-cycle that is learned;
 //!   [`dcdm`]: the deep conjugate direction method
 //! - [`vector`]: the vector operations of the iterative solvers
 //! - [`random`]: the counter-based generator, equal on every device
@@ -32,8 +32,6 @@ pub mod graph;
 pub mod krylov;
 #[cfg(feature = "poisson")]
 pub mod learned_multigrid;
-#[cfg(feature = "poisson")]
-pub mod multigrid;
 #[cfg(feature = "curvature")]
 pub mod newton;
 #[cfg(feature = "optim")]

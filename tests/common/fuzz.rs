@@ -660,10 +660,10 @@ pub fn grid(bytes: &[u8]) -> Outcome {
         Laplacian::new(gpu, &grid)?;
         Jacobi::new(gpu, &grid)?;
         IncompletePoisson::new(gpu, &grid)?;
-        let sweeps = |source: &mut Source| source.pick(&[0, 1, 1, 2, 2, 3, 9]);
-        let options = MultigridOptions { finest_sweeps: sweeps(&mut source), coarse_sweeps: sweeps(&mut source) };
+        let degree = source.pick(&[0, 1, 2, 2, 3, 4, 9]);
+        let options = MultigridOptions { degree, twice_from: source.pick(&[None, Some(0), Some(1), Some(2), Some(u32::MAX)]) };
         let multigrid = Multigrid::new(gpu, &grid, &options);
-        assert!(multigrid.is_ok() || options.finest_sweeps == 0 || options.coarse_sweeps == 0);
+        assert!(multigrid.is_ok() || !(1..=4).contains(&degree) || options.twice_from == Some(0));
         let mut coefficients = Coefficients::trained(grid.sizes().len())?;
         LearnedMultigrid::new(gpu, &grid, &coefficients)?;
         // coefficients of any kind are refused or taken

@@ -87,8 +87,8 @@ impl Problem {
         self
     }
 
-    /// Random flags, faces, weights of 10^±4, mass, and axes that are open or periodic.
-    pub fn random(seed: u64, sizes: &[usize]) -> Self {
+    /// Random flags, faces, weights of 10^±`decades`, mass, and axes that are open or periodic.
+    pub fn random(seed: u64, sizes: &[usize], decades: f64) -> Self {
         let n = sizes.iter().product();
         let [solid, air] = [0.6, 0.8];
         let flags = uniform(seed, 0, n).into_iter().map(|u| u8::from(u > solid) + u8::from(u > air)).collect();
@@ -100,7 +100,7 @@ impl Problem {
             problem.spacing = uniform(seed, 6, sizes.len()).into_iter().map(|u| 1.0 + 3.0 * f64::from(u)).collect();
         }
         if !seed.is_multiple_of(3) {
-            let power = |u: f32| f64::from(10f64.powf(8.0 * f64::from(u) - 4.0) as f32);
+            let power = |u: f32| f64::from(10f64.powf(decades * (2.0 * f64::from(u) - 1.0)) as f32);
             let weights = |axis: usize| uniform(seed, 2 + axis as u32, faces(sizes, axis).len()).into_iter().map(power).collect();
             problem.faces = (0..sizes.len()).map(weights).collect();
         }
