@@ -1,5 +1,6 @@
 // The coarsest levels of a multigrid cycle, from the first of at most 512 cells on, in one workgroup of 256: a list of operations, which are those of
-// multigrid_smooth.wgsl, multigrid_restrict.wgsl and multigrid_prolong.wgsl, and the exact solution on the coarsest level, x = A⁺ b.
+// multigrid_smooth.wgsl, multigrid_restrict.wgsl and multigrid_prolong.wgsl, and the exact solution on the coarsest level, x = A⁺ b. ALONE: there is no
+// finer level.
 //
 // Deterministic. A barrier after each operation. Bytes: those of the same operations one by one, from the cache.
 
@@ -18,6 +19,10 @@ struct Operation {
 
 struct TailConstants {
     operations: u32,
+    // ALONE: the cells, and where the right-hand side and the solution begin
+    cells: u32,
+    b: u32,
+    x: u32,
 }
 
 @group(0) @binding(0) var<uniform> constants: TailConstants;
@@ -27,6 +32,12 @@ struct TailConstants {
 @group(0) @binding(5) var<storage, read_write> vectors: array<f32>;
 
 #permute WEIGHTS | LINKED WEIGHTS
+#permute - | ALONE
+
+#ifdef ALONE
+@group(0) @binding(3) var<storage, read> rhs: array<f32>;
+@group(0) @binding(7) var<storage, read_write> solution: array<f32>;
+#endif
 
 #import shared/restriction
 #import shared/prolongation
@@ -124,6 +135,13 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     if is_over() {
         return;
     }
+#ifdef ALONE
+    for (var i = lane; i < constants.cells; i += 256u) {
+        vectors[constants.b + i] = rhs[i];
+    }
+    storageBarrier();
+    workgroupBarrier();
+#endif
     for (var k = 0u; k < constants.operations; k++) {
         let o = operations[k];
         let l = levels[o.level];
@@ -150,4 +168,9 @@ fn main(@builtin(local_invocation_index) lane: u32) {
         storageBarrier();
         workgroupBarrier();
     }
+#ifdef ALONE
+    for (var i = lane; i < constants.cells; i += 256u) {
+        solution[i] = vectors[constants.x + i];
+    }
+#endif
 }

@@ -16,7 +16,7 @@ use crate::krylov::blocks;
 use crate::krylov::operator::{expect_dot, expect_vectors};
 use crate::shaders::layout::{Level, Operation, StepConstants, TailConstants, TransferConstants};
 use crate::shaders::poisson as shaders;
-use crate::{DType, Error, Result, vector};
+use crate::{Error, Result};
 
 /// Options of [`Multigrid`].
 ///
@@ -194,7 +194,8 @@ impl Multigrid {
             let inner = if operation.kind == SOLVE { looped(u64::from(level.count).div_ceil(16), looped(16, 0)) } else { looped(8, 0) };
             looped(each, inner + 9 * looped(multigrid.longest, 0))
         };
-        multigrid.rounds = operations.iter().map(rounds).sum::<u64>() + operations.len() as u64 + 1;
+        // and two loops over the cells of a level that is alone
+        multigrid.rounds = operations.iter().map(rounds).sum::<u64>() + operations.len() as u64 + 1 + 2 * looped(most as u64 / 256, 0);
         multigrid.operations = upload("gradus.multigrid.operations", bytemuck::cast_slice(&operations))?;
         Ok(multigrid)
     }
@@ -242,14 +243,8 @@ impl Multigrid {
 
     /// Appends the cycle, from r to z where kernels can take them; with partial sums of ⟨r, z⟩ where `dot` is set.
     fn cycle(&self, recording: &mut Recording, r: &Tensor, z: &Tensor, dot: bool) -> Result<()> {
-        let gpu = self.vectors.gpu();
         if self.tail == 0 {
-            let level = &self.levels[0];
-            let at = |first: u32| Tensor::from_buffer(&self.levels_vectors, 4 * u64::from(first), &[self.dim()], DType::F32);
-            let flat = [self.dim()];
-            vector::copy(gpu, recording, &r.reshape(&flat)?, &at(level.b)?)?;
-            self.record_tail(recording)?;
-            return vector::copy(gpu, recording, &at(level.x)?, &z.reshape(&flat)?);
+            return self.record_tail(recording, [r, z]);
         }
         let (mut result, mut tail) = (Ok(()), false);
         let mut operations = Vec::new();
@@ -259,7 +254,7 @@ impl Multigrid {
             let in_tail = operation.level as usize >= self.tail;
             // of one visit of the finer level, whatever it does
             if in_tail && !tail {
-                result = result.and_then(|()| self.record_tail(recording));
+                result = result.and_then(|()| self.record_tail(recording, [r, z]));
             }
             tail = in_tail;
             if !in_tail {
@@ -269,12 +264,17 @@ impl Multigrid {
         result
     }
 
-    fn record_tail(&self, recording: &mut Recording) -> Result<()> {
+    fn record_tail(&self, recording: &mut Recording, [r, z]: [&Tensor; 2]) -> Result<()> {
         let gpu = self.vectors.gpu();
         let linked = self.linked[self.tail..].iter().flatten().any(|&linked| linked);
-        let defines: &[_] = if linked { &["LINKED", "WEIGHTS"] } else { &["WEIGHTS"] };
-        let kernel = gpu.kernel(&shaders::MULTIGRID_TAIL, defines, &[])?;
-        let constants = TailConstants { operations: (self.operations.size() / size_of::<Operation>() as u64) as u32 };
+        let alone = self.tail == 0;
+        let mut defines = vec!["WEIGHTS"];
+        defines.extend(linked.then_some("LINKED"));
+        defines.extend(alone.then_some("ALONE"));
+        let kernel = gpu.kernel(&shaders::MULTIGRID_TAIL, &defines, &[])?;
+        let operations = (self.operations.size() / size_of::<Operation>() as u64) as u32;
+        let Level { b, x, .. } = self.levels[0];
+        let constants = TailConstants { operations, cells: self.dim() as u32, b, x };
         let buffers = [
             ("operations", &self.operations),
             ("levels", &self.level_table),
@@ -287,7 +287,10 @@ impl Multigrid {
             "weights" | "vectors" => Bind { visited: 16 * cells, ..Bind::whole(name, buffer) },
             _ => Bind::whole(name, buffer),
         };
-        let bindings = buffers.iter().filter(|(name, _)| linked || *name != "links").map(bind).collect();
+        let mut bindings: Vec<Bind> = buffers.iter().filter(|(name, _)| linked || *name != "links").map(bind).collect();
+        if alone {
+            bindings.extend([Bind::tensor(gpu, "rhs", r).0, Bind::tensor(gpu, "solution", z).0]);
+        }
         recording.dispatch_with(gpu, &kernel, Work::alone(self.rounds), &constants, bindings)
     }
 
