@@ -140,7 +140,6 @@ fn main(@builtin(local_invocation_index) lane: u32) {
         vectors[constants.b + i] = rhs[i];
     }
     storageBarrier();
-    workgroupBarrier();
 #endif
     for (var k = 0u; k < constants.operations; k++) {
         let o = operations[k];
@@ -166,7 +165,6 @@ fn main(@builtin(local_invocation_index) lane: u32) {
             }
         }
         storageBarrier();
-        workgroupBarrier();
     }
 #ifdef ALONE
     for (var i = lane; i < constants.cells; i += 256u) {

@@ -21,7 +21,8 @@ fn transfer(l: Level, i: u32, odd: vec3<u32>) -> vec4<f32> {
     return transfer_of(l.transfers + i);
 #else
     let code = (codes[i / 2u] >> (16u * (i % 2u))) & 0xffffu;
-    let p = 1.0 / max(f32((code >> 6u) & 7u), 4.0);
+    let d = (code >> 6u) & 7u;
+    let p = select(select(1.0 / 6.0, 0.2, d == 5u), 0.25, d <= 4u);
     let beyond = vec3(code) & ((vec3(16u, 4u, 1u) << odd) * halves_of(l));
     let near = select(vec3(0.0), vec3(p), beyond != vec3(0u));
     let regular = select(vec4(0.0), vec4(near, 1.0 - p * f32((code >> 9u) & 3u)), (code & 63u) != 0u);

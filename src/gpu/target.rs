@@ -232,6 +232,12 @@ impl Target {
 
     // ---- grids
 
+    /// How many cells, or jobs, of a level of so many a workgroup of 256 takes: as [`Target::block`], but on a software driver
+    /// several workgroups share a small level, so that no core is without.
+    pub(crate) fn block_of_level(&self, cells: u64) -> u64 {
+        self.choose((cells / 8).next_multiple_of(256).clamp(256, 4096), self.block(cells))
+    }
+
     /// The most cells of a level that one workgroup keeps, with all coarser ones.
     pub(crate) fn tail(&self) -> usize {
         512

@@ -314,7 +314,7 @@ impl Multigrid {
             let coarse = &self.levels[l + 1];
             let further = if operation.kind == RESTRICT { coarse.count - coarse.dense } else { level.count - level.dense };
             let jobs = coarse.nx * coarse.ny * coarse.nz + further;
-            let block = 4 * gpu.target().block(u64::from(jobs).div_ceil(4));
+            let block = gpu.target().block_of_level(jobs.into());
             let constants =
                 TransferConstants { level: *level, coarse: *coarse, jobs, block: block as u32, at: operation.x, x: operation.y };
             let mut constants = constants;
@@ -355,7 +355,7 @@ impl Multigrid {
             return recording.dispatch_with(gpu, &kernel, work, &constants, bindings);
         }
         let count = level.count / 4;
-        let block = gpu.target().block(count.into());
+        let block = if l == 0 { gpu.target().block(count.into()) } else { gpu.target().block_of_level(count.into()) };
         let constants = StepConstants {
             count,
             block: block as u32,
