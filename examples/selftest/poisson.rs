@@ -2,10 +2,9 @@
 
 use gradus::krylov::{self, LinearOperator};
 use gradus::poisson::dcdm::{Architecture, DeepPreconditioner, DeepPreconditionerOptions, Weights};
-use gradus::poisson::learned_multigrid::Coefficients;
-use gradus::poisson::{Grid, IncompletePoisson, Jacobi, Laplacian, LearnedMultigrid, Multigrid, MultigridOptions};
+use gradus::poisson::{Grid, IncompletePoisson, Jacobi, Laplacian, Multigrid, MultigridOptions};
+use gradus::reference::dcdm;
 use gradus::reference::poisson::{Cells, multigrid};
-use gradus::reference::{dcdm, learned_multigrid};
 use gradus::{DType, Gpu, Recording, Result, Tensor};
 use pollster::block_on;
 
@@ -30,7 +29,6 @@ pub fn run(report: &mut Report) {
     report.case("poisson/jacobi", |gpu| SIZES.into_iter().map(|sizes| jacobi(gpu, sizes)).collect());
     report.case("poisson/incomplete_poisson", |gpu| SIZES.into_iter().map(|sizes| incomplete_poisson(gpu, sizes)).collect());
     report.case("poisson/multigrid", |gpu| SIZES.into_iter().map(|sizes| cycle(gpu, sizes)).collect());
-    report.case("poisson/learned_multigrid", |gpu| SIZES.into_iter().map(|sizes| learned_cycle(gpu, sizes)).collect());
     report.case("poisson/mask", |gpu| SIZES.into_iter().map(|sizes| network(gpu, sizes, &Default::default(), NETWORK_BOUND)).collect());
     report.case("poisson/mask F16", |gpu| {
         let options = DeepPreconditionerOptions { activations: DType::F16, ..Default::default() };
@@ -122,22 +120,6 @@ fn cycle(gpu: &Gpu, sizes: &[usize]) -> Result<Entry> {
     let found = cells.project(&wide(&block_on(z.read(gpu))?));
     let found: Vec<f32> = found.into_iter().map(|z| z as f32).collect();
     let error = worse(of_norm(&found, &expected), of_norm(&block_on(dot.read(gpu))?, &[expected_dot]));
-    Ok(Entry::new(sizes, DType::F32, error, CYCLE_BOUND))
-}
-
-/// With a stencil and an interpolation that are not linear.
-fn learned_cycle(gpu: &Gpu, sizes: &[usize]) -> Result<Entry> {
-    let flags = flags(sizes.iter().product());
-    let cells = Cells { sizes, flags: &flags, open: &vec![[false; 2]; sizes.len()], ..Default::default() };
-    let mut coefficients = Coefficients::initial(sizes.len(), 2)?;
-    coefficients.stencil.iter_mut().skip(1).zip([0.04, 0.012, 0.004, 0.002]).for_each(|(k, value)| *k = value);
-    coefficients.transfer.iter_mut().zip([1.2, 0.9, 0.7]).for_each(|(p, factor)| *p *= factor);
-    let operator = LearnedMultigrid::new(gpu, &Grid::new(sizes)?.with_flags(&flags)?, &coefficients)?;
-    let (z, dot) = (Tensor::zeros(gpu, sizes, DType::F32)?, Tensor::zeros(gpu, &[1], DType::F32)?);
-    let (r, _) = run_on(gpu, flags.len(), |recording, r| operator.record_dot(recording, r, &z, &dot))?;
-    let expected = learned_multigrid::LearnedMultigrid::new(&cells, &coefficients).apply(&wide(&r));
-    let expected_dot: f64 = r.iter().zip(&expected).map(|(&r, z)| f64::from(r) * z).sum();
-    let error = worse(of_norm(&block_on(z.read(gpu))?, &expected), of_norm(&block_on(dot.read(gpu))?, &[expected_dot]));
     Ok(Entry::new(sizes, DType::F32, error, CYCLE_BOUND))
 }
 

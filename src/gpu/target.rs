@@ -242,11 +242,6 @@ impl Target {
     pub(crate) fn tail(&self) -> usize {
         512
     }
-
-    /// The rows of a strip of the learned cycle, which an invocation goes down.
-    pub(crate) fn strip(&self, axes: usize) -> u32 {
-        if axes == 3 { self.choose(16, 8) } else { 8 }
-    }
 }
 
 #[cfg(test)]

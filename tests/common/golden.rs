@@ -6,8 +6,7 @@ use gradus::curvature::{Curvature, Matrix};
 use gradus::graph::{Graph, Op, Plan, Stage, Var};
 use gradus::krylov::{Cg, CgOptions, FlexibleCg, FlexibleCgOptions, LinearOperator, Richardson, RichardsonOptions, Status};
 use gradus::optim::{Optimizer, Param};
-use gradus::poisson::learned_multigrid::Coefficients;
-use gradus::poisson::{Laplacian, LearnedMultigrid, Multigrid, MultigridOptions};
+use gradus::poisson::{Laplacian, Multigrid, MultigridOptions};
 use gradus::reference::graph::evaluate;
 use gradus::{DType, Gpu, Recording, Tensor};
 use safetensors::SafeTensors;
@@ -285,17 +284,15 @@ pub fn poisson(case: &Case, gpus: &[Gpu]) {
             continue;
         }
         let thorough = Multigrid::new(gpu, &grid, &MultigridOptions { degree: 3, twice_from: Some(1) }).unwrap();
-        let learned = LearnedMultigrid::new(gpu, &grid, &Coefficients::trained(grid.sizes().len()).unwrap()).unwrap();
         let flexible = FlexibleCgOptions { relative_tolerance: 1e-6, ..Default::default() };
         let stationary = RichardsonOptions { relative_tolerance: 1e-6, ..Default::default() };
-        for solver in ["cg", "multigrid cg", "learned multigrid cg", "flexible cg", "multigrid flexible cg", "multigrid"] {
+        for solver in ["cg", "multigrid cg", "flexible cg", "multigrid flexible cg", "multigrid"] {
             let what = format!("{path}: {solver}");
             x.write(gpu, &vec![0.0f32; grid.len()]).unwrap();
             let report = pollster::block_on(async {
                 match solver {
                     "cg" => Cg::new(&laplacian, None, &b, &x, &options).unwrap().solve().await,
                     "multigrid cg" => Cg::new(&laplacian, Some(&multigrid), &b, &x, &options).unwrap().solve().await,
-                    "learned multigrid cg" => Cg::new(&laplacian, Some(&learned), &b, &x, &options).unwrap().solve().await,
                     "flexible cg" => FlexibleCg::new(&laplacian, None, &b, &x, &flexible).unwrap().solve().await,
                     "multigrid flexible cg" => FlexibleCg::new(&laplacian, Some(&multigrid), &b, &x, &flexible).unwrap().solve().await,
                     _ => Richardson::new(&laplacian, &thorough, &b, &x, &stationary).unwrap().solve().await,

@@ -45,8 +45,7 @@ const LAYER: &str = "/usr/share/vulkan/explicit_layer.d/VkLayer_khronos_validati
 const SHADERS: &str = "target/shaders";
 
 /// Tests that take SwiftShader more than a minute of a quiet core, the longest first.
-const LONG: &[&str] =
-    &["weights", "scenes", "reports", "newton", "flexible_cg", "spectrum", "dcdm", "krylov", "train_dcdm", "train_multigrid", "vector"];
+const LONG: &[&str] = &["weights", "scenes", "reports", "newton", "flexible_cg", "spectrum", "dcdm", "krylov", "train_dcdm", "vector"];
 
 /// With OpenGL besides, so that one build serves all steps; which back end is used, they say.
 const BUILD: [&str; 3] = ["--release", "--features", "gles"];

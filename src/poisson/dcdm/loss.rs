@@ -117,7 +117,7 @@ impl Laplacians {
 ///
 /// # Errors
 /// [`Error::Unknown`] or [`Error::Shape`] for parameters of another graph; [`Error::OutOfMemory`], [`Error::LimitTooSmall`].
-pub(in crate::poisson) fn loss_and_gradient(
+pub(super) fn loss_and_gradient(
     gpu: &Gpu,
     graph: &mut Graph,
     loss: Var,
