@@ -1,6 +1,6 @@
 // The correction x += P e (shared/transfers.wgsl). COARSE: of a level that is not the finest.
 //
-// Workgroups of 256, which go over coarse cells and further unknowns in blocks, an invocation for one at a time and its children. Deterministic. Bytes
+// Workgroups of 256, which go over coarse cells, and what lists say, in blocks, an invocation for one at a time and its children. Deterministic. Bytes
 // a fine cell: 8, and 2 for the code or 16 for the transfer; and 4 for each coarse cell.
 
 #import shared/gate
@@ -12,7 +12,7 @@
 struct TransferConstants {
     level: Level,
     coarse: Level,
-    // coarse cells and further unknowns, and those of a block
+    // coarse cells and others, and those of a block
     jobs: u32,
     block: u32,
     // where the residual, or e, begins

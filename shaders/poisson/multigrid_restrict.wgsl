@@ -12,7 +12,7 @@
 struct TransferConstants {
     level: Level,
     coarse: Level,
-    // coarse cells and further unknowns, and those of a block
+    // coarse cells and others, and those of a block
     jobs: u32,
     block: u32,
     // where the residual, or e, begins

@@ -153,7 +153,11 @@ fn main(@builtin(local_invocation_index) lane: u32) {
             }
             case 4u: {
                 let c = levels[o.level + 1u];
-                for (var job = lane; job < jobs_of(c) + l.count - l.dense; job += 256u) {
+                var jobs = jobs_of(c);
+#ifdef LINKED
+                jobs += select(0u, links[l.prolongation_links], l.prolongation_links != 0u);
+#endif
+                for (var job = lane; job < jobs; job += 256u) {
                     correct(l, c, job, o.x, o.y);
                 }
             }

@@ -19,8 +19,8 @@ struct Level {
     // where its weights (shared/weights.wgsl) begin, and, in vectors of four, its transfers (shared/transfers.wgsl)
     weights: u32,
     transfers: u32,
-    // where it says of its unknowns where their lists begin, 0 if there are none: rows of A; rows of P, from it to the next level; rows of
-    // Pᵀ, from the finer level to it
+    // 0 if there are none: where it says of its unknowns where lists of rows of A begin; a table of rows of P, from it to the next level, their
+    // number and of each the unknown and where its list begins; where it says the former of rows of Pᵀ, from the finer level to it
     row_links: u32,
     prolongation_links: u32,
     restriction_links: u32,

@@ -8,15 +8,12 @@ fn beside(c: Level, q: vec3<u32>, e: u32) -> f32 {
     return select(0.0, load(e + index_of(c, select(vec3(0u), q, vec3(inside)))), inside);
 }
 
-// x += P e for the children of a coarse cell, or for a further unknown; e and x from there on.
+// x += P e for the children of a coarse cell, or for an unknown of which a list says P; e and x from there on.
 fn correct(l: Level, c: Level, job: u32, e: u32, x: u32) {
     if job >= jobs_of(c) {
 #ifdef LINKED
-        let i = l.dense + job - jobs_of(c);
-        let list = select(0u, links[l.prolongation_links + i], l.prolongation_links != 0u);
-        if list != 0u {
-            add(x + i, listed(list, e));
-        }
+        let at = l.prolongation_links + 1u + 2u * (job - jobs_of(c));
+        add(x + links[at], listed(links[at + 1u], e));
 #endif
         return;
     }
@@ -39,12 +36,8 @@ fn correct(l: Level, c: Level, job: u32, e: u32, x: u32) {
         let t = transfer(l, i, odd);
         let near = select(low, high, odd != vec3(0u));
         let parts = select(vec4(0.0), t * vec4(near, here), t != vec4(0.0));
-        var correction = dot(parts, vec4(1.0));
-#ifdef LINKED
-        if t.w < 0.0 {
-            correction = listed(links[l.prolongation_links + i], e);
+        if t.w >= 0.0 {
+            add(x + i, dot(parts, vec4(1.0)));
         }
-#endif
-        add(x + i, correction);
     }
 }

@@ -7,7 +7,8 @@
 // bits. WEIGHTS: transfers has (p_x, p_y, p_z, p) of each unknown. Bit 11, or p < 0, says that a list does instead (LINKED), which restriction has by
 // coarse unknowns. A fluid cell without a fluid neighbour takes no part.
 //
-// A job is a coarse cell with its children; further jobs are further unknowns. A kernel says with `load` what vectors hold.
+// A job is a coarse cell with its children. Further jobs of restriction are further unknowns, those of prolongation unknowns that lists say P
+// of. A kernel says with `load` what vectors hold.
 
 #import shared/levels
 

@@ -63,6 +63,15 @@ fn weighted(w: vec4<f32>, values: vec4<f32>) -> vec4<f32> {
 }
 
 #ifdef LINKED
+// Where the list of a cell begins.
+fn list_of(cell: u32) -> u32 {
+#ifdef COARSE
+    return links[constants.links + cell];
+#else
+    return links[cell];
+#endif
+}
+
 fn element(i: u32) -> f32 {
     let values = four(i / 4u);
     let low = select(values.x, values.y, i % 4u == 1u);
@@ -70,33 +79,26 @@ fn element(i: u32) -> f32 {
     return select(low, high, i % 4u >= 2u);
 }
 
-// Σ over the list of a cell.
-fn linked(cell: u32) -> f32 {
-    var sum = 0.0;
-#ifdef COARSE
-    var at = links[constants.links + cell];
-#else
-    var at = links[cell];
-#endif
-    loop {
-        let index = links[at];
-        sum += bitcast<f32>(links[at + 1u]) * element(index & 0x7fffffffu);
-        if (index >> 31u) != 0u {
-            break;
-        }
-        at += 2u;
-    }
-    return sum;
-}
-
+// Σ over the lists of the cells that have one. One loop for all four: neighbouring invocations go through their lists together,
+// whichever of their cells has one.
 fn further(i: u32, row: vec4<f32>) -> vec4<f32> {
     var sum = vec4(0.0);
-    if any(row < vec4(0.0)) {
-        for (var k = 0u; k < 4u; k++) {
-            let own = (vec4(0u, 1u, 2u, 3u) == vec4(k)) & (row < vec4(0.0));
-            if any(own) {
-                sum = select(sum, vec4(linked(4u * i + k)), own);
-            }
+    let bits = select(vec4(0u), vec4(1u, 2u, 4u, 8u), row < vec4(0.0));
+    // cells still to come, the one at hand, and where in its list, 0 if not begun
+    var rest = bits.x | bits.y | bits.z | bits.w;
+    var at = 0u;
+    while rest != 0u {
+        let k = firstTrailingBit(rest);
+        if at == 0u {
+            at = list_of(4u * i + k);
+        }
+        let index = links[at];
+        let value = bitcast<f32>(links[at + 1u]) * element(index & 0x7fffffffu);
+        sum += select(vec4(0.0), vec4(value), vec4(0u, 1u, 2u, 3u) == vec4(k));
+        at += 2u;
+        if (index >> 31u) != 0u {
+            rest &= rest - 1u;
+            at = 0u;
         }
     }
     return sum;

@@ -146,11 +146,15 @@ pub(super) fn append_lists(links: &mut Vec<u32>, count: usize, lists: &[(u32, Li
     links.resize(first + count, 0);
     for (unknown, list) in lists.iter().filter(|(_, list)| !list.is_empty()) {
         links[first + *unknown as usize] = links.len() as u32;
-        for (k, &(index, weight)) in list.iter().enumerate() {
-            links.extend([index | if k + 1 == list.len() { LAST } else { 0 }, weight.to_bits()]);
-        }
+        append_list(links, list);
     }
     first as u32
+}
+
+pub(super) fn append_list(links: &mut Vec<u32>, list: &List) {
+    for (k, &(index, weight)) in list.iter().enumerate() {
+        links.extend([index | if k + 1 == list.len() { LAST } else { 0 }, weight.to_bits()]);
+    }
 }
 
 /// The codes of all cells, by flags alone: see shaders/shared/codes.wgsl.

@@ -7,7 +7,7 @@ use wgpu::BufferUsages;
 
 use self::hierarchy::{IRREGULAR, Transfers};
 use super::grid::Grid;
-use super::rows::{self, Rows, append_lists};
+use super::rows::{self, Rows, append_list, append_lists};
 use super::vectors::Vectors;
 use crate::gpu::work::{SUM_RUNS, looped, run_of_block};
 use crate::gpu::{Bind, Gpu, KernelSource, Recording, Tensor, Work};
@@ -93,6 +93,8 @@ pub struct Multigrid {
     levels: Vec<Level>,
     /// Of which levels there are lists: of rows of A, and between the level and the next.
     linked: Vec<[bool; 2]>,
+    /// Of how many unknowns of each level a list says P.
+    listed: Vec<u32>,
     /// The first level of the tail.
     tail: usize,
     /// What the tail does, and the rounds of its loops.
@@ -173,6 +175,7 @@ impl Multigrid {
             factors,
             twice_from: twice_from as usize,
             linked,
+            listed: all.iter().map(|level| level.rows.len() as u32).collect(),
             tail,
             operations: upload("gradus.multigrid.operations", &[0; 32])?,
             rounds: 0,
@@ -190,7 +193,7 @@ impl Multigrid {
         let rounds = |operation: &Operation| {
             let level = &multigrid.levels[operation.level as usize];
             let next = multigrid.levels.get(operation.level as usize + 1).unwrap_or(level);
-            let each = u64::from(level.count.max(next.count + level.count - level.dense)).div_ceil(256);
+            let each = u64::from(level.count.max(next.count + multigrid.listed[operation.level as usize])).div_ceil(256);
             let inner = if operation.kind == SOLVE { looped(u64::from(level.count).div_ceil(16), looped(16, 0)) } else { looped(8, 0) };
             looped(each, inner + 9 * looped(multigrid.longest, 0))
         };
@@ -312,7 +315,7 @@ impl Multigrid {
         let vectors = |visited: u32| Bind { visited: 4 * u64::from(visited), ..Bind::whole("vectors", &self.levels_vectors) };
         if matches!(operation.kind, RESTRICT | PROLONG) {
             let coarse = &self.levels[l + 1];
-            let further = if operation.kind == RESTRICT { coarse.count - coarse.dense } else { level.count - level.dense };
+            let further = if operation.kind == RESTRICT { coarse.count - coarse.dense } else { self.listed[l] };
             let jobs = coarse.nx * coarse.ny * coarse.nz + further;
             let block = gpu.target().block_of_level(jobs.into());
             let constants =
@@ -496,7 +499,18 @@ impl Layout {
             row.iter().for_each(|&(parent, weight)| adjoint.entry(parent).or_default().push((i, weight)));
         }
         let (level, coarse) = (levels[k], levels[k + 1]);
-        levels[k].prolongation_links = self.lists(&level, own.rows.clone(), &coarse);
+        // a table of the rows, and their lists
+        levels[k].prolongation_links = self.links.len() as u32;
+        self.links.push(own.rows.len() as u32);
+        let table = self.links.len();
+        self.links.resize(table + 2 * own.rows.len(), 0);
+        for (k, (i, row)) in own.rows.iter().enumerate() {
+            let row: rows::List = row.iter().map(|&(parent, weight)| (place_of(&coarse, parent), weight)).collect();
+            self.longest = self.longest.max(row.len() as u64);
+            self.links[table + 2 * k] = place_of(&level, *i);
+            self.links[table + 2 * k + 1] = self.links.len() as u32;
+            append_list(&mut self.links, &row);
+        }
         levels[k + 1].restriction_links = self.lists(&coarse, adjoint.into_iter().collect(), &level);
     }
 
