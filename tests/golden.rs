@@ -8,6 +8,8 @@ mod common;
 mod curvature;
 #[path = "common/golden.rs"]
 mod golden;
+#[path = "common/problems.rs"]
+mod problems;
 
 use std::path::PathBuf;
 use std::{env, fs};
