@@ -237,6 +237,50 @@ fn gradients_may_move() {
     }
 }
 
+/// A framework that gives parameters and gradients other memory at every step.
+#[test]
+fn parameters_may_move() {
+    let gpu = gpu(Checks::Unchecked);
+    for algorithm in
+        [&AdamW { weight_decay: 0.1, ..Default::default() } as &dyn Algorithm, &AdamP { weight_decay: 0.1, ..Default::default() }]
+    {
+        for dtype in [DType::F32, DType::Bf16] {
+            let options = Options { master_weights: true, ..Default::default() };
+            let stay = run(&gpu, algorithm, dtype, &options, |optimizer| (0..4).for_each(|_| step(&gpu, optimizer)));
+            let (mut params, grads) = (tensors(&gpu, dtype, 1), tensors(&gpu, dtype, 100));
+            let mut optimizer = optimizer(&gpu, algorithm, &params, &grads, &options).unwrap();
+            for t in 0..4 {
+                step(&gpu, &optimizer);
+                let moved: Vec<Tensor> = match t % 2 {
+                    0 => SHAPES.iter().map(|shape| Tensor::zeros(&gpu, shape, dtype).unwrap()).collect(),
+                    _ => Tensor::arena(&gpu, &SHAPES, dtype).unwrap(),
+                };
+                let mut recording = gradus::Recording::new();
+                for (from, to) in params.iter().zip(&moved) {
+                    gradus::vector::copy(&gpu, &mut recording, from, to).unwrap();
+                }
+                gpu.submit([&recording]);
+                let gradients: Vec<&Tensor> = grads.iter().collect();
+                // what is refused changes nothing
+                let shifted = Tensor::zeros(&gpu, &[3000], dtype).unwrap();
+                let shifted = Tensor::from_buffer(shifted.buffer(), 4, SHAPES[3], dtype).unwrap();
+                let mut wrong: Vec<&Tensor> = moved.iter().collect();
+                wrong[3] = &shifted;
+                assert!(matches!(optimizer.rebind(&wrong, &gradients), Err(Error::Option { .. })));
+                wrong[3] = &grads[3];
+                let error = optimizer.rebind(&wrong, &gradients);
+                assert!(matches!(error, Err(Error::Overlap { .. })), "{error:?}");
+                wrong[3] = &moved[2];
+                assert!(matches!(optimizer.rebind(&wrong, &gradients), Err(Error::Shape { .. })));
+                assert!(matches!(optimizer.rebind(&wrong[1..], &gradients), Err(Error::Length { .. })));
+                optimizer.rebind(&moved.iter().collect::<Vec<_>>(), &gradients).unwrap();
+                params = moved;
+            }
+            assert_eq!(all_bits(&gpu, &params), stay, "{dtype}");
+        }
+    }
+}
+
 /// The same parameters and states by both targets; near the step with f32 states, and without a bias.
 #[test]
 fn states_of_16_bits() {

@@ -123,28 +123,15 @@ impl Optimizer {
         let (cache, recording) = (Cache::default(), Recording::new());
         let gpu = gpu.clone();
         let mut optimizer = Self { gpu, updates, options, params: known, index, groups, layout, stores, tables, staging, cache, recording };
-        optimizer.recording = optimizer.record(None)?;
+        optimizer.recording = optimizer.record()?;
         let all: Vec<usize> = (0..optimizer.params.len()).collect();
         optimizer.initialize(&all).map(|()| optimizer)
     }
 
-    /// The step with the gradients `gradients`, or those that are known.
-    fn record(&mut self, gradients: Option<&[&Tensor]>) -> Result<Recording> {
-        let grad = |i: usize| gradients.map_or(&self.params[i].grad, |gradients| gradients[i]);
-        let tensors: Vec<_> = self.params.iter().enumerate().map(|(i, known)| (known.name.as_str(), &known.param, grad(i))).collect();
-        let batches = plan::batches(&self.gpu, &tensors, &self.layout, self.updates[0].projection.is_some())?;
-        let mut recorder = Recorder {
-            gpu: &self.gpu,
-            update: &self.updates[0],
-            options: &self.options,
-            tables: &self.tables,
-            stores: &self.stores,
-            cache: &mut self.cache,
-            tensors: &tensors,
-            recording: Recording::new(),
-        };
-        recorder.step(&batches)?;
-        Ok(recorder.recording)
+    /// The step of the tensors that are known.
+    fn record(&mut self) -> Result<Recording> {
+        let tensors: Vec<_> = self.params.iter().map(|known| (known.name.as_str(), &known.param, &known.grad)).collect();
+        record(&self.gpu, &self.updates[0], &self.options, &self.layout, &self.tables, &self.stores, &mut self.cache, &tensors)
     }
 
     /// [`Optimizer::step`] with gradients in other tensors than before, in the order of the parameters: for programs that allocate
@@ -152,23 +139,53 @@ impl Optimizer {
     /// new bind groups and nothing else.
     ///
     /// # Errors
-    /// [`Error::Length`] if there are not as many as parameters; [`Error::Shape`], [`Error::DType`], [`Error::ForeignDevice`],
-    /// [`Error::Overlap`] as [`Optimizer::new`]; nothing is recorded then, and the gradients stay what they were.
+    /// As [`Optimizer::rebind`]; nothing is recorded then.
     pub fn step_with(&mut self, encoder: &mut wgpu::CommandEncoder, gradients: &[&Tensor]) -> Result<()> {
-        if gradients.len() != self.params.len() {
-            let tensor = "gradients".to_owned();
-            return Err(Error::Length { tensor, unit: "tensors", expected: self.params.len(), found: gradients.len() });
-        }
-        if self.params.iter().zip(gradients).any(|(known, &new)| !known.grad.is_same(new)) {
-            let params = self.params.iter().zip(gradients);
-            let params: Vec<Param> = params.map(|(known, grad)| Param::new(&known.name, &known.param, grad).group(known.group)).collect();
-            validate(&self.gpu, &params, &self.groups)?;
-            self.recording = self.record(Some(gradients))?;
-            for (known, &grad) in self.params.iter_mut().zip(gradients) {
-                known.grad = grad.clone();
+        let params: Vec<Tensor> = self.params.iter().map(|known| known.param.clone()).collect();
+        self.rebind(&params.iter().collect::<Vec<_>>(), gradients)?;
+        self.step(encoder);
+        Ok(())
+    }
+
+    /// Takes the parameters and gradients to be in other tensors for the steps encoded from now on, in the order of the list: for
+    /// frameworks that move what they train. States, step counts and groups stay. A parameter lies where it lay modulo 16 bytes (8, of
+    /// 16 bits), as allocations do; it is not copied. What lies where it lay before, relative to each other, costs new bind groups and
+    /// nothing else.
+    ///
+    /// # Errors
+    /// [`Error::Length`] if there are not as many of both as parameters; [`Error::Shape`] or [`Error::DType`] if a parameter is not of the
+    /// shape and type that it had; [`Error::Option`] if it lies elsewhere modulo 16 bytes; the others of [`Optimizer::new`]. The
+    /// tensors stay what they were then.
+    pub fn rebind(&mut self, params: &[&Tensor], gradients: &[&Tensor]) -> Result<()> {
+        for (tensors, given) in [("params", params), ("gradients", gradients)] {
+            if given.len() != self.params.len() {
+                let (expected, found) = (self.params.len(), given.len());
+                return Err(Error::Length { tensor: tensors.to_owned(), unit: "tensors", expected, found });
             }
         }
-        self.step(encoder);
+        let new = params.iter().zip(gradients);
+        if self.params.iter().zip(new.clone()).all(|(known, (param, grad))| known.param.is_same(param) && known.grad.is_same(grad)) {
+            return Ok(());
+        }
+        for (known, param) in self.params.iter().zip(params) {
+            param.expect_shape(&known.name, known.param.shape())?;
+            param.expect_dtype(&known.name, &[known.param.dtype()])?;
+            let (expected, found) = (Layout::phase(&known.param), Layout::phase(param));
+            if expected != found && !param.is_empty() {
+                let expected = format!("{expected} bytes behind a multiple of four elements, as before, not {found}");
+                return Err(Error::Option { option: known.name.clone(), found: param.offset().to_string(), expected });
+            }
+        }
+        let list = self.params.iter().zip(new.clone());
+        let list: Vec<Param> = list.map(|(known, (param, grad))| Param::new(&known.name, param, grad).group(known.group)).collect();
+        validate(&self.gpu, &list, &self.groups)?;
+        let tensors: Vec<_> =
+            self.params.iter().zip(new.clone()).map(|(known, (&param, &grad))| (known.name.as_str(), param, grad)).collect();
+        self.recording =
+            record(&self.gpu, &self.updates[0], &self.options, &self.layout, &self.tables, &self.stores, &mut self.cache, &tensors)?;
+        for (known, (&param, &grad)) in self.params.iter_mut().zip(new) {
+            (known.param, known.grad) = (param.clone(), grad.clone());
+        }
         Ok(())
     }
 
@@ -241,7 +258,7 @@ impl Optimizer {
             std::mem::replace(&mut self.stores, stores),
             std::mem::replace(&mut self.tables, tables),
         );
-        let recorded = self.record(None).and_then(|recording| {
+        let recorded = self.record().and_then(|recording| {
             self.gpu.queue().submit([encoder.finish()]);
             self.initialize(&new).map(|()| recording)
         });
@@ -551,6 +568,24 @@ impl Known {
         let Param { name, param, grad, group } = *param;
         Self { name: name.to_owned(), param: param.clone(), grad: grad.clone(), group, frozen: false, lr_factor: 1.0 }
     }
+}
+
+/// The step of `tensors`, names with parameters and gradients.
+#[expect(clippy::too_many_arguments, reason = "what an optimizer holds, of which the tensors may be borrowed")]
+fn record(
+    gpu: &Gpu,
+    update: &Update,
+    options: &Options,
+    layout: &Layout,
+    tables: &Tables,
+    stores: &[Store],
+    cache: &mut Cache,
+    tensors: &[(&str, &Tensor, &Tensor)],
+) -> Result<Recording> {
+    let batches = plan::batches(gpu, tensors, layout, update.projection.is_some())?;
+    let mut recorder = Recorder { gpu, update, options, tables, stores, cache, tensors, recording: Recording::new() };
+    recorder.step(&batches)?;
+    Ok(recorder.recording)
 }
 
 /// Whether the device binds as many buffers as a pass over the elements needs.

@@ -88,6 +88,11 @@ pub(super) struct Place {
 }
 
 impl Layout {
+    /// Where a parameter begins in a cell, in bytes, and so do its states.
+    pub fn phase(param: &Tensor) -> u64 {
+        param.offset() % (4 * param.dtype().size())
+    }
+
     /// Tensors of one buffer share a store, as far as a binding holds it. `rows`: tensors are cut where rows or their segments end.
     #[expect(clippy::mutable_key_type, reason = "buffers are compared and hashed by identity")]
     pub fn new(gpu: &Gpu, params: &[(&str, &Tensor)], rows: bool) -> Result<Self> {
@@ -177,7 +182,7 @@ pub(super) enum CellRows {
     Four,
 }
 
-/// Groups what the layout places into batches, by the buffers of the gradients. `rows`: pieces end where rows or their segments do.
+/// Groups what the layout places into batches, by the buffers of parameters and gradients. `rows`: pieces end where rows or their segments do.
 #[expect(clippy::mutable_key_type, reason = "buffers are compared and hashed by identity")]
 pub(super) fn batches(gpu: &Gpu, tensors: &[(&str, &Tensor, &Tensor)], layout: &Layout, rows: bool) -> Result<Vec<Batch>> {
     // in the order of first appearance, so that the plan depends on the list alone
@@ -189,7 +194,7 @@ pub(super) fn batches(gpu: &Gpu, tensors: &[(&str, &Tensor, &Tensor)], layout: &
         let start = param.offset().min(grad.offset()) / binding_alignment(gpu) * binding_alignment(gpu);
         let end = param.range().end.max(grad.range().end).next_multiple_of(4);
         let apart = param.buffer() == grad.buffer() && end - start > limit;
-        let key = (place.store, grad.buffer().clone(), grad.dtype(), apart);
+        let key = (place.store, param.buffer().clone(), grad.buffer().clone(), grad.dtype(), apart);
         let group = *index.entry(key).or_insert_with(|| {
             groups.push((apart, Vec::new()));
             groups.len() - 1
