@@ -237,6 +237,41 @@ fn gradients_may_move() {
     }
 }
 
+/// Steps of SGD whose gradients are clipped to other norms, or unscaled by other scales, each from the step encoded after the change.
+#[test]
+fn clipping_and_loss_scale_change() {
+    let gpu = gpu(Checks::Unchecked);
+    let sgd = Sgd { lr: 1.0, ..Default::default() };
+    let param = Tensor::zeros(&gpu, &[2], DType::F32).unwrap();
+    let grad = Tensor::from_slice(&gpu, &[2], &[3f32, 4.0]).unwrap();
+    let make = |options| Optimizer::with_options(&gpu, &sgd, &[Param::new("p", &param, &grad)], options).unwrap();
+    let mut optimizer = make(Options::default());
+    let mut encoder = gpu.device().create_command_encoder(&Default::default());
+    optimizer.step(&mut encoder);
+    for norm in [Some(1.0), Some(0.5), Some(50.0), None] {
+        optimizer.set_max_norm(norm).unwrap();
+        optimizer.step(&mut encoder);
+        // refused ones change nothing
+        assert!(optimizer.set_max_norm(Some(-1.0)).is_err());
+    }
+    gpu.queue().submit([encoder.finish()]);
+    let length = 5.0 + 1.0 + 0.5 + 5.0 + 5.0;
+    let found = read(&gpu, &param);
+    assert!((found[0] + 0.6 * length).abs() < 1e-5 && (found[1] + 0.8 * length).abs() < 1e-5, "{found:?}");
+
+    write(&gpu, &param, &[0.0, 0.0]);
+    let mut encoder = gpu.device().create_command_encoder(&Default::default());
+    assert!(matches!(make(Options::default()).set_loss_scale(&mut encoder, 2.0), Err(Error::Option { .. })));
+    let optimizer = make(Options { loss_scale: gradus::optim::LossScale::Fixed(2.0), ..Default::default() });
+    optimizer.step(&mut encoder);
+    optimizer.set_loss_scale(&mut encoder, 8.0).unwrap();
+    optimizer.step(&mut encoder);
+    assert!(optimizer.set_loss_scale(&mut encoder, 0.0).is_err());
+    gpu.queue().submit([encoder.finish()]);
+    assert_eq!(read(&gpu, &param), [-3.0 / 2.0 - 3.0 / 8.0, -4.0 / 2.0 - 4.0 / 8.0]);
+    assert_eq!(pollster::block_on(optimizer.status()).unwrap().loss_scale, 8.0);
+}
+
 /// A framework that gives parameters and gradients other memory at every step.
 #[test]
 fn parameters_may_move() {

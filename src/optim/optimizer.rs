@@ -373,6 +373,43 @@ impl Optimizer {
         Ok(())
     }
 
+    /// Sets what the norm of all gradients is clipped to, or that it is not clipped, for the steps encoded from now on:
+    /// [`Options::max_norm`].
+    ///
+    /// # Errors
+    /// [`Error::Option`] as [`Optimizer::with_options`]; the recording stays what it was then.
+    pub fn set_max_norm(&mut self, max_norm: Option<f64>) -> Result<()> {
+        let options = Options { max_norm, ..self.options.clone() };
+        options.check()?;
+        let before = std::mem::replace(&mut self.options, options);
+        match self.record() {
+            Ok(recording) => {
+                self.recording = recording;
+                Ok(())
+            }
+            Err(error) => {
+                self.options = before;
+                Err(error)
+            }
+        }
+    }
+
+    /// Records a change of the loss scale, for the steps that are encoded after it: of one that adapts, from which it goes on, or of
+    /// one that is fixed and was not 1 when the optimizer was made.
+    ///
+    /// # Errors
+    /// [`Error::Option`] if `scale` is below 1.2e-38 or not finite, or if the gradients are not read before the step; nothing is recorded
+    /// then.
+    pub fn set_loss_scale(&self, encoder: &mut wgpu::CommandEncoder, scale: f64) -> Result<()> {
+        check("scale", scale, (scale as f32).is_finite() && scale as f32 >= f32::MIN_POSITIVE, "1.2e-38 (2^-126) or above")?;
+        let reads = self.options.reads_gradients_first();
+        check("loss_scale", "1, fixed", reads, "a loss scale, clipping or skipping when the optimizer is made")?;
+        let staging = self.gpu.staging("gradus.optim.loss_scale", bytemuck::bytes_of(&(scale as f32)))?;
+        let offset = std::mem::offset_of!(GradientStatus, loss_scale) as u64;
+        encoder.copy_buffer_to_buffer(&staging, 0, &self.tables.status, offset, 4);
+        Ok(())
+    }
+
     /// Sets a factor of a parameter's learning rate, decoupled decay included, for the steps encoded from now on. 1 at first.
     ///
     /// # Errors
