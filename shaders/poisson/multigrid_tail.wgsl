@@ -18,11 +18,14 @@ struct Operation {
 }
 
 struct TailConstants {
-    operations: u32,
-    // ALONE: the cells, and where the right-hand side and the solution begin
+    // the first, and the end
+    first: u32,
+    end: u32,
+    // ALONE: the cells, and where the right-hand side and the solution begin; bit 0 of `ends`: it is taken first, bit 1: that is left at last
     cells: u32,
     b: u32,
     x: u32,
+    ends: u32,
 }
 
 @group(0) @binding(0) var<uniform> constants: TailConstants;
@@ -114,19 +117,22 @@ fn smooth_level(l: Level, o: Operation, lane: u32) {
     }
 }
 
+// Of the unknowns that have edges: their number, then each one, then A⁺.
 fn solve(l: Level, o: Operation, lane: u32) {
-    for (var i = lane; i < l.count; i += 256u) {
+    let table = 4u * l.transfers + 1u;
+    let count = u32(weights[table - 1u]);
+    for (var i = lane; i < count; i += 256u) {
         var sum = 0.0;
-        for (var first = 0u; first < l.count; first += 16u) {
+        for (var first = 0u; first < count; first += 16u) {
             var block = 0.0;
-            for (var j = first; j < min(first + 16u, l.count); j++) {
-                // not 0 times what may be infinite
-                let w = weights[4u * l.transfers + i * l.count + j];
-                block += select(0.0, w * vectors[o.x + j], w != 0.0);
+            for (var j = first; j < min(first + 16u, count); j++) {
+                // A⁺ is symmetric: neighbours load neighbours. Not 0 times what may be infinite
+                let w = weights[table + count + j * count + i];
+                block += select(0.0, w * vectors[o.x + u32(weights[table + j])], w != 0.0);
             }
             sum += block;
         }
-        vectors[o.y + i] = sum;
+        vectors[o.y + u32(weights[table + i])] = sum;
     }
 }
 
@@ -136,12 +142,12 @@ fn main(@builtin(local_invocation_index) lane: u32) {
         return;
     }
 #ifdef ALONE
-    for (var i = lane; i < constants.cells; i += 256u) {
+    for (var i = lane; i < select(0u, constants.cells, (constants.ends & 1u) != 0u); i += 256u) {
         vectors[constants.b + i] = rhs[i];
     }
     storageBarrier();
 #endif
-    for (var k = 0u; k < constants.operations; k++) {
+    for (var k = constants.first; k < constants.end; k++) {
         let o = operations[k];
         let l = levels[o.level];
         switch o.kind {
@@ -171,7 +177,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
         storageBarrier();
     }
 #ifdef ALONE
-    for (var i = lane; i < constants.cells; i += 256u) {
+    for (var i = lane; i < select(0u, constants.cells, (constants.ends & 2u) != 0u); i += 256u) {
         solution[i] = vectors[constants.x + i];
     }
 #endif

@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, HashMap};
 use crate::poisson::grid::{Cell, Grid};
 use crate::poisson::rows::List;
 
-/// The coarsest level has no more cells and unknowns than these, unless it has one cell.
+/// The coarsest level has no more cells, and unknowns that have edges, than these, unless it has one cell.
 const COARSEST_CELLS: usize = 64;
-const COARSEST_UNKNOWNS: usize = 512;
+const COARSEST_UNKNOWNS: usize = 256;
 
 /// The number of no unknown.
 const NONE: u32 = u32::MAX;
@@ -152,13 +152,13 @@ impl Level {
         self.weights[0].len()
     }
 
-    fn unknowns(&self) -> usize {
+    pub fn unknowns(&self) -> usize {
         self.diagonal.len()
     }
 
     fn is_last(&self) -> bool {
-        let unknowns = || self.present.iter().filter(|&&present| present).count();
-        self.cells() == 1 || (self.cells() <= COARSEST_CELLS && unknowns() <= COARSEST_UNKNOWNS)
+        let joined = || self.joined().iter().filter(|&&joined| joined).count();
+        self.cells() == 1 || (self.cells() <= COARSEST_CELLS && joined() <= COARSEST_UNKNOWNS)
     }
 
     fn air_of(&mut self, i: usize) -> &mut [[f32; 2]; 3] {
@@ -217,6 +217,23 @@ impl Level {
         coarse
     }
 
+    /// Which unknowns have edges.
+    fn joined(&self) -> Vec<bool> {
+        let strides = strides(self.sizes);
+        let mut joined = vec![false; self.unknowns()];
+        for (axis, weights) in self.weights.iter().enumerate() {
+            for (i, _) in weights.iter().enumerate().filter(|(_, weight)| **weight > 0.0) {
+                joined[i] = true;
+                joined[i - strides[axis]] = true;
+            }
+        }
+        for edge in &self.edges {
+            joined[edge.i as usize] = true;
+            joined[edge.j as usize] = true;
+        }
+        joined
+    }
+
     /// Of each unknown its parent, where it has one; the cells of parents that are not the first of a cell; and which cells have children.
     /// The largest part of a cell is the first.
     fn parts(&self, sizes: Place) -> (Vec<u32>, Vec<u32>, Vec<bool>) {
@@ -226,17 +243,9 @@ impl Level {
             let [z, y, x] = [0, 1, 2].map(|axis| if self.halves[axis] { place[axis] / 2 } else { place[axis] });
             (z * sizes[1] + y) * sizes[2] + x
         };
-        let mut joined = vec![false; self.unknowns()];
-        for (axis, weights) in self.weights.iter().enumerate() {
-            for (i, _) in weights.iter().enumerate().filter(|(_, weight)| **weight > 0.0) {
-                joined[i] = true;
-                joined[i - strides[axis]] = true;
-            }
-        }
+        let joined = self.joined();
         let mut inner: Vec<(usize, Edge)> = Vec::new();
         for &edge in &self.edges {
-            joined[edge.i as usize] = true;
-            joined[edge.j as usize] = true;
             let [from, to] = [edge.i, edge.j].map(|i| coarse_cell(self.cell_of(i as usize)));
             if from == to {
                 inner.push((from, edge));
@@ -469,9 +478,9 @@ impl Level {
         self.rows = rows;
     }
 
-    /// `A⁺`, row-major over all unknowns, component by component: the inverse of A + s 1 1ᵀ, by its factor of Cholesky, less `1 1ᵀ / (s n²)`
-    /// where A is singular.
-    pub fn inverse(&self) -> Vec<f32> {
+    /// The unknowns that have edges, and `A⁺` of these, row-major, component by component: the inverse of A + s 1 1ᵀ, by its factor of
+    /// Cholesky, less `1 1ᵀ / (s n²)` where A is singular.
+    pub fn inverse(&self) -> (Vec<u32>, Vec<f32>) {
         let (n, strides) = (self.unknowns(), strides(self.sizes));
         let mut edges: Vec<(usize, usize, f64)> =
             self.edges.iter().map(|edge| (edge.i as usize, edge.j as usize, edge.weight.into())).collect();
@@ -484,8 +493,11 @@ impl Level {
             let (keep, drop) = (label[i].min(label[j]), label[i].max(label[j]));
             label.iter_mut().filter(|label| **label == drop).for_each(|label| *label = keep);
         }
-        let mut inverse = vec![0.0f32; n * n];
-        for first in (0..n).filter(|&i| label[i] == i && self.diagonal[i] > 0.0) {
+        let joined: Vec<u32> = self.joined().iter().enumerate().filter(|(_, joined)| **joined).map(|(i, _)| i as u32).collect();
+        let mut place = vec![0; n];
+        joined.iter().enumerate().for_each(|(k, &i)| place[i as usize] = k);
+        let mut inverse = vec![0.0f32; joined.len() * joined.len()];
+        for first in joined.iter().map(|&i| i as usize).filter(|&i| label[i] == i) {
             let own: Vec<usize> = (first..n).filter(|&i| label[i] == first).collect();
             let m = own.len();
             let singular = own.iter().all(|&i| self.rest[i] == 0.0 && self.air_at[i] == 0);
@@ -501,10 +513,11 @@ impl Level {
             invert(&mut a, m);
             let shift = if singular { 1.0 / (scale * (m * m) as f64) } else { 0.0 };
             for (k, &i) in own.iter().enumerate() {
-                own.iter().enumerate().for_each(|(l, &j)| inverse[i * n + j] = (a[k * m + l] - shift) as f32);
+                let row = place[i] * joined.len();
+                own.iter().enumerate().for_each(|(l, &j)| inverse[row + place[j]] = (a[k * m + l] - shift) as f32);
             }
         }
-        inverse
+        (joined, inverse)
     }
 }
 

@@ -3,13 +3,15 @@
 mod hierarchy;
 mod smoothing;
 
+use std::ops::Range;
+
 use wgpu::BufferUsages;
 
 use self::hierarchy::{IRREGULAR, Transfers};
 use super::grid::Grid;
 use super::rows::{self, Rows, append_list, append_lists};
 use super::vectors::Vectors;
-use crate::gpu::work::{SUM_RUNS, looped, run_of_block};
+use crate::gpu::work::{MAX_ROUNDS, SUM_RUNS, looped, run_of_block};
 use crate::gpu::{Bind, Gpu, KernelSource, Recording, Tensor, Work};
 use crate::krylov::LinearOperator;
 use crate::krylov::blocks;
@@ -97,9 +99,9 @@ pub struct Multigrid {
     listed: Vec<u32>,
     /// The first level of the tail.
     tail: usize,
-    /// What the tail does, and the rounds of its loops.
+    /// What the tail does, and the operations of each of its dispatches with the rounds of their loops: as many as a dispatch may have.
     operations: wgpu::Buffer,
-    rounds: u64,
+    parts: Vec<(Range<u32>, u64)>,
     /// Of the longest list.
     longest: u64,
     level_table: wgpu::Buffer,
@@ -128,7 +130,7 @@ impl Multigrid {
         let mut vectors = Vectors::new(gpu, grid, "multigrid")?;
         let most = gpu.target().tail();
         let mut all = hierarchy::levels(grid, grid.len() > most);
-        let tail = all.iter().take_while(|level| level.cells() > most).count();
+        let tail = all.iter().take_while(|level| level.cells() > most || level.unknowns() > 8 * most).count().min(all.len() - 1);
         let mut layout = Layout { weights: Vec::new(), links: vec![0], at: 0, longest: 0 };
         let mut levels: Vec<Level> = Vec::new();
         for (k, level) in all.iter().enumerate() {
@@ -178,7 +180,7 @@ impl Multigrid {
             listed: all.iter().map(|level| level.rows.len() as u32).collect(),
             tail,
             operations: upload("gradus.multigrid.operations", &[0; 32])?,
-            rounds: 0,
+            parts: Vec::new(),
             longest: layout.longest,
             level_table: upload("gradus.multigrid.levels", bytemuck::cast_slice(&levels))?,
             finest_transfers,
@@ -190,17 +192,35 @@ impl Multigrid {
         };
         let mut operations = Vec::new();
         multigrid.visits(tail, &mut |operation| operations.push(operation));
-        let rounds = |operation: &Operation| {
-            let level = &multigrid.levels[operation.level as usize];
-            let next = multigrid.levels.get(operation.level as usize + 1).unwrap_or(level);
-            let each = u64::from(level.count.max(next.count + multigrid.listed[operation.level as usize])).div_ceil(256);
-            let inner = if operation.kind == SOLVE { looped(u64::from(level.count).div_ceil(16), looped(16, 0)) } else { looped(8, 0) };
-            looped(each, inner + 9 * looped(multigrid.longest, 0))
-        };
-        // and two loops over the cells of a level that is alone
-        multigrid.rounds = operations.iter().map(rounds).sum::<u64>() + operations.len() as u64 + 1 + 2 * looped(most as u64 / 256, 0);
+        multigrid.parts = multigrid.parts(&operations);
         multigrid.operations = upload("gradus.multigrid.operations", bytemuck::cast_slice(&operations))?;
         Ok(multigrid)
+    }
+
+    fn parts(&self, operations: &[Operation]) -> Vec<(Range<u32>, u64)> {
+        let list = looped(self.longest, 0);
+        let rounds = |operation: &Operation| {
+            let l = operation.level as usize;
+            let level = &self.levels[l];
+            let each = |jobs: u32, inner: u64| looped(u64::from(jobs).div_ceil(256), inner);
+            1 + match operation.kind {
+                RESTRICT => each(self.levels[l + 1].count, looped(8, 0) + list),
+                PROLONG => each(self.levels[l + 1].count + self.listed[l], looped(8, 0) + list),
+                SOLVE => each(level.count, looped(u64::from(level.count).div_ceil(16), looped(16, 0))),
+                _ => each(level.count, list),
+            }
+        };
+        // of the loop over operations, and two over the cells of a level that is alone
+        let least = 1 + 2 * looped(self.levels[self.tail].count as u64 / 256 + 1, 0);
+        let mut parts: Vec<(Range<u32>, u64)> = Vec::new();
+        for (k, operation) in (0u32..).zip(operations) {
+            let rounds = rounds(operation);
+            match parts.last_mut() {
+                Some((range, sum)) if *sum + rounds <= MAX_ROUNDS => (range.end, *sum) = (k + 1, *sum + rounds),
+                _ => parts.push((k..k + 1, least + rounds)),
+            }
+        }
+        parts
     }
 
     /// The visits of level `l` that one of the finer level makes.
@@ -217,6 +237,8 @@ impl Multigrid {
         let (mut here, mut there) = (level.x, level.y);
         let operation = |kind, x, y, [factor, second]: [f32; 2]| Operation { kind, level: l as u32, x, y, factor, second };
         if l + 1 == self.levels.len() {
+            // without edges by the diagonal
+            each(operation(START, level.b, level.x, [1.0, 0.0]));
             return each(operation(SOLVE, level.b, level.x, [0.0; 2]));
         }
         let mut before = &self.factors[..];
@@ -275,9 +297,6 @@ impl Multigrid {
         defines.extend(linked.then_some("LINKED"));
         defines.extend(alone.then_some("ALONE"));
         let kernel = gpu.kernel(&shaders::MULTIGRID_TAIL, &defines, &[])?;
-        let operations = (self.operations.size() / size_of::<Operation>() as u64) as u32;
-        let Level { b, x, .. } = self.levels[0];
-        let constants = TailConstants { operations, cells: self.dim() as u32, b, x };
         let buffers = [
             ("operations", &self.operations),
             ("levels", &self.level_table),
@@ -290,11 +309,17 @@ impl Multigrid {
             "weights" | "vectors" => Bind { visited: 16 * cells, ..Bind::whole(name, buffer) },
             _ => Bind::whole(name, buffer),
         };
-        let mut bindings: Vec<Bind> = buffers.iter().filter(|(name, _)| linked || *name != "links").map(bind).collect();
-        if alone {
-            bindings.extend([Bind::tensor(gpu, "rhs", r).0, Bind::tensor(gpu, "solution", z).0]);
+        let Level { b, x, .. } = self.levels[0];
+        for (k, (range, rounds)) in self.parts.iter().enumerate() {
+            let mut bindings: Vec<Bind> = buffers.iter().filter(|(name, _)| linked || *name != "links").map(bind).collect();
+            if alone {
+                bindings.extend([Bind::tensor(gpu, "rhs", r).0, Bind::tensor(gpu, "solution", z).0]);
+            }
+            let ends = u32::from(k == 0) | u32::from(k + 1 == self.parts.len()) << 1;
+            let constants = TailConstants { first: range.start, end: range.end, cells: self.dim() as u32, b, x, ends };
+            recording.dispatch_with(gpu, &kernel, Work::alone(*rounds), &constants, bindings)?;
         }
-        recording.dispatch_with(gpu, &kernel, Work::alone(self.rounds), &constants, bindings)
+        Ok(())
     }
 
     fn record_operation(&self, recording: &mut Recording, operation: &Operation, [r, z]: [&Tensor; 2], dot: bool) -> Result<()> {
@@ -539,14 +564,11 @@ impl Layout {
         level.transfers = (self.weights.len() / 4) as u32;
         let first = self.weights.len();
         if last {
-            self.weights.resize(first + count * count, 0.0);
-            let (inverse, n) = (own.inverse(), own.diagonal.len());
-            for i in 0..n {
-                for j in 0..n {
-                    let [to, from] = [i, j].map(|unknown| place_of(level, unknown as u32) as usize);
-                    self.weights[first + to * count + from] = inverse[i * n + j];
-                }
-            }
+            let (joined, inverse) = own.inverse();
+            self.weights.push(joined.len() as f32);
+            self.weights.extend(joined.iter().map(|&unknown| place_of(level, unknown) as f32));
+            self.weights.extend(inverse);
+            self.weights.resize(self.weights.len().next_multiple_of(4), 0.0);
         } else if let Transfers::Rows(transfers) = &own.transfers {
             self.weights.resize(first + 4 * count, 0.0);
             for (unknown, transfer) in transfers.iter().enumerate() {

@@ -37,7 +37,7 @@
 //! with Lottes' β for k <= 2, and 1 beyond. The same before and after the correction.
 //!
 //! **Cycle.** A level is visited once for each visit of the finer one, or twice: `C r = y + M (r - A y)`, `y = M r`. The coarsest level is
-//! solved exactly: the first of at most 64 cells and 512 unknowns, or of one cell.
+//! solved exactly: the first of at most 64 cells and 256 unknowns that have edges, or of one cell.
 //!
 //! **Positive.** Edges have |off-diagonal| row sums of at most d, so that D⁻¹A has eigenvalues in [0, 2], where the smoother contracts.
 //! `PᵀAP <= 2 A_c`: with `y = D'⁻¹A'P0 e` the energy of P e is at most `|P0 e|² + |P0 e|²` in the masses, and the coarse operator has at
@@ -49,7 +49,7 @@
 use super::{Cells, Neighbour};
 
 const COARSEST_CELLS: usize = 64;
-const COARSEST_UNKNOWNS: usize = 512;
+const COARSEST_UNKNOWNS: usize = 256;
 
 /// (i, j) along an axis; i is in the cell below.
 #[derive(Clone, Copy, Debug)]
@@ -381,7 +381,8 @@ impl Multigrid {
         let mut levels = Vec::new();
         let last = |level: &Level| {
             let cells = level.sizes.iter().product::<usize>();
-            cells == 1 || (cells <= COARSEST_CELLS && level.len() <= COARSEST_UNKNOWNS)
+            let joined = level.neighbours.iter().filter(|neighbours| !neighbours.is_empty()).count();
+            cells == 1 || (cells <= COARSEST_CELLS && joined <= COARSEST_UNKNOWNS)
         };
         while !last(&level) {
             let coarser = level.coarser();
