@@ -1,5 +1,5 @@
-//! Pastes the imports of every kernel in `shaders/` whose module is built, and writes `shaders.rs`: the texts, and a Rust struct
-//! for each WGSL struct that a buffer holds. Nothing is validated here: the test `gpu::validation` holds that naga accepts every
+//! Pastes the imports of every file in `shaders/` whose module is built, and writes `shaders.rs`: the kernels, the texts that
+//! complete a kernel, and a Rust struct for each WGSL struct that a buffer holds. Nothing is validated here: the test `gpu::validation` holds that naga accepts every
 //! permutation, and finds in it what this and `src/gpu/preprocess.rs` do.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,8 +26,13 @@ fn main() {
             let name = format!("{module}/{kernel}");
             let mut source = String::new();
             imports(&root, &name, &mut BTreeSet::new(), &mut source);
-            collect_structs(&name, &source, &mut structs);
             let constant = kernel.to_uppercase();
+            // a text that completes a template
+            if !source.contains("@compute") {
+                writeln!(modules, "pub const {constant}: &str = {source:?};").unwrap();
+                continue;
+            }
+            collect_structs(&name, &source, &mut structs);
             writeln!(modules, "pub static {constant}: KernelSource = KernelSource {{ name: {name:?}, source: {source:?} }};").unwrap();
             names.push((name, format!("&{module}::{constant}")));
         }

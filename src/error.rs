@@ -151,6 +151,10 @@ pub enum Error {
         /// Every difference found, a sentence each.
         differences: Vec<String>,
     },
+    /// A writer of the caller's failed.
+    #[cfg(feature = "weights")]
+    #[error("a file could not be written: {0}")]
+    Write(#[source] std::io::Error),
     /// A file is not safetensors.
     #[cfg(feature = "weights")]
     #[error("not a safetensors file: {0}")]

@@ -29,7 +29,7 @@ fn flags(grid: &Grid) -> Vec<u8> {
 }
 
 fn apply(grid: &Grid, x: &[f64]) -> Vec<f64> {
-    Cells { sizes: grid.sizes(), flags: &flags(grid), open: grid.open() }.apply(x)
+    Cells { sizes: grid.sizes(), flags: &flags(grid), open: grid.open(), ..Default::default() }.apply(x)
 }
 
 fn matrix(grid: &Grid) -> DMatrix<f64> {
@@ -151,7 +151,7 @@ fn samples_with_obstacles() {
             let (flags, b) = (flags(&sample.grid), wide(&sample.b));
             assert_eq!((sample.grid.sizes(), sample.grid.open()), (walls.sizes(), walls.open()));
             assert!((norm(&b) - 1.0).abs() < 1e-6);
-            let cells = Cells { sizes, flags: &flags, open: walls.open() };
+            let cells = Cells { sizes, flags: &flags, open: walls.open(), ..Default::default() };
             assert!(distance(&cells.project(&b), &b) < 1e-6);
             // how far they extend along the last axis
             let width = sizes[sizes.len() - 1];
@@ -215,7 +215,8 @@ impl Problem {
     /// Right-hand sides in the range of the matrices.
     fn b(&self) -> Vec<f64> {
         let random = wide(&noise(2, 70));
-        let project = |(grid, b): (&Grid, &[f64])| Cells { sizes: &[5, 7], flags: &flags(grid), open: grid.open() }.project(b);
+        let project =
+            |(grid, b): (&Grid, &[f64])| Cells { sizes: &[5, 7], flags: &flags(grid), open: grid.open(), ..Default::default() }.project(b);
         self.grids.iter().zip(random.chunks(35)).flat_map(project).collect()
     }
 }

@@ -14,7 +14,6 @@ use fuzz::{Counting, Outcome};
 use gradus::graph::{ConvolutionOptions, Graph, Init, Padding, Parameters, Plan, Stage, Var};
 use gradus::optim::{Optimizer, Param, Sgd};
 use gradus::poisson::dcdm::{Architecture, Weights};
-use gradus::poisson::learned_multigrid::Coefficients;
 use gradus::{DType, Error, Gpu, Tensor};
 use pollster::block_on;
 use proptest::prelude::*;
@@ -53,11 +52,6 @@ fn fuzz(name: &str, cases: u32, longest: usize, of: fn(&[u8]) -> Outcome) {
 #[test]
 fn weights() {
     fuzz("weights", 4000, 64, fuzz::weights);
-}
-
-#[test]
-fn coefficients() {
-    fuzz("coefficients", 4000, 64, fuzz::coefficients);
 }
 
 #[test]
@@ -113,7 +107,7 @@ fn headers_of_many_parts() {
     ] {
         // the first byte says that the others are the file
         let bytes = [&[0], &file(&header, &[])[..]].concat();
-        for of in [fuzz::weights, fuzz::coefficients, fuzz::parameters, fuzz::optimizer] {
+        for of in [fuzz::weights, fuzz::parameters, fuzz::optimizer] {
             assert!(!of(&bytes).accepted, "{}", &header[..80]);
         }
     }
@@ -157,7 +151,6 @@ fn a_name_that_is_given_twice() {
         block_on(parameters.save(&gpu)).unwrap(),
         block_on(optimizer.state_dict()).unwrap(),
         block_on(Weights::initial(&gpu, &architecture, 0).unwrap().to_safetensors(&gpu)).unwrap(),
-        Coefficients::initial(2, 1).unwrap().to_safetensors().unwrap(),
     ];
     for (i, whole) in files.iter().enumerate() {
         let length = 8 + u64::from_le_bytes(whole[..8].try_into().unwrap()) as usize;
@@ -165,8 +158,7 @@ fn a_name_that_is_given_twice() {
         let mut load = |bytes: &[u8]| match i {
             0 => parameters.load(&gpu, bytes),
             1 => optimizer.load_state_dict(bytes),
-            2 => Weights::from_safetensors(&gpu, bytes).map(drop),
-            _ => Coefficients::from_safetensors(bytes).map(drop),
+            _ => Weights::from_safetensors(&gpu, bytes).map(drop),
         };
         load(whole).unwrap();
         for (name, value) in header.as_object().unwrap() {

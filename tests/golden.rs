@@ -8,14 +8,16 @@ mod common;
 mod curvature;
 #[path = "common/golden.rs"]
 mod golden;
+#[path = "common/problems.rs"]
+mod problems;
 
 use std::path::PathBuf;
 use std::{env, fs};
 
-use common::gpu;
+use common::{gpu, gpu_for};
 use golden::Case;
 use gradus::Gpu;
-use gradus::gpu::Checks;
+use gradus::gpu::{Checks, Target};
 
 fn cases(kind: &str) -> Vec<Case> {
     let own = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
@@ -38,7 +40,9 @@ fn gpus() -> [Gpu; 2] {
 
 #[test]
 fn optimizer() {
-    cases("optimizer").iter().for_each(|case| golden::optimizer(case, &gpus()));
+    let [unchecked, checked] = gpus();
+    let gpus = [unchecked, checked, gpu_for(Target::discrete())];
+    cases("optimizer").iter().for_each(|case| golden::optimizer(case, &gpus));
 }
 
 #[test]

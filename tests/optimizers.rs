@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::{Pair, algorithms, gpu, gpu_for, noise, read, step, write};
+use common::{Pair, algorithms, fits, gpu, gpu_for, noise, read, step, write};
 use gradus::gpu::{Checks, GpuOptions, Target};
 use gradus::optim::{
     Adadelta, Adagrad, Adam, AdamP, AdamW, Algorithm, DiffGrad, Group, Optimizer, Options, Param, RmsProp, Rounding, Sgd, SgdP,
@@ -355,14 +355,15 @@ fn mixed_precision_rounds_the_reference_step_once() {
 #[test]
 fn master_weights_do_not_lose_small_steps() {
     let gpu = gpu(Checks::Unchecked);
-    for (name, pair) in algorithms() {
+    let options = Options { master_weights: true, ..Default::default() };
+    for (name, pair) in algorithms().into_iter().filter(|(name, _)| fits(name, &options)) {
         for [param, grad] in [[DType::F16, DType::F16], [DType::Bf16, DType::F32]] {
             let placed = place(&gpu, Placement::Packed, &MIXED_SHAPES, param, grad);
             for (tensor, start) in placed.params.iter().zip(values(&MIXED_SHAPES, 1)) {
                 write(&gpu, tensor, &start);
             }
             let mut expected: Vec<Vec<f64>> = placed.params.iter().map(|p| read(&gpu, p)).collect();
-            let optimizer = optimizer(&gpu, &*pair.kernel, &placed, Options { master_weights: true, ..Default::default() });
+            let optimizer = optimizer(&gpu, &*pair.kernel, &placed, options.clone());
             let mut states: Vec<_> = placed.params.iter().map(|p| pair.reference.initial_state(p.len())).collect();
             for t in 1..=4 {
                 for (i, gradient) in values(&MIXED_SHAPES, 10 + t).iter().enumerate() {
@@ -480,12 +481,12 @@ fn a_thousand_tensors_are_a_constant_number_of_dispatches() {
             let shapes: Vec<[usize; 2]> = (0..n).map(shape).collect();
             let shapes: Vec<&[usize]> = shapes.iter().map(|shape| shape.as_slice()).collect();
             let placed = place(&gpu, Placement::Arena, &shapes, DType::F32, DType::F32);
-            let optimizer = optimizer(&gpu, &*pair.kernel, &placed, Options { max_norm: Some(1.0), ..Default::default() });
-            counts.push(optimizer.recording().len());
+            let dispatches = |options| optimizer(&gpu, &*pair.kernel, &placed, options).recording().len();
+            counts.push([Options::default(), Options { max_norm: Some(1.0), ..Default::default() }].map(dispatches));
         }
         assert_eq!(counts[0], counts[1], "{name}");
-        let most = if name.ends_with('p') && name != "rmsprop" { 12 } else { 6 };
-        assert!(counts[0] <= most, "{name}: {} dispatches", counts[0]);
+        let most = if matches!(name, "adamp" | "sgdp" | "lamb") { [9, 11] } else { [3, 5] };
+        assert!(counts[0][0] <= most[0] && counts[0][1] <= most[1], "{name}: {:?} dispatches", counts[0]);
     }
 }
 

@@ -253,7 +253,7 @@ fn one_fused_step() {
     let adamw = AdamW { lr: 0.01, ..Default::default() };
     let optimizer = Optimizer::new(&gpu, &adamw, &list).unwrap();
     // whole cells of all tensors, and the ragged ends of all
-    let dispatches = optimizer.recording().dispatches().filter(|dispatch| dispatch.kernel == "gradus.optim.adam").count();
+    let dispatches = optimizer.recording().dispatches().filter(|dispatch| dispatch.kernel == "gradus.optim.adamw").count();
     assert_eq!(dispatches, 2, "{:?}", optimizer.recording());
     step(&gpu, &optimizer);
     let twin = reference::Adam {

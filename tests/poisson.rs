@@ -3,6 +3,8 @@
 #![cfg(feature = "poisson")]
 
 mod common;
+#[path = "common/problems.rs"]
+mod problems;
 #[path = "common/scenes.rs"]
 mod scenes;
 #[path = "common/systems.rs"]
@@ -354,4 +356,87 @@ fn what_is_refused() {
     let half = Tensor::zeros(&gpu, &[6], DType::F16).unwrap();
     assert!(matches!(laplacian.record_project(&mut recording, &half), Err(Error::DType { tensor, .. }) if tensor == "x"));
     assert!(recording.is_empty());
+}
+
+/// Weights of faces, spacing, periodic axes and mass: products, with their inner products, and projections.
+#[test]
+fn products_of_weights_are_those_of_the_reference() {
+    let sizes: [&[usize]; 8] = [&[1, 1], &[3, 33], &[2, 90], &[31, 18], &[5, 6, 7], &[6, 1, 20], &[1, 1, 9], &[13, 10, 22]];
+    let gpus = gpus();
+    for seed in 0..48 {
+        let problem = problems::Problem::random(seed, sizes[seed as usize % sizes.len()], 4.0);
+        let (gpu, cells, n) = (&gpus[seed as usize % gpus.len()], problem.cells(), problem.flags.len());
+        let laplacian = Laplacian::new(gpu, &problem.grid()).unwrap();
+        let mut values = noise(seed, n);
+        let (y, dot) = (f32s(gpu, &[n]), f32s(gpu, &[1]));
+        let mut recording = Recording::new();
+        let x = Tensor::from_slice(gpu, &[n], &values).unwrap();
+        laplacian.record_dot(&mut recording, &x, &y, &dot).unwrap();
+        laplacian.record_project(&mut recording, &x).unwrap();
+        gpu.submit([&recording]);
+        let x_wide = wide(&values);
+        let (expected, d) = (cells.apply(&x_wide), cells.diagonal());
+        // of each row, whose terms are as large as its diagonal
+        let product = read(gpu, &y);
+        for i in 0..n {
+            assert!((product[i] - expected[i]).abs() <= 2e-6 * d[i], "{seed} {i}: {}, not {}", product[i], expected[i]);
+        }
+        let (found, energy) = (read(gpu, &dot)[0], x_wide.iter().zip(&expected).map(|(x, y)| x * y).sum::<f64>());
+        let scale: f64 = d.iter().zip(&x_wide).map(|(d, x)| d * x * x).sum();
+        assert!((found - energy).abs() <= 2e-6 * scale, "{seed}: {found}, not {energy}");
+        let projected = read(gpu, &x);
+        for (i, expected) in cells.project(&x_wide).into_iter().enumerate() {
+            assert!((projected[i] - expected).abs() <= 1e-6, "{seed} {i}: {}, not {expected}", projected[i]);
+        }
+        // what cells that are not fluid hold does not matter, nor what is beyond a face that weighs nothing
+        values.iter_mut().zip(&problem.flags).filter(|&(_, &flag)| flag != 0).for_each(|(value, _)| *value = f32::NAN);
+        x.write(gpu, &values).unwrap();
+        gpu.submit([&recording]);
+        assert_eq!(read(gpu, &y), product);
+    }
+}
+
+#[test]
+fn grids_refuse_what_they_cannot_be() {
+    let grid = || Grid::new(&[4, 5]).unwrap();
+    let [rows, columns] = [vec![1.0f32; 25], vec![1.0f32; 24]];
+    let faces = |first: f32| {
+        let mut rows = rows.clone();
+        rows[7] = first;
+        grid().with_faces(&[&rows, &columns])
+    };
+    assert!(faces(0.5).is_ok() && faces(0.0).is_ok());
+    for (what, result) in [
+        ("faces[0][7]", faces(-1.0)),
+        ("faces[0][7]", faces(f32::NAN)),
+        ("faces[0][7]", faces(f32::INFINITY)),
+        ("spacing", grid().with_spacing(&[1.0, 0.0])),
+        ("spacing", grid().with_spacing(&[1.0, f64::NAN])),
+        ("spacing", grid().with_spacing(&[1.0, 1e7])),
+        ("mass", grid().with_mass(-1.0)),
+        (
+            "masses[3]",
+            grid().with_masses(&{
+                let mut masses = vec![0.0; 20];
+                masses[3] = f32::NAN;
+                masses
+            }),
+        ),
+        ("open[1]", grid().with_open(&[[false; 2], [true, false]]).unwrap().with_periodic(&[false, true])),
+        ("open[0]", grid().with_periodic(&[true, false]).unwrap().with_open(&[[false, true], [false; 2]])),
+    ] {
+        assert!(matches!(&result, Err(Error::Option { option, .. }) if option == what), "{what}: {result:?}");
+    }
+    for result in [
+        grid().with_faces(&[&rows]),
+        grid().with_faces(&[&columns, &rows]),
+        grid().with_spacing(&[1.0]),
+        grid().with_periodic(&[true; 3]),
+        grid().with_masses(&[1.0; 19]),
+    ] {
+        assert!(matches!(result, Err(Error::Length { .. })), "{result:?}");
+    }
+    // preconditioners that know flags alone
+    let (gpu, torus) = (gpu(Checks::Unchecked), grid().with_periodic(&[true, false]).unwrap());
+    assert!(matches!(Jacobi::new(&gpu, &torus).err(), Some(Error::Option { option, .. }) if option == "grid"));
 }

@@ -20,6 +20,10 @@ fn a_tensor_larger_than_a_binding_takes_its_step_in_ranges() {
     let shapes: [&[usize]; 7] = [&[50_001], &[90, 401], &[3, 20_002], &[130, 130], &[7], &[66, 300], &[10, 8192]];
     for (name, pair) in algorithms() {
         for (dtype, master_weights) in [(DType::F32, false), (DType::F16, true)] {
+            let options = Options { master_weights, max_norm: Some(1e6), ..Default::default() };
+            if !common::fits(name, &options) {
+                continue;
+            }
             let params = Tensor::arena(&gpu, &shapes, dtype).unwrap();
             let grads = Tensor::arena(&gpu, &shapes, DType::F32).unwrap();
             for (i, (param, grad)) in params.iter().zip(&grads).enumerate() {
@@ -29,7 +33,6 @@ fn a_tensor_larger_than_a_binding_takes_its_step_in_ranges() {
             let mut expected: Vec<Vec<f64>> = params.iter().map(|param| read(&gpu, param)).collect();
             let names: Vec<String> = (0..params.len()).map(|i| i.to_string()).collect();
             let list: Vec<Param> = names.iter().zip(params.iter().zip(&grads)).map(|(name, (p, g))| Param::new(name, p, g)).collect();
-            let options = Options { master_weights, max_norm: Some(1e6), ..Default::default() };
             let optimizer = Optimizer::with_options(&gpu, &*pair.kernel, &list, options.clone()).unwrap();
             (0..2).for_each(|_| step(&gpu, &optimizer));
 

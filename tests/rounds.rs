@@ -14,8 +14,7 @@ use gradus::krylov::{
 };
 use gradus::optim::{Adadelta, Adagrad, Adam, AdamP, AdamW, Algorithm, DiffGrad, Optimizer, Options, Param, RmsProp, Sgd, SgdP};
 use gradus::poisson::dcdm::{Architecture, DeepPreconditioner, Weights};
-use gradus::poisson::learned_multigrid::Coefficients;
-use gradus::poisson::{Grid, IncompletePoisson, Jacobi, Laplacian, LearnedMultigrid, Multigrid, MultigridOptions};
+use gradus::poisson::{Grid, IncompletePoisson, Jacobi, Laplacian, Multigrid, MultigridOptions};
 use gradus::{DType, Error, Gpu, Recording, Result, Tensor, vector};
 use pollster::block_on;
 
@@ -376,14 +375,10 @@ fn grids(noop: &Noop, n: usize) {
     let sizes = [1 << 10, 1 << 11];
     let flags: Vec<u8> = (0..sizes[0] * sizes[1]).map(|i| ((i / sizes[1] + i) % 2) as u8).collect();
     product(&Laplacian::new(gpu, &Grid::new(&sizes).unwrap().with_flags(&flags).unwrap()).unwrap(), flags.len());
-    // a level in tiles that are hardly filled
+    // rows of one cell, and of many
     for sizes in [&[n / 4, 1, 1][..], &[n >> 12, 1 << 10], &[n >> 14, 1 << 6, 1 << 6]] {
         let grid = Grid::new(sizes).unwrap();
         product(&Multigrid::new(gpu, &grid, &MultigridOptions::default()).unwrap(), grid.len());
-        // its vectors are padded, to several times the size where rows are of one cell
-        let sizes = if sizes[1] == 1 { &[n / 64, 1, 1] } else { sizes };
-        let grid = Grid::new(sizes).unwrap();
-        product(&LearnedMultigrid::new(gpu, &grid, &Coefficients::trained(sizes.len()).unwrap()).unwrap(), grid.len());
     }
     let grid = Grid::new(&[n >> 11, 1 << 11]).unwrap();
     let weights = Weights::initial(gpu, &Architecture::net_64(2), 0).unwrap();

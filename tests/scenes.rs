@@ -10,8 +10,7 @@ mod systems;
 
 use common::{bits, f32s, noise, read};
 use gradus::krylov::{Cg, CgOptions, FlexibleCg, FlexibleCgOptions, Preconditioner, Report, Richardson, RichardsonOptions, Status};
-use gradus::poisson::learned_multigrid::Coefficients;
-use gradus::poisson::{IncompletePoisson, Jacobi, Laplacian, LearnedMultigrid, Multigrid, MultigridOptions};
+use gradus::poisson::{IncompletePoisson, Jacobi, Laplacian, Multigrid, MultigridOptions};
 use gradus::reference::krylov::cg;
 use gradus::reference::poisson::Cells;
 use gradus::reference::random::uniform;
@@ -66,17 +65,10 @@ impl<'a> Solvers<'a> {
         let laplacian = Laplacian::new(gpu, &scene.grid()).unwrap();
         let jacobi: Box<dyn Preconditioner> = Box::new(Jacobi::new(gpu, &scene.grid()).unwrap());
         let incomplete: Box<dyn Preconditioner> = Box::new(IncompletePoisson::new(gpu, &scene.grid()).unwrap());
-        let multigrid = Multigrid::new(gpu, &scene.grid(), &MultigridOptions { finest_sweeps: 2, coarse_sweeps: 2 });
+        let multigrid = Multigrid::new(gpu, &scene.grid(), &MultigridOptions { degree: 3, twice_from: Some(1) });
         let multigrid: Box<dyn Preconditioner> = Box::new(multigrid.unwrap());
-        let learned = LearnedMultigrid::new(gpu, &scene.grid(), &Coefficients::trained(scene.sizes.len()).unwrap());
-        let learned: Box<dyn Preconditioner> = Box::new(learned.unwrap());
-        let preconditioners = vec![
-            ("none", None),
-            ("jacobi", Some(jacobi)),
-            ("incomplete poisson", Some(incomplete)),
-            ("multigrid", Some(multigrid)),
-            ("learned multigrid", Some(learned)),
-        ];
+        let preconditioners =
+            vec![("none", None), ("jacobi", Some(jacobi)), ("incomplete poisson", Some(incomplete)), ("multigrid", Some(multigrid))];
         Self { gpu, laplacian, preconditioners }
     }
 

@@ -5,8 +5,7 @@ use std::path::PathBuf;
 
 use gradus::krylov::{Cg, CgOptions, FlexibleCg, FlexibleCgOptions, Preconditioner, Report};
 use gradus::poisson::dcdm::DeepPreconditioner;
-use gradus::poisson::learned_multigrid::Coefficients;
-use gradus::poisson::{Grid, IncompletePoisson, Jacobi, Laplacian, LearnedMultigrid, Multigrid, MultigridOptions};
+use gradus::poisson::{Grid, IncompletePoisson, Jacobi, Laplacian, Multigrid, MultigridOptions};
 use gradus::{Gpu, Tensor};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -23,20 +22,17 @@ pub struct Choice {
 enum Kind {
     /// Made of the grid alone.
     Made(fn(&Gpu, &Grid) -> gradus::Result<Boxed>),
-    /// Of the coefficients that come with the crate, or those of a file.
-    Learned,
     /// For flexible conjugate gradients, of a network in a file.
     Network,
 }
 
-use Kind::{Learned, Made, Network};
+use Kind::{Made, Network};
 
-pub static CHOICES: [Choice; 6] = [
+pub static CHOICES: [Choice; 5] = [
     Choice { name: "cg", check_every: 16, kind: Made(|_, _| Ok(None)) },
     Choice { name: "jacobi", check_every: 16, kind: Made(|gpu, grid| boxed(Jacobi::new(gpu, grid))) },
     Choice { name: "incomplete-poisson", check_every: 16, kind: Made(|gpu, grid| boxed(IncompletePoisson::new(gpu, grid))) },
     Choice { name: "multigrid", check_every: 2, kind: Made(|gpu, grid| boxed(Multigrid::new(gpu, grid, &MultigridOptions::default()))) },
-    Choice { name: "learned-multigrid", check_every: 2, kind: Learned },
     Choice { name: "dcdm", check_every: 2, kind: Network },
 ];
 
@@ -55,7 +51,7 @@ fn boxed(preconditioner: gradus::Result<impl Preconditioner + 'static>) -> gradu
 pub struct Settings {
     pub tolerance: f64,
     pub max_iterations: u32,
-    /// Of a network or the learned multigrid; if not given, those that come with the crate.
+    /// Of a network; if not given, those that come with the crate.
     pub weights: Option<PathBuf>,
     /// [`FlexibleCgOptions::truncation`], and whether the residual is computed anew in each iteration, which is as published.
     pub truncation: u32,
@@ -98,13 +94,6 @@ impl Choice {
         let bytes = || std::fs::read(&path).map_err(|error| format!("{}; --weights names another file", of_file(&error)));
         let preconditioner = match self.kind {
             Made(make) => make(gpu, grid)?,
-            Learned => {
-                let coefficients = match settings.weights {
-                    Some(_) => Coefficients::from_safetensors(&bytes()?).map_err(|error| of_file(&error))?,
-                    None => Coefficients::trained(grid.sizes().len())?,
-                };
-                boxed(LearnedMultigrid::new(gpu, grid, &coefficients))?
-            }
             Network => {
                 let network = DeepPreconditioner::from_safetensors(gpu, grid, &bytes()?).map_err(|error| of_file(&error))?;
                 let recompute_every = if recompute { 1 } else { FlexibleCgOptions::default().recompute_every };

@@ -66,7 +66,7 @@ struct Args {
     /// The most iterations.
     #[arg(long, default_value_t = 10_000)]
     max_iterations: u32,
-    /// The weights of `dcdm` or `learned-multigrid`, safetensors. Without it those that come with the crate, which for `dcdm` are
+    /// The weights of `dcdm`, safetensors. Without it those that come with the crate, which are
     /// `weights/dcdm-2d-open.safetensors` and the like, by the dimensions, and `box` if there are walls all around.
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,

@@ -48,7 +48,7 @@ impl<'a> Problem<'a> {
     }
 
     fn cells(&self) -> Cells<'_> {
-        Cells { sizes: self.grid.sizes(), flags: &self.flags, open: &self.open }
+        Cells { sizes: self.grid.sizes(), flags: &self.flags, open: &self.open, ..Default::default() }
     }
 
     /// The median time of `repeat` solutions after one that does not count.

@@ -196,7 +196,7 @@ async fn solutions(gpu: &Gpu, args: &Args, end: Instant, page: &mut Page) {
             continue;
         }
         let start = Instant::now();
-        for solver in ["cg", "multigrid", "learned-multigrid", "dcdm"] {
+        for solver in ["cg", "multigrid", "dcdm"] {
             // networks take minutes without a GPU
             let flat = solver == "dcdm" && args.quick;
             let sizes = vec![size; if flat { 2 } else { 3 }];

@@ -1,8 +1,7 @@
 //! The kernels of a Poisson solver against copies that move as many bytes.
 
 use gradus::krylov::{Cg, CgOptions, LinearOperator};
-use gradus::poisson::learned_multigrid::Coefficients;
-use gradus::poisson::{Grid, IncompletePoisson, Jacobi, Laplacian, LearnedMultigrid, Multigrid, MultigridOptions};
+use gradus::poisson::{Grid, IncompletePoisson, Jacobi, Laplacian, Multigrid, MultigridOptions};
 use gradus::{Gpu, Recording, Tensor};
 
 use super::timing::{Streamed, beside_copies};
@@ -64,17 +63,15 @@ pub(super) async fn run(bench: &mut Bench<'_>) -> Result<(), gradus::Error> {
 /// A name, what to measure, and what has to live as long.
 type Case = (&'static str, Recording, Option<Cg>);
 
-const NAMES: [&str; 10] = [
+const NAMES: [&str; 8] = [
     "laplacian",
     "jacobi",
     "incomplete-poisson",
-    "v-cycle",
-    "learned-v-cycle",
+    "multigrid-cycle",
     "project",
     "cg-iteration",
     "cg-incomplete-poisson-iteration",
     "cg-multigrid-iteration",
-    "cg-learned-multigrid-iteration",
 ];
 
 fn cases(gpu: &Gpu, sizes: &[usize]) -> Result<Vec<Case>, gradus::Error> {
@@ -83,13 +80,11 @@ fn cases(gpu: &Gpu, sizes: &[usize]) -> Result<Vec<Case>, gradus::Error> {
     // in buffers of their own, where kernels take them as they are
     let tensor = |seed| -> Result<Tensor, gradus::Error> { Ok(noise(gpu, &[sizes], seed)?.remove(0)) };
     let mut all = Vec::new();
-    let learned = LearnedMultigrid::new(gpu, &open, &Coefficients::trained(sizes.len())?)?;
-    let operators: [Box<dyn LinearOperator>; 5] = [
+    let operators: [Box<dyn LinearOperator>; 4] = [
         Box::new(Laplacian::new(gpu, &open)?),
         Box::new(Jacobi::new(gpu, &open)?),
         Box::new(IncompletePoisson::new(gpu, &open)?),
         Box::new(Multigrid::new(gpu, &open, &MultigridOptions::default())?),
-        Box::new(learned),
     ];
     for (name, operator) in NAMES.into_iter().zip(&operators) {
         let (x, y, mut recording) = (tensor(3)?, tensor(4)?, Recording::new());
@@ -98,9 +93,9 @@ fn cases(gpu: &Gpu, sizes: &[usize]) -> Result<Vec<Case>, gradus::Error> {
     }
     let (x, mut recording) = (tensor(3)?, Recording::new());
     Laplacian::new(gpu, &closed)?.record_project(&mut recording, &x)?;
-    all.push((NAMES[5], recording, None));
-    let preconditioners = [None, Some(&*operators[2]), Some(&*operators[3]), Some(&*operators[4])];
-    for (name, preconditioner) in NAMES[6..].iter().copied().zip(preconditioners) {
+    all.push((NAMES[4], recording, None));
+    let preconditioners = [None, Some(&*operators[2]), Some(&*operators[3])];
+    for (name, preconditioner) in NAMES[5..].iter().copied().zip(preconditioners) {
         let (b, x) = (tensor(3)?, tensor(4)?);
         let laplacian = Laplacian::new(gpu, &open)?;
         // which does not come to an end, however often an iteration is measured

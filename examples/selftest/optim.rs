@@ -56,6 +56,23 @@ fn algorithms() -> Vec<Pair> {
     ]
 }
 
+/// Those whose kernels differ from the others' by their formula alone.
+fn more_algorithms() -> Vec<Pair> {
+    vec![
+        pair!("optim/lion", Lion { lr: 0.01, weight_decay: 0.1 }),
+        pair!("optim/radam", RAdam { lr: 0.01, betas: [0.9, 0.9], weight_decay: 0.1, decoupled_weight_decay: true }),
+        pair!("optim/nadam", NAdam { lr: 0.01, weight_decay: 0.1 }),
+        pair!("optim/adamax", Adamax { lr: 0.01, weight_decay: 0.1 }),
+        pair!("optim/rprop", Rprop { lr: 0.01 }),
+        pair!("optim/asgd", Asgd { lr: 0.02, lambd: 0.01, t0: 1.0, weight_decay: 0.02 }),
+        pair!("optim/adan", Adan { lr: 0.01, weight_decay: 0.1 }),
+        pair!("optim/schedule_free_adamw", ScheduleFreeAdamW { lr: 0.01, weight_decay: 0.1, warmup_steps: 3, r: 1.0 }),
+        pair!("optim/schedule_free_sgd", ScheduleFreeSgd { lr: 0.1, weight_decay: 0.01, maximize: true }),
+        pair!("optim/lamb", Lamb { lr: 0.01, weight_decay: 0.1 }),
+        pair!("optim/exponentiated_gradient", ExponentiatedGradient { lr: 0.02 }),
+    ]
+}
+
 /// Less than a cell, ragged ends, rows of whole cells and not; each takes 8 invocations.
 const SHAPES: [&[usize]; 5] = [&[1], &[5], &[300], &[6, 27], &[64, 64]];
 
@@ -90,6 +107,11 @@ const STEPS: u64 = 5;
 fn steps(report: &mut Report) {
     let rounding = Rounding::Stochastic { seed: SEED };
     let master = Options { master_weights: true, ..Default::default() };
+    for pair in more_algorithms() {
+        for row in [TABLE[0], TABLE[2]] {
+            report.case(pair.name, |gpu| run_steps(gpu, &pair, row, &Options::default()));
+        }
+    }
     for (index, pair) in algorithms().iter().enumerate() {
         for row in TABLE {
             report.case(pair.name, |gpu| run_steps(gpu, pair, row, &Options::default()));

@@ -2,10 +2,9 @@
 
 use gradus::krylov::{self, LinearOperator};
 use gradus::poisson::dcdm::{Architecture, DeepPreconditioner, DeepPreconditionerOptions, Weights};
-use gradus::poisson::learned_multigrid::Coefficients;
-use gradus::poisson::{Grid, IncompletePoisson, Jacobi, Laplacian, LearnedMultigrid, Multigrid, MultigridOptions};
-use gradus::reference::poisson::Cells;
-use gradus::reference::{dcdm, learned_multigrid, multigrid};
+use gradus::poisson::{Grid, IncompletePoisson, Jacobi, Laplacian, Multigrid, MultigridOptions};
+use gradus::reference::dcdm;
+use gradus::reference::poisson::{Cells, multigrid};
 use gradus::{DType, Gpu, Recording, Result, Tensor};
 use pollster::block_on;
 
@@ -18,7 +17,7 @@ const BOUND: f64 = 1e-6;
 const NETWORK_BOUND: f64 = 1e-5;
 /// And of as many roundings to 16 bits.
 const HALVES_BOUND: f64 = 1e-2;
-/// Of a few dozen sweeps.
+/// Of a few dozen steps.
 const CYCLE_BOUND: f64 = 5e-6;
 
 /// In phase with cells of four and out of it, and more than a workgroup.
@@ -30,7 +29,6 @@ pub fn run(report: &mut Report) {
     report.case("poisson/jacobi", |gpu| SIZES.into_iter().map(|sizes| jacobi(gpu, sizes)).collect());
     report.case("poisson/incomplete_poisson", |gpu| SIZES.into_iter().map(|sizes| incomplete_poisson(gpu, sizes)).collect());
     report.case("poisson/multigrid", |gpu| SIZES.into_iter().map(|sizes| cycle(gpu, sizes)).collect());
-    report.case("poisson/learned_multigrid", |gpu| SIZES.into_iter().map(|sizes| learned_cycle(gpu, sizes)).collect());
     report.case("poisson/mask", |gpu| SIZES.into_iter().map(|sizes| network(gpu, sizes, &Default::default(), NETWORK_BOUND)).collect());
     report.case("poisson/mask F16", |gpu| {
         let options = DeepPreconditionerOptions { activations: DType::F16, ..Default::default() };
@@ -67,7 +65,7 @@ fn product(gpu: &Gpu, sizes: &[usize]) -> Result<Entry> {
     let flags = flags(sizes.iter().product());
     let (laplacian, y) = (laplacian(gpu, sizes, &flags)?, Tensor::zeros(gpu, &[flags.len()], DType::F32)?);
     let (x, _) = run_on(gpu, flags.len(), |recording, x| laplacian.record(recording, x, &y))?;
-    let expected = Cells { sizes, flags: &flags, open: &vec![[false; 2]; sizes.len()] }.apply(&wide(&x));
+    let expected = Cells { sizes, flags: &flags, open: &vec![[false; 2]; sizes.len()], ..Default::default() }.apply(&wide(&x));
     Ok(Entry::new(sizes, DType::F32, of_norm(&block_on(y.read(gpu))?, &expected), BOUND))
 }
 
@@ -76,7 +74,7 @@ fn dot(gpu: &Gpu, sizes: &[usize]) -> Result<Entry> {
     let (laplacian, y, dot) =
         (laplacian(gpu, sizes, &flags)?, Tensor::zeros(gpu, &[flags.len()], DType::F32)?, Tensor::zeros(gpu, &[1], DType::F32)?);
     let (x, _) = run_on(gpu, flags.len(), |recording, x| laplacian.record_dot(recording, x, &y, &dot))?;
-    let expected = Cells { sizes, flags: &flags, open: &vec![[false; 2]; sizes.len()] }.apply(&wide(&x));
+    let expected = Cells { sizes, flags: &flags, open: &vec![[false; 2]; sizes.len()], ..Default::default() }.apply(&wide(&x));
     let expected_dot: f64 = x.iter().zip(&expected).map(|(&x, y)| f64::from(x) * y).sum();
     let error = of_norm(&block_on(dot.read(gpu))?, &[expected_dot]);
     Ok(Entry::new(sizes, DType::F32, worse(error, of_norm(&block_on(y.read(gpu))?, &expected)), BOUND))
@@ -103,41 +101,25 @@ fn preconditioner(
 ) -> Result<Entry> {
     let z = Tensor::zeros(gpu, &[flags.len()], DType::F32)?;
     let (r, _) = run_on(gpu, flags.len(), |recording, r| operator.record(recording, r, &z))?;
-    let expected = twin(&Cells { sizes, flags, open: &vec![[false; 2]; sizes.len()] }, &wide(&r));
+    let expected = twin(&Cells { sizes, flags, open: &vec![[false; 2]; sizes.len()], ..Default::default() }, &wide(&r));
     Ok(Entry::new(sizes, DType::F32, of_norm(&block_on(z.read(gpu))?, &expected), BOUND))
 }
 
 /// With r in the range of the Laplacian, in which z is compared.
 fn cycle(gpu: &Gpu, sizes: &[usize]) -> Result<Entry> {
     let flags = flags(sizes.iter().product());
-    let cells = Cells { sizes, flags: &flags, open: &vec![[false; 2]; sizes.len()] };
-    let operator = Multigrid::new(gpu, &Grid::new(sizes)?.with_flags(&flags)?, &MultigridOptions { finest_sweeps: 2, coarse_sweeps: 2 })?;
+    let cells = Cells { sizes, flags: &flags, open: &vec![[false; 2]; sizes.len()], ..Default::default() };
+    let operator = Multigrid::new(gpu, &Grid::new(sizes)?.with_flags(&flags)?, &MultigridOptions { degree: 3, twice_from: Some(1) })?;
     let r: Vec<f32> = cells.project(&wide(&noise(8, flags.len()))).into_iter().map(|r| r as f32).collect();
     let (b, z, dot) = (Tensor::from_slice(gpu, sizes, &r)?, Tensor::zeros(gpu, sizes, DType::F32)?, Tensor::zeros(gpu, &[1], DType::F32)?);
     let mut recording = Recording::new();
     operator.record_dot(&mut recording, &b, &z, &dot)?;
     gpu.submit([&recording]);
-    let expected = cells.project(&multigrid::Multigrid::new(&cells, 2, 2).apply(&wide(&r)));
+    let expected = cells.project(&multigrid::Multigrid::new(&cells, 3, 1).apply(&wide(&r)));
     let expected_dot: f64 = r.iter().zip(&expected).map(|(&r, z)| f64::from(r) * z).sum();
     let found = cells.project(&wide(&block_on(z.read(gpu))?));
     let found: Vec<f32> = found.into_iter().map(|z| z as f32).collect();
     let error = worse(of_norm(&found, &expected), of_norm(&block_on(dot.read(gpu))?, &[expected_dot]));
-    Ok(Entry::new(sizes, DType::F32, error, CYCLE_BOUND))
-}
-
-/// With a stencil and an interpolation that are not linear.
-fn learned_cycle(gpu: &Gpu, sizes: &[usize]) -> Result<Entry> {
-    let flags = flags(sizes.iter().product());
-    let cells = Cells { sizes, flags: &flags, open: &vec![[false; 2]; sizes.len()] };
-    let mut coefficients = Coefficients::initial(sizes.len(), 2)?;
-    coefficients.stencil.iter_mut().skip(1).zip([0.04, 0.012, 0.004, 0.002]).for_each(|(k, value)| *k = value);
-    coefficients.transfer.iter_mut().zip([1.2, 0.9, 0.7]).for_each(|(p, factor)| *p *= factor);
-    let operator = LearnedMultigrid::new(gpu, &Grid::new(sizes)?.with_flags(&flags)?, &coefficients)?;
-    let (z, dot) = (Tensor::zeros(gpu, sizes, DType::F32)?, Tensor::zeros(gpu, &[1], DType::F32)?);
-    let (r, _) = run_on(gpu, flags.len(), |recording, r| operator.record_dot(recording, r, &z, &dot))?;
-    let expected = learned_multigrid::LearnedMultigrid::new(&cells, &coefficients).apply(&wide(&r));
-    let expected_dot: f64 = r.iter().zip(&expected).map(|(&r, z)| f64::from(r) * z).sum();
-    let error = worse(of_norm(&block_on(z.read(gpu))?, &expected), of_norm(&block_on(dot.read(gpu))?, &[expected_dot]));
     Ok(Entry::new(sizes, DType::F32, error, CYCLE_BOUND))
 }
 
@@ -154,7 +136,7 @@ fn network(gpu: &Gpu, sizes: &[usize], options: &DeepPreconditionerOptions, boun
     let preconditioner = DeepPreconditioner::with_options(gpu, &Grid::new(sizes)?.with_flags(&flags)?, &weights, options)?;
     let z = Tensor::zeros(gpu, sizes, DType::F32)?;
     let (r, _) = run_on(gpu, flags.len(), |recording, r| krylov::Preconditioner::record(&preconditioner, recording, r, &z))?;
-    let cells = Cells { sizes, flags: &flags, open: &vec![[false; 2]; sizes.len()] };
+    let cells = Cells { sizes, flags: &flags, open: &vec![[false; 2]; sizes.len()], ..Default::default() };
     let expected = dcdm::Network::new(cells, &architecture, &in_f64)?.direction(&wide(&r))?;
     Ok(Entry::new(sizes, options.activations, of_norm(&block_on(z.read(gpu))?, &expected), bound))
 }
@@ -163,6 +145,6 @@ fn project(gpu: &Gpu, sizes: &[usize]) -> Result<Entry> {
     let flags = flags(sizes.iter().product());
     let laplacian = laplacian(gpu, sizes, &flags)?;
     let (values, x) = run_on(gpu, flags.len(), |recording, x| laplacian.record_project(recording, x))?;
-    let expected = Cells { sizes, flags: &flags, open: &vec![[false; 2]; sizes.len()] }.project(&wide(&values));
+    let expected = Cells { sizes, flags: &flags, open: &vec![[false; 2]; sizes.len()], ..Default::default() }.project(&wide(&values));
     Ok(Entry::new(sizes, DType::F32, of_norm(&block_on(x.read(gpu))?, &expected), BOUND))
 }

@@ -52,10 +52,10 @@ struct Args {
     #[arg(long, default_value_t = 5e-5)]
     tolerance: f64,
     /// Conjugate gradients with the preconditioner of that name, `cg` without, `dcdm` flexible ones with a network.
-    #[arg(long, value_name = "NAME", default_value = "learned-multigrid",
+    #[arg(long, value_name = "NAME", default_value = "multigrid",
           value_parser = PossibleValuesParser::new(CHOICES.iter().map(|choice| choice.name)))]
     solver: String,
-    /// The weights of `dcdm` or `learned-multigrid`, safetensors. Without it those that come with the crate, which for `dcdm` is
+    /// The weights of `dcdm`, safetensors. Without it those that come with the crate, which is
     /// `weights/dcdm-2d-open.safetensors`, or of `3d`.
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,

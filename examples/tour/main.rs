@@ -70,7 +70,7 @@ struct Args {
     #[arg(long, default_value_t = 0)]
     seed: u64,
     /// What solves for the pressure: conjugate gradients, by themselves or with a preconditioner.
-    #[arg(long, value_name = "NAME", value_delimiter = ',', default_value = "cg,multigrid,learned-multigrid,dcdm",
+    #[arg(long, value_name = "NAME", value_delimiter = ',', default_value = "cg,multigrid,dcdm",
           value_parser = PossibleValuesParser::new(CHOICES.iter().map(|choice| choice.name)))]
     solver: Vec<String>,
     /// The folder for the pictures.

@@ -5,23 +5,10 @@
 //   u = rho u + (1 - rho) d²
 //   p -= lr d
 //
-// States: 0 square_avg, 1 acc_delta. Bytes an element, f32: 28.
-
-#permute STATE_0 STATE_1
-#import shared/elementwise
-
-struct AdadeltaConstants {
-    rho: f32,
-    one_minus_rho: f32,
-    eps: f32,
-    seed: vec2<u32>,
-}
-
-@group(0) @binding(0) var<uniform> constants: AdadeltaConstants;
-
-fn update(c: AdadeltaConstants, k: Scalars, p: ptr<function, vec4<f32>>, g: vec4<f32>, s: ptr<function, vec4<f32>>, u: ptr<function, vec4<f32>>, s2: ptr<function, vec4<f32>>) {
-    *s = c.rho * *s + c.one_minus_rho * g * g;
-    let d = sqrt(*u + vec4(c.eps)) / sqrt(*s + vec4(c.eps)) * g;
-    *u = c.rho * *u + c.one_minus_rho * d * d;
-    *p -= k.step_size * d;
+// s is square_avg, u is acc_delta. Bytes an element, f32: 28.
+fn update(k: Step, p: ptr<function, vec4<f32>>, g: vec4<f32>, square_avg: ptr<function, vec4<f32>>, acc_delta: ptr<function, vec4<f32>>) {
+    *square_avg = k.rho * *square_avg + k.one_minus_rho * g * g;
+    let d = sqrt(*acc_delta + vec4(k.eps)) / sqrt(*square_avg + vec4(k.eps)) * g;
+    *acc_delta = k.rho * *acc_delta + k.one_minus_rho * d * d;
+    *p -= k.lr * d;
 }

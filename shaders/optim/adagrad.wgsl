@@ -3,19 +3,14 @@
 //   s += g²
 //   p -= lr / (1 + (t - 1) lr_decay) · g / (√s + eps)
 //
-// States: 0 sum, which starts at initial_accumulator_value. Bytes an element, f32: 20.
-
-#permute STATE_0
-#import shared/elementwise
-
-struct AdagradConstants {
-    eps: f32,
-    seed: vec2<u32>,
+// s is sum, which starts at initial_accumulator_value. Bytes an element, f32: 20.
+#ifdef PREPARE
+fn prepare(g: Group, k: ptr<function, Step>) {
+    (*k).step_size = (*k).lr / (1.0 + f32(max((*k).step, 1u) - 1u) * (*k).lr_decay);
 }
-
-@group(0) @binding(0) var<uniform> constants: AdagradConstants;
-
-fn update(c: AdagradConstants, k: Scalars, p: ptr<function, vec4<f32>>, g: vec4<f32>, s: ptr<function, vec4<f32>>, s1: ptr<function, vec4<f32>>, s2: ptr<function, vec4<f32>>) {
-    *s += g * g;
-    *p -= k.step_size * g / (sqrt(*s) + vec4(c.eps));
+#else
+fn update(k: Step, p: ptr<function, vec4<f32>>, g: vec4<f32>, sum: ptr<function, vec4<f32>>) {
+    *sum += g * g;
+    *p -= k.step_size * g / (sqrt(*sum) + vec4(k.eps));
 }
+#endif

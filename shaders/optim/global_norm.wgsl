@@ -68,9 +68,10 @@ alias Grad = vec2<u32>;
 @group(0) @binding(5) var<storage, read_write> partials: array<GradientPartial>;
 
 fn load(first: u32, count: u32) -> vec4<f32> {
+    // what is not the tensor's counts as 0
+    let inside = vec4(0u, 1u, 2u, 3u) < vec4(count);
 #ifdef SCALAR
     let i = vec4(first) + min(vec4(0u, 1u, 2u, 3u), vec4(count - 1u));
-    let inside = vec4(0u, 1u, 2u, 3u) < vec4(count);
 #ifdef GRAD_F32
     return select(vec4(0.0), vec4(grad[i.x], grad[i.y], grad[i.z], grad[i.w]), inside);
 #else
@@ -79,9 +80,9 @@ fn load(first: u32, count: u32) -> vec4<f32> {
 #endif
 #else
 #ifdef GRAD_F32
-    return grad[first >> 2u];
+    return select(vec4(0.0), grad[first >> 2u], inside);
 #else
-    let bits = halves(grad[first >> 2u]);
+    let bits = select(vec4(0u), halves(grad[first >> 2u]), inside);
 #endif
 #endif
 #ifdef GRAD_F16

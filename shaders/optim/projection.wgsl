@@ -6,6 +6,10 @@
 //   layer view, else if cos of the whole < delta / √(rows columns): c = ⟨p,u⟩ / (‖p‖ + eps)²
 //   else c = 0, and the decay stays as it is
 //
+// For LAMB (You et al. 2020), with `ratio`, of ⟨p,p⟩ and ⟨u,u⟩ in the places of the first two sums:
+//
+//   c = min(‖p‖ (1 - decay), 10) / (‖u‖ + eps), and 1 where either norm is 0
+//
 // Cosines are not negative, so their bits order them as integers, and a NaN is above all others: it
 // projects nothing. One workgroup a tensor, of 256, or fewer for tensors of few sums. Tensors of many rows are projected in
 // three dispatches: PARTIAL has a workgroup for a block of rows, which leaves the rows' coefficients and the block's sums;
@@ -14,7 +18,6 @@
 // the layer view.
 
 #permute LANES_256 | LANES_64 | LANES_8 | LANES_256 PARTIAL | LANES_256 FINISH | LANES_256 FILL
-#import shared/scalars
 #import shared/tree
 
 alias Sum = vec4<f32>;
@@ -23,6 +26,12 @@ alias Sum = vec4<f32>;
 struct ProjectionConstants {
     delta: f32,
     eps: f32,
+    // the words of a `Step` (shared/step.wgsl), and where its two decays are
+    step_words: u32,
+    decay: u32,
+    projected_decay: u32,
+    // 1 for LAMB's coefficient
+    ratio: u32,
 }
 
 struct ProjectionTask {
@@ -57,7 +66,8 @@ struct ProjectionPartial {
 #endif
 @group(0) @binding(1) var<storage, read> tasks: array<ProjectionTask>;
 #ifdef FINISH
-@group(0) @binding(2) var<storage, read_write> scalars: array<Scalars>;
+// each tensor's `Step`
+@group(0) @binding(2) var<storage, read_write> steps: array<u32>;
 #else
 @group(0) @binding(4) var<storage, read_write> coefficients: array<f32>;
 #endif
@@ -71,7 +81,8 @@ struct ProjectionPartial {
 #ifdef FINISH
 @group(0) @binding(5) var<storage, read_write> partials: array<ProjectionPartial>;
 #else
-@group(0) @binding(2) var<storage, read_write> scalars: array<Scalars>;
+// each tensor's `Step`
+@group(0) @binding(2) var<storage, read_write> steps: array<u32>;
 @group(0) @binding(3) var<storage, read> sums: array<vec4<f32>>;
 #endif
 #endif
@@ -120,6 +131,15 @@ fn coefficient(sum: vec4<f32>) -> f32 {
     let norm = sqrt(sum.x) + constants.eps;
     return sum.w / norm / norm;
 }
+
+#ifndef PARTIAL
+fn trust_ratio(sum: vec4<f32>, decay: f32) -> f32 {
+    let of_p = sqrt(sum.x) * (1.0 - decay);
+    let of_u = sqrt(sum.y);
+    let ratio = select(of_p, 10.0, of_p > 10.0) / (of_u + constants.eps);
+    return select(ratio, 1.0, of_p == 0.0 || of_u == 0.0);
+}
+#endif
 
 #ifndef FINISH
 // The segments of a row from number `begin` on, `step` apart.
@@ -190,9 +210,13 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         }
 #else
         let columns = f32(task.columns);
-        let channel = task.projected != 0u && maximum < bitcast<u32>(constants.delta / sqrt(columns));
-        let layer = task.projected != 0u && !channel && cosine(total) < bitcast<u32>(constants.delta / sqrt(columns * f32(task.rows)));
-        let c = select(0.0, coefficient(total), layer);
+        let projects = task.projected != 0u && constants.ratio == 0u;
+        let channel = projects && maximum < bitcast<u32>(constants.delta / sqrt(columns));
+        let layer = projects && !channel && cosine(total) < bitcast<u32>(constants.delta / sqrt(columns * f32(task.rows)));
+        var c = select(0.0, coefficient(total), layer);
+        if constants.ratio != 0u {
+            c = trust_ratio(total, bitcast<f32>(steps[task.tensor * constants.step_words + constants.decay]));
+        }
 #ifdef FINISH
         if invocation == 0u {
             partials[task.partial].channel = u32(channel);
@@ -206,7 +230,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         }
 #endif
         if invocation == 0u && (channel || layer) {
-            scalars[task.tensor].decay = scalars[task.tensor].projected_decay;
+            let step = task.tensor * constants.step_words;
+            steps[step + constants.decay] = steps[step + constants.projected_decay];
         }
 #endif
     }

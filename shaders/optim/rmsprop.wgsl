@@ -6,42 +6,40 @@
 //   with momentum: b = momentum b + d, and b takes d's place
 //   p -= lr d
 //
-// v is taken as 0 where rounding makes it negative; a NaN in s or a stays. States: 0 square_avg, then momentum_buffer with
-// momentum, then grad_avg if centered. Bytes an element, f32: 20, and 8 more for each of the two.
-
-#permute STATE_0 | STATE_0 STATE_1 MOMENTUM | STATE_0 STATE_1 CENTERED | STATE_0 STATE_1 STATE_2 MOMENTUM CENTERED
-#import shared/elementwise
+// v is taken as 0 where rounding makes it negative; a NaN in s or a stays. Bytes an element, f32: 20, and 8 more with momentum and
+// if centered.
 #import shared/maximum
 
-struct RmsPropConstants {
-    alpha: f32,
-    one_minus_alpha: f32,
-    eps: f32,
-    momentum: f32,
-    seed: vec2<u32>,
+fn scaled_gradient(k: Step, g: vec4<f32>, square_avg: ptr<function, vec4<f32>>) -> vec4<f32> {
+    *square_avg = k.alpha * *square_avg + k.one_minus_alpha * g * g;
+    return g / (sqrt(*square_avg) + vec4(k.eps));
 }
 
-@group(0) @binding(0) var<uniform> constants: RmsPropConstants;
-
-fn centered(c: RmsPropConstants, s: vec4<f32>, g: vec4<f32>, a: ptr<function, vec4<f32>>) -> vec4<f32> {
-    *a += c.one_minus_alpha * (g - *a);
-    return not_negative(s - *a * *a);
+fn centered_gradient(k: Step, g: vec4<f32>, square_avg: ptr<function, vec4<f32>>, grad_avg: ptr<function, vec4<f32>>) -> vec4<f32> {
+    *square_avg = k.alpha * *square_avg + k.one_minus_alpha * g * g;
+    *grad_avg += k.one_minus_alpha * (g - *grad_avg);
+    return g / (sqrt(not_negative(*square_avg - *grad_avg * *grad_avg)) + vec4(k.eps));
 }
 
-fn update(c: RmsPropConstants, k: Scalars, p: ptr<function, vec4<f32>>, g: vec4<f32>, s: ptr<function, vec4<f32>>, s1: ptr<function, vec4<f32>>, s2: ptr<function, vec4<f32>>) {
-    *s = c.alpha * *s + c.one_minus_alpha * g * g;
-    var v = *s;
+#ifdef MOMENTUM
 #ifdef CENTERED
-#ifdef MOMENTUM
-    v = centered(c, v, g, s2);
+fn update(k: Step, p: ptr<function, vec4<f32>>, g: vec4<f32>, square_avg: ptr<function, vec4<f32>>, momentum_buffer: ptr<function, vec4<f32>>, grad_avg: ptr<function, vec4<f32>>) {
+    let d = centered_gradient(k, g, square_avg, grad_avg);
 #else
-    v = centered(c, v, g, s1);
+fn update(k: Step, p: ptr<function, vec4<f32>>, g: vec4<f32>, square_avg: ptr<function, vec4<f32>>, momentum_buffer: ptr<function, vec4<f32>>) {
+    let d = scaled_gradient(k, g, square_avg);
 #endif
-#endif
-    var d = g / (sqrt(v) + vec4(c.eps));
-#ifdef MOMENTUM
-    *s1 = c.momentum * *s1 + d;
-    d = *s1;
-#endif
-    *p -= k.step_size * d;
+    *momentum_buffer = k.momentum * *momentum_buffer + d;
+    *p -= k.lr * *momentum_buffer;
 }
+#else
+#ifdef CENTERED
+fn update(k: Step, p: ptr<function, vec4<f32>>, g: vec4<f32>, square_avg: ptr<function, vec4<f32>>, grad_avg: ptr<function, vec4<f32>>) {
+    *p -= k.lr * centered_gradient(k, g, square_avg, grad_avg);
+}
+#else
+fn update(k: Step, p: ptr<function, vec4<f32>>, g: vec4<f32>, square_avg: ptr<function, vec4<f32>>) {
+    *p -= k.lr * scaled_gradient(k, g, square_avg);
+}
+#endif
+#endif

@@ -1,32 +1,29 @@
-// Stochastic gradient descent with momentum, dampening and Nesterov's look-ahead (Sutskever et al.
-// 2013), as PyTorch computes it.
+// Stochastic gradient descent with momentum, dampening and Nesterov's look-ahead (Sutskever et al. 2013), as PyTorch computes it.
 //
 //   b = momentum b + (1 - dampening) g, and b = g on the first step
 //   d = g + momentum b with Nesterov, else b, or g without momentum
 //   p -= lr d
 //
-// States: 0 momentum_buffer, with momentum only. Bytes an element, f32: 12, with momentum 20.
-
-#permute - | STATE_0 | STATE_0 NESTEROV
-#import shared/elementwise
-
-struct SgdConstants {
-    momentum: f32,
-    seed: vec2<u32>,
+// Bytes an element, f32: 12, with momentum 20.
+#ifdef PREPARE
+#ifdef MOMENTUM
+fn prepare(g: Group, k: ptr<function, Step>) {
+    (*k).blend = select((*k).one_minus_dampening, 1.0, (*k).step == 1u);
 }
-
-@group(0) @binding(0) var<uniform> constants: SgdConstants;
-
-fn update(c: SgdConstants, k: Scalars, p: ptr<function, vec4<f32>>, g: vec4<f32>, b: ptr<function, vec4<f32>>, s1: ptr<function, vec4<f32>>, s2: ptr<function, vec4<f32>>) {
-#ifdef STATE_0
-    *b = c.momentum * *b + k.blend * g;
+#endif
+#else
+#ifdef MOMENTUM
+fn update(k: Step, p: ptr<function, vec4<f32>>, g: vec4<f32>, momentum_buffer: ptr<function, vec4<f32>>) {
+    *momentum_buffer = k.momentum * *momentum_buffer + k.blend * g;
 #ifdef NESTEROV
-    let d = g + c.momentum * *b;
+    *p -= k.lr * (g + k.momentum * *momentum_buffer);
 #else
-    let d = *b;
+    *p -= k.lr * *momentum_buffer;
 #endif
-#else
-    let d = g;
-#endif
-    *p -= k.step_size * d;
 }
+#else
+fn update(k: Step, p: ptr<function, vec4<f32>>, g: vec4<f32>) {
+    *p -= k.lr * g;
+}
+#endif
+#endif

@@ -21,11 +21,11 @@ fn four(i: u32) -> vec4<f32> {
 // The codes of the four cells from 4 i + distance on.
 fn codes_at(i: u32, distance: i32) -> vec4<u32> {
     let at = i32(i) + (distance >> 2u);
-    let low = codes_of(within(at));
+    let low = row_of(within(at));
     if (distance & 3) == 0 {
         return low;
     }
-    let high = codes_of(within(at + 1));
+    let high = row_of(within(at + 1));
     if (distance & 3) == 1 {
         return vec4(low.yzw, high.x);
     }
@@ -42,9 +42,9 @@ fn divisor(code: vec4<u32>) -> vec4<f32> {
 
 // y of the elements from 4 i + distance on, of which these are the codes.
 fn upper(i: u32, distance: i32, code: vec4<u32>) -> vec4<f32> {
-    var above = fluid(code, 32u, shifted(i, distance + 1)) + fluid(code, 8u, shifted(i, distance + STRIDE_Y));
-    if STRIDE_Z > 0 {
-        above += fluid(code, 2u, shifted(i, distance + STRIDE_Z));
+    var above = fluid(code, 32u, shifted(i, distance + 1)) + fluid(code, 8u, shifted(i, distance + stride_y()));
+    if stride_z() > 0 {
+        above += fluid(code, 2u, shifted(i, distance + stride_z()));
     }
     return shifted(i, distance) + above / divisor(code);
 }
@@ -62,10 +62,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
     let own = own_cells(constants, group.x, lane);
     for (var i = own.x; i < own.y; i += RUN) {
-        let code = codes_of(i);
-        var sum = upper(i, 0, code) + fluid(code, 16u, scaled(i, 1)) + fluid(code, 4u, scaled(i, STRIDE_Y));
-        if STRIDE_Z > 0 {
-            sum += fluid(code, 1u, scaled(i, STRIDE_Z));
+        let code = row_of(i);
+        var sum = upper(i, 0, code) + fluid(code, 16u, scaled(i, 1)) + fluid(code, 4u, scaled(i, stride_y()));
+        if stride_z() > 0 {
+            sum += fluid(code, 1u, scaled(i, stride_z()));
         }
         z[i] = select(vec4(0.0), sum, diagonals(code) != vec4(0.0));
     }

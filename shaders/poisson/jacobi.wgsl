@@ -16,7 +16,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
     let own = own_cells(constants, group.x, lane);
     for (var i = own.x; i < own.y; i += RUN) {
-        let d = diagonals(codes_of(i));
+        let d = diagonals(row_of(i));
         z[i] = select(vec4(0.0), r[i] / max(d, vec4(1.0)), d != vec4(0.0));
     }
 }

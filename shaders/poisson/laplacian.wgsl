@@ -1,16 +1,23 @@
-// y = A x for the flagged Laplacian A = -Δ·h², five points in two dimensions and seven in three (shared/stencil.wgsl). A cell
-// that is not fluid gives 0. DOT: and partial sums of ⟨x, y⟩.
+// y = A x for the Laplacian, five points in two dimensions and seven in three: of flags (shared/stencil.wgsl), or with WEIGHTS
+// (shared/weights.wgsl). A cell that is not fluid gives 0. DOT: and partial sums of ⟨x, y⟩.
 //
-// Workgroups and cells of four elements: shared/blocks.wgsl. Deterministic. Bytes an element: 8 and 2 for the code.
+// Workgroups and cells of four elements: shared/blocks.wgsl. Deterministic. Bytes an element: 8, and 2 for the code or 12 or 16 for
+// the weights.
 
 #import shared/gate
 #import shared/blocks
+#import shared/shifts
+#ifdef WEIGHTS
+#import shared/weights
+#else
 #import shared/stencil
+#endif
 #ifdef DOT
 #import shared/block_sums
 #endif
 
 #permute - | DOT
+#permute - | WEIGHTS | WEIGHTS LINKED
 
 @group(0) @binding(2) var<storage, read> x: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read_write> y: array<vec4<f32>>;
@@ -28,11 +35,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let own = own_cells(c, group.x, lane);
     var sum = vec4(0.0);
     for (var i = own.x; i < own.y; i += RUN) {
-        let code = codes_of(i);
+        let row = row_of(i);
         let here = x[i];
-        let d = diagonals(code);
+        let d = diagonals(row);
         // not 0 times what may be infinite
-        let product = select(vec4(0.0), d * here - around(i, code, here), d != vec4(0.0));
+        let product = select(vec4(0.0), d * here - around(i, row, here), d != vec4(0.0));
         y[i] = product;
         sum += select(vec4(0.0), here * product, d != vec4(0.0));
     }

@@ -16,6 +16,6 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
     let own = own_cells(constants, group.x, lane);
     for (var i = own.x; i < own.y; i += RUN) {
-        z[i] = select(vec4(0.0), r[i], diagonals(codes_of(i)) != vec4(0.0));
+        z[i] = select(vec4(0.0), r[i], diagonals(row_of(i)) != vec4(0.0));
     }
 }

@@ -1,103 +1,133 @@
-// The V-cycle over the coarsest levels, of which the first has 512 cells at most, in one workgroup of 256 and in its
-// memory: on the way down, from x = 0, sweeps of red and black cells and the restriction of the residual; on the way up the
-// correction and sweeps of black and red ones. The coarsest level has as many of both.
+// The coarsest levels of a multigrid cycle, from the first of at most 512 cells on, in one workgroup of 256: a list of operations, which are those of
+// multigrid_smooth.wgsl, multigrid_restrict.wgsl and multigrid_prolong.wgsl, and the exact solution on the coarsest level, x = A⁺ b. ALONE: there is no
+// finer level.
 //
-// Deterministic. 12.5 KiB of workgroup memory. Bytes a cell of the first level: 8, and the codes and weights of all of them from the cache.
+// Deterministic. A barrier after each operation. Bytes: those of the same operations one by one, from the cache.
 
 #import shared/gate
-#import shared/multigrid_rows
-#import shared/restriction
-#import shared/prolongation
+
+struct Operation {
+    // 0: start; 1: step; 2: residual; 3: restrict; 4: prolong; 5: solve
+    kind: u32,
+    level: u32,
+    // where the vector that is read begins, and the one that is written
+    x: u32,
+    y: u32,
+    factor: f32,
+    second: f32,
+}
 
 struct TailConstants {
-    // the number of levels
-    levels: u32,
-    // where the first level's b and x begin
-    at: u32,
+    operations: u32,
+    // ALONE: the cells, and where the right-hand side and the solution begin
+    cells: u32,
+    b: u32,
+    x: u32,
 }
 
 @group(0) @binding(0) var<uniform> constants: TailConstants;
-@group(0) @binding(4) var<storage, read> levels: array<Level>;
-@group(0) @binding(5) var<storage, read> rhs: array<f32>;
-@group(0) @binding(6) var<storage, read_write> solution: array<f32>;
+@group(0) @binding(1) var<storage, read> operations: array<Operation>;
+@group(0) @binding(2) var<storage, read> levels: array<Level>;
+@group(0) @binding(4) var<storage, read> weights: array<f32>;
+@group(0) @binding(5) var<storage, read_write> vectors: array<f32>;
 
-// of all levels, whose sizes halve at least
-var<workgroup> x: array<f32, 1056>;
-var<workgroup> b: array<f32, 1056>;
-// b - A x of the red cells of the level at hand
-var<workgroup> rest: array<f32, 512>;
+#permute WEIGHTS | LINKED WEIGHTS
+#permute - | ALONE
 
-fn value(l: Level, p: vec3<u32>) -> f32 {
-    return x[l.x + index_of(l, p)];
+#ifdef ALONE
+@group(0) @binding(3) var<storage, read> rhs: array<f32>;
+@group(0) @binding(7) var<storage, read_write> solution: array<f32>;
+#endif
+
+#import shared/restriction
+#import shared/prolongation
+
+fn load(i: u32) -> f32 {
+    return vectors[i];
 }
 
-// Of a red cell: once for the several coarse cells that take a part.
-fn residual(l: Level, p: vec3<u32>) -> f32 {
-    return rest[index_of(l, p)];
+fn add(i: u32, correction: f32) {
+    vectors[i] += correction;
 }
 
-fn find_residuals(l: Level, lane: u32) {
-    for (var i = lane; i < cells_of(l); i += 256u) {
-        let p = place_of(l, i);
-        let d = diagonal(l, p);
-        if is_of(p, 0u) {
-            rest[i] = select(0.0, b[l.b + i] - d * x[l.x + i] + around(l, p), d > 0.0);
+fn transfer_of(i: u32) -> vec4<f32> {
+    let at = 4u * i;
+    return vec4(weights[at], weights[at + 1u], weights[at + 2u], weights[at + 3u]);
+}
+
+// What is multiplied by a weight: x, or, to start, D⁻¹ b.
+fn value(l: Level, j: u32, x: u32, start: bool) -> f32 {
+    let v = vectors[x + j];
+    return select(v, v / abs(weights[l.weights + j]), start);
+}
+
+// Of array k the weight of a cell, times what another holds.
+fn part(l: Level, k: u32, cell: u32, j: u32, x: u32, start: bool) -> f32 {
+    let w = weights[l.weights + k * l.count + cell];
+    var sum = 0.0;
+    if w != 0.0 {
+        sum = w * value(l, j, x, start);
+    }
+    return sum;
+}
+
+// Σ w_ij x_j.
+fn neighbours(l: Level, i: u32, x: u32, start: bool) -> f32 {
+    var sum = part(l, 1u, i, i - 1u, x, start) + part(l, 1u, i + 1u, i + 1u, x, start);
+    sum += part(l, 2u, i, i - l.pitch, x, start) + part(l, 2u, i + l.pitch, i + l.pitch, x, start);
+    if l.nz > 1u {
+        sum += part(l, 3u, i, i - l.plane, x, start) + part(l, 3u, i + l.plane, i + l.plane, x, start);
+    }
+#ifdef LINKED
+    if weights[l.weights + i] < 0.0 {
+        var at = links[l.row_links + i];
+        loop {
+            let index = links[at];
+            sum += bitcast<f32>(links[at + 1u]) * value(l, index & 0x7fffffffu, x, start);
+            if (index >> 31u) != 0u {
+                break;
+            }
+            at += 2u;
         }
     }
-    workgroupBarrier();
+#endif
+    return sum;
 }
 
-fn coarse_x(c: Level, i: u32) -> f32 {
-    return x[c.x + i];
-}
-
-fn cells_of(l: Level) -> u32 {
-    return l.nx * l.ny * l.nz;
-}
-
-fn place_of(l: Level, i: u32) -> vec3<u32> {
-    let row = i / l.nx;
-    return vec3(i % l.nx, row % l.ny, row / l.ny);
-}
-
-fn is_of(p: vec3<u32>, colour: u32) -> bool {
-    return (p.x + p.y + p.z) % 2u == colour;
-}
-
-// Red cells from x = 0.
-fn begin(l: Level, lane: u32) {
-    for (var i = lane; i < cells_of(l); i += 256u) {
-        let p = place_of(l, i);
-        let d = diagonal(l, p);
-        var relaxed = 0.0;
-        if (d > 0.0) & is_of(p, 0u) {
-            relaxed = b[l.b + i] / d;
+fn smooth_level(l: Level, o: Operation, lane: u32) {
+    for (var i = lane; i < l.count; i += 256u) {
+        let d = abs(weights[l.weights + i]);
+        var result = 0.0;
+        if d != 0.0 {
+            let around = neighbours(l, i, o.x, o.kind == 0u);
+            let here = vectors[o.x + i];
+            let rest = vectors[l.b + i] + around;
+            result = rest - d * here;
+            if o.kind == 1u {
+                result = here + o.factor * (rest / d - here);
+            }
+            if o.kind == 0u {
+                result = (o.factor * here + o.second * around) / d;
+            }
         }
-        x[l.x + i] = relaxed;
+        vectors[o.y + i] = result;
     }
-    workgroupBarrier();
 }
 
-fn sweep(l: Level, lane: u32, colour: u32) {
-    for (var i = lane; i < cells_of(l); i += 256u) {
-        let p = place_of(l, i);
-        let d = diagonal(l, p);
-        if (d > 0.0) & is_of(p, colour) {
-            x[l.x + i] = (b[l.b + i] + around(l, p)) / d;
+fn solve(l: Level, o: Operation, lane: u32) {
+    for (var i = lane; i < l.count; i += 256u) {
+        var sum = 0.0;
+        for (var first = 0u; first < l.count; first += 16u) {
+            var block = 0.0;
+            for (var j = first; j < min(first + 16u, l.count); j++) {
+                // not 0 times what may be infinite
+                let w = weights[4u * l.transfers + i * l.count + j];
+                block += select(0.0, w * vectors[o.x + j], w != 0.0);
+            }
+            sum += block;
         }
+        vectors[o.y + i] = sum;
     }
-    workgroupBarrier();
-}
-
-// Of red cells: black ones are relaxed next.
-fn correct(l: Level, c: Level, lane: u32) {
-    for (var i = lane; i < cells_of(l); i += 256u) {
-        let p = place_of(l, i);
-        if is_of(p, 0u) {
-            x[l.x + i] += prolongated(l, c, p);
-        }
-    }
-    workgroupBarrier();
 }
 
 @compute @workgroup_size(256)
@@ -105,40 +135,44 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     if is_over() {
         return;
     }
-    let count = constants.levels;
-    let first = levels[0];
-    for (var i = lane; i < cells_of(first); i += 256u) {
-        b[first.b + i] = rhs[constants.at + i];
+#ifdef ALONE
+    for (var i = lane; i < constants.cells; i += 256u) {
+        vectors[constants.b + i] = rhs[i];
     }
-    workgroupBarrier();
-    for (var k = 0u; k < count; k++) {
-        let l = levels[k];
-        begin(l, lane);
-        sweep(l, lane, 1u);
-        for (var s = 1u; s < l.sweeps; s++) {
-            sweep(l, lane, 0u);
-            sweep(l, lane, 1u);
-        }
-        if k + 1u < count {
-            find_residuals(l, lane);
-            let c = levels[k + 1u];
-            for (var i = lane; i < cells_of(c); i += 256u) {
-                b[c.b + i] = restricted(l, place_of(c, i));
+    storageBarrier();
+#endif
+    for (var k = 0u; k < constants.operations; k++) {
+        let o = operations[k];
+        let l = levels[o.level];
+        switch o.kind {
+            case 3u: {
+                let c = levels[o.level + 1u];
+                for (var job = lane; job < jobs_of(c) + c.count - c.dense; job += 256u) {
+                    vectors[o.y + unknown_of(c, job)] = restricted(l, c, job, o.x);
+                }
             }
-            workgroupBarrier();
+            case 4u: {
+                let c = levels[o.level + 1u];
+                var jobs = jobs_of(c);
+#ifdef LINKED
+                jobs += select(0u, links[l.prolongation_links], l.prolongation_links != 0u);
+#endif
+                for (var job = lane; job < jobs; job += 256u) {
+                    correct(l, c, job, o.x, o.y);
+                }
+            }
+            case 5u: {
+                solve(l, o, lane);
+            }
+            default: {
+                smooth_level(l, o, lane);
+            }
         }
+        storageBarrier();
     }
-    for (var k = count; k > 0u; k--) {
-        let l = levels[k - 1u];
-        if k < count {
-            correct(l, levels[k], lane);
-        }
-        for (var s = 0u; s < l.sweeps; s++) {
-            sweep(l, lane, 1u);
-            sweep(l, lane, 0u);
-        }
+#ifdef ALONE
+    for (var i = lane; i < constants.cells; i += 256u) {
+        solution[i] = vectors[constants.x + i];
     }
-    for (var i = lane; i < cells_of(first); i += 256u) {
-        solution[constants.at + i] = x[first.x + i];
-    }
+#endif
 }

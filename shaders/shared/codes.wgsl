@@ -5,7 +5,7 @@
 // two a word
 @group(0) @binding(4) var<storage, read> codes: array<vec2<u32>>;
 
-fn codes_of(i: u32) -> vec4<u32> {
+fn row_of(i: u32) -> vec4<u32> {
     let words = codes[i];
     return vec4(words.x & 0xffffu, words.x >> 16u, words.y & 0xffffu, words.y >> 16u);
 }

@@ -1,11 +1,10 @@
-// What the host may change between steps, a tensor each.
+// What the host may change of a tensor between steps.
 struct Control {
+    // the number of its group
+    group: u32,
     enabled: u32,
-    lr: f32,
-    weight_decay: f32,
-    // decoupled decay: p *= 1 - decay; 0 where decay is coupled
-    decay: f32,
-    projected_decay: f32,
+    // a factor of its learning rate, decoupled decay included
+    lr_factor: f32,
 }
 
 // What optim/global_norm.wgsl finds in the gradients of a step.

@@ -1,28 +1,43 @@
-// Prolongation of a coarse solution E: a cell takes that of its coarse cell, moved by a quarter of the way, along each
-// axis, to that of the coarse cell beyond the near face, where the two are connected:
-//
-//     (P E)_i = E_I + ¼ Σ θ_a (E_Ja - E_I)
-//
-// What is outside has E = 0.
+// Prolongation, x += P e: see shared/transfers.wgsl. A kernel adds to x with `add`.
 
-#import shared/multigrid
+#import shared/transfers
 
-// E of a coarse cell that may not be there.
-fn there(c: Level, p: vec3<u32>) -> f32 {
-    let inside = is_within(c, p);
-    return select(0.0, coarse_x(c, index_of(c, select(vec3(0u), p, inside))), inside);
+// e of a coarse cell, if there is one.
+fn beside(c: Level, q: vec3<u32>, e: u32) -> f32 {
+    let inside = all(q < sizes_of(c));
+    return select(0.0, load(e + index_of(c, select(vec3(0u), q, vec3(inside)))), inside);
 }
 
-fn prolongated(l: Level, c: Level, p: vec3<u32>) -> f32 {
-    let code = code_of(l, index_of(l, p));
-    let own = p / 2u;
-    let here = coarse_x(c, index_of(c, own));
-    // beyond the face below for an even coordinate, else above; -1 is outside as well
-    let near = own + 2u * (p % vec3(2u)) - vec3(1u);
-    var moved = select(0.0, there(c, vec3(near.x, own.y, own.z)) - here, (code & NEAR_X) != 0u);
-    moved += select(0.0, there(c, vec3(own.x, near.y, own.z)) - here, (code & NEAR_Y) != 0u);
-    if l.nz > 1u {
-        moved += select(0.0, there(c, vec3(own.x, own.y, near.z)) - here, (code & NEAR_Z) != 0u);
+// x += P e for the children of a coarse cell, or for an unknown of which a list says P; e and x from there on.
+fn correct(l: Level, c: Level, job: u32, e: u32, x: u32) {
+    if job >= jobs_of(c) {
+#ifdef LINKED
+        let at = l.prolongation_links + 1u + 2u * (job - jobs_of(c));
+        add(x + links[at], listed(links[at + 1u], e));
+#endif
+        return;
     }
-    return select(0.0, here + 0.25 * moved, (code & UNKNOWN) != 0u);
+    let place = place_of(c, job);
+    let halves = halves_of(l);
+    let first = place + place * halves;
+    let here = load(e + index_of(c, place));
+    let x_axis = vec3(1u, 0u, 0u);
+    let y_axis = vec3(0u, 1u, 0u);
+    let z_axis = vec3(0u, 0u, 1u);
+    let low = vec3(beside(c, place - x_axis, e), beside(c, place - y_axis, e), beside(c, place - z_axis, e));
+    let high = vec3(beside(c, place + x_axis, e), beside(c, place + y_axis, e), beside(c, place + z_axis, e));
+    for (var k = 0u; k < corners_of(l); k++) {
+        let odd = (vec3(k) >> vec3(0u, 1u, 2u)) & vec3(1u);
+        let p = first + odd;
+        if any(odd > halves) | any(p >= sizes_of(l)) {
+            continue;
+        }
+        let i = index_of(l, p);
+        let t = transfer(l, i, odd);
+        let near = select(low, high, odd != vec3(0u));
+        let parts = select(vec4(0.0), t * vec4(near, here), t != vec4(0.0));
+        if t.w >= 0.0 {
+            add(x + i, dot(parts, vec4(1.0)));
+        }
+    }
 }

@@ -1,36 +1,63 @@
-// Restriction of the residual, B = Pᵀ (b - A x), the adjoint of shared/prolongation.wgsl: a coarse cell gathers from its
-// own cells what they do not leave to others, and a quarter from those beyond each face that it is connected through. The
-// residual is 0 on black cells, which were relaxed last: they are not visited. A kernel says with `residual` what it is at a
-// red cell, which is 0 where there is no unknown.
+// Restriction, b = Pᵀ r: see shared/transfers.wgsl.
 
-#import shared/multigrid
+#import shared/transfers
 
-// From a cell, which may not be there.
-fn part(l: Level, p: vec3<u32>, share: f32) -> f32 {
-    var y = 0.0;
-    if is_within(l, p) & (share > 0.0) {
-        y = share * residual(l, p);
-    }
-    return y;
-}
-
-fn restricted(l: Level, coarse: vec3<u32>) -> f32 {
-    let p = 2u * coarse;
-    // what the first cell and the last say of the faces below and above; of a face above that has no cells it does not matter
-    let below = code_of(l, index_of(l, p));
-    let above = code_of(l, index_of(l, min(p + vec3(1u), vec3(l.nx, l.ny, l.nz) - vec3(1u))));
-    let bits = vec3(NEAR_X, NEAR_Y, NEAR_Z);
-    let t = select(vec3(0.0), vec3(0.25), (vec3(below) & bits) != vec3(0u));
-    let u = select(vec3(0.0), vec3(0.25), (vec3(above) & bits) != vec3(0u));
-    var sum = part(l, p, 1.0 - t.x - t.y - t.z) + part(l, vec3(p.x + 1u, p.y + 1u, p.z), 1.0 - u.x - u.y - t.z);
-    sum += part(l, vec3(p.x - 1u, p.y + 1u, p.z), t.x) + part(l, vec3(p.x + 2u, p.y, p.z), u.x);
-    sum += part(l, vec3(p.x + 1u, p.y - 1u, p.z), t.y) + part(l, vec3(p.x, p.y + 2u, p.z), u.y);
-    if l.nz > 1u {
-        sum += part(l, vec3(p.x + 1u, p.y, p.z + 1u), 1.0 - u.x - t.y - u.z) + part(l, vec3(p.x, p.y + 1u, p.z + 1u), 1.0 - t.x - u.y - u.z);
-        sum += part(l, vec3(p.x - 1u, p.y, p.z + 1u), t.x) + part(l, vec3(p.x + 2u, p.y + 1u, p.z + 1u), u.x);
-        sum += part(l, vec3(p.x, p.y - 1u, p.z + 1u), t.y) + part(l, vec3(p.x + 1u, p.y + 2u, p.z + 1u), u.y);
-        sum += part(l, vec3(p.x + 1u, p.y, p.z - 1u), t.z) + part(l, vec3(p.x, p.y + 1u, p.z - 1u), t.z);
-        sum += part(l, vec3(p.x, p.y, p.z + 2u), u.z) + part(l, vec3(p.x + 1u, p.y + 1u, p.z + 2u), u.z);
+// What one neighbour of a child, across the face of the parent, leaves to it.
+fn from_beyond(l: Level, p: vec3<u32>, odd: vec3<u32>, axis: vec3<u32>, at: u32) -> f32 {
+    let q = select(p - axis, p + axis, any((odd & axis) != vec3(0u)));
+    var sum = 0.0;
+    if all(q < sizes_of(l)) & all(axis <= halves_of(l)) {
+        let i = index_of(l, q);
+        let t = transfer(l, i, odd ^ axis);
+        let share = dot(t.xyz, vec3<f32>(axis));
+        // not 0 times what may be infinite
+        sum = select(0.0, share * load(at + i), share > 0.0);
     }
     return sum;
+}
+
+// (Pᵀ r) of a coarse unknown, r from `at` on.
+fn restricted(l: Level, c: Level, job: u32, at: u32) -> f32 {
+    var sum = 0.0;
+    var own = c.dense + job - jobs_of(c);
+    if job < jobs_of(c) {
+        let place = place_of(c, job);
+        own = index_of(c, place);
+        let halves = halves_of(l);
+        let first = place + place * halves;
+        for (var k = 0u; k < corners_of(l); k++) {
+            let odd = (vec3(k) >> vec3(0u, 1u, 2u)) & vec3(1u);
+            let p = first + odd;
+            if any(odd > halves) | any(p >= sizes_of(l)) {
+                continue;
+            }
+            let i = index_of(l, p);
+            // of an axis that is not halved, whether the place is odd does not matter
+            let t = transfer(l, i, odd);
+            sum += select(0.0, t.w * load(at + i), t.w > 0.0);
+            sum += from_beyond(l, p, odd, vec3(1u, 0u, 0u), at);
+            sum += from_beyond(l, p, odd, vec3(0u, 1u, 0u), at);
+            if l.nz > 1u {
+                sum += from_beyond(l, p, odd, vec3(0u, 0u, 1u), at);
+            }
+        }
+    }
+#ifdef LINKED
+    if c.restriction_links != 0u {
+        let list = links[c.restriction_links + own];
+        if list != 0u {
+            sum += listed(list, at);
+        }
+    }
+#endif
+    return sum;
+}
+
+// Where the result of a job is.
+fn unknown_of(c: Level, job: u32) -> u32 {
+    var own = c.dense + job - jobs_of(c);
+    if job < jobs_of(c) {
+        own = index_of(c, place_of(c, job));
+    }
+    return own;
 }

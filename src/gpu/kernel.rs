@@ -91,6 +91,10 @@ impl Key {
 pub(crate) struct Generated {
     pub wgsl: String,
     pub bindings: Vec<BindingLayout>,
+    /// What the kernel is called in place of its template's name, within the template's module.
+    pub name: Option<String>,
+    /// Whether the text is not the crate's own alone, and so is compiled with checks whatever the device's other kernels are.
+    pub checked: bool,
 }
 
 /// A compiled pipeline. Clones share it.
@@ -110,7 +114,10 @@ struct Inner {
 impl Kernel {
     pub fn new(gpu: &Gpu, key: &Key, generated: Option<&Generated>) -> Result<Self> {
         let source = key.source.0;
-        let label = format!("gradus.{}", source.name.replace('/', "."));
+        let mut label = format!("gradus.{}", source.name.replace('/', "."));
+        if let (Some(name), Some((module, _))) = (generated.and_then(|generated| generated.name.as_ref()), source.name.split_once('/')) {
+            label = format!("gradus.{module}.{name}");
+        }
         let failed = |reason: String| Error::Pipeline { kernel: format!("{label} {:?} {:?}", key.defines, key.constants), reason };
         if !preprocess::permutations(source.source).contains(&key.defines) {
             return Err(failed("its text declares no such permutation".into()));
@@ -130,19 +137,20 @@ impl Kernel {
         let constants: Vec<(&str, f64)> = overrides.iter().map(|&(name, value)| (name, f64::from(value))).collect();
         trace::dump(&label, &wgsl, &overrides, &bindings);
         let device = gpu.device();
+        let checks = if generated.is_some_and(|generated| generated.checked) { Checks::Checked } else { gpu.checks() };
         let begun = trace::now();
         let filters = [wgpu::ErrorFilter::Validation, wgpu::ErrorFilter::Internal];
         let ((pipeline, layout), error) = gpu.scoped(&filters, || {
             let descriptor = wgpu::ShaderModuleDescriptor { label: Some(&label), source: wgpu::ShaderSource::Wgsl(wgsl.as_str().into()) };
-            let checks = match gpu.checks() {
+            let runtime_checks = match checks {
                 Checks::Checked => wgpu::ShaderRuntimeChecks::checked(),
                 Checks::Unchecked => wgpu::ShaderRuntimeChecks::unchecked(),
             };
-            // SAFETY: the WGSL is this crate's own, validated by a test, or generated from a graph
+            // SAFETY: unless it is checked, the WGSL is this crate's own, validated by a test, or generated from a graph
             // whose shapes have been checked. Every index stays in its binding because the host sizes the
             // bindings and the tables of ranges from tensors whose extent it has checked, every loop is
             // bounded by such a range, and divisors are lengths of axes, which are not zero.
-            let module = unsafe { device.create_shader_module_trusted(descriptor, checks) };
+            let module = unsafe { device.create_shader_module_trusted(descriptor, runtime_checks) };
             let layout = bind_group_layout(device, &label, &bindings);
             let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
                 label: Some(&label),
@@ -157,7 +165,7 @@ impl Kernel {
                 compilation_options: wgpu::PipelineCompilationOptions {
                     constants: &constants,
                     // every kernel writes what it reads of workgroup memory
-                    zero_initialize_workgroup_memory: gpu.checks() == Checks::Checked,
+                    zero_initialize_workgroup_memory: checks == Checks::Checked,
                 },
                 cache: gpu.inner.options.pipeline_cache.as_ref(),
             });

@@ -17,7 +17,7 @@ mod tensor;
 mod trace;
 mod tuning;
 #[cfg(test)]
-mod validation;
+pub(crate) mod validation;
 pub(crate) mod work;
 
 use std::collections::HashMap;
@@ -28,12 +28,13 @@ use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
-pub(crate) use buffer::Uniform;
 pub use dtype::{DType, Element};
 #[cfg(feature = "weights")]
 pub(crate) use file::{FLOATS, File, Object, floats};
 pub(crate) use kernel::{BindingLayout, Generated, Kernel, KernelSource, Key};
 pub use measure::measure;
+#[cfg(feature = "optim")]
+pub(crate) use preprocess::conditionals;
 #[cfg(test)]
 pub(crate) use readback::COUNTS;
 #[cfg(not(target_arch = "wasm32"))]

@@ -182,13 +182,16 @@ fn is_awaited(_: &Gpu, _: wgpu::SubmissionIndex) -> bool {
 
 #[cfg(not(target_arch = "wasm32"))]
 fn is_awaited(gpu: &Gpu, submission: wgpu::SubmissionIndex) -> bool {
-    gpu.waiter().is_some_and(|waiter| waiter.0.send(submission).is_ok())
+    gpu.waiter().is_some_and(|waiter| waiter.wait_for(submission))
 }
 
-/// A thread that waits for one submission after another, and so runs the callbacks of a device. It ends with the last clone of
-/// its [`Gpu`].
+/// A thread that waits for one submission after another, and so runs the callbacks of a device. The last clone of its [`Gpu`]
+/// waits for its end: it holds the device, and a driver must not be unloaded by one thread while another ends the program.
 #[cfg(not(target_arch = "wasm32"))]
-pub(crate) struct Waiter(std::sync::mpsc::Sender<wgpu::SubmissionIndex>);
+pub(crate) struct Waiter {
+    submissions: Option<std::sync::mpsc::Sender<wgpu::SubmissionIndex>>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
 
 #[cfg(not(target_arch = "wasm32"))]
 impl Waiter {
@@ -204,7 +207,24 @@ impl Waiter {
                 let _ = device.poll(wgpu::PollType::Wait { submission_index: Some(submission), timeout: None });
             }
         };
-        std::thread::Builder::new().name("gradus.wait".into()).spawn(wait).ok().map(|_| Self(sender))
+        let thread = std::thread::Builder::new().name("gradus.wait".into()).spawn(wait).ok()?;
+        Some(Self { submissions: Some(sender), thread: Some(thread) })
+    }
+
+    /// Whether the thread is there to wait for the submission.
+    fn wait_for(&self, submission: wgpu::SubmissionIndex) -> bool {
+        self.submissions.as_ref().is_some_and(|submissions| submissions.send(submission).is_ok())
+    }
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        drop(self.submissions.take());
+        // a callback may have had the last clone: the thread does not wait for itself
+        if let Some(thread) = self.thread.take().filter(|thread| thread.thread().id() != std::thread::current().id()) {
+            let _ = thread.join();
+        }
     }
 }
 

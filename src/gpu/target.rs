@@ -232,24 +232,15 @@ impl Target {
 
     // ---- grids
 
-    /// The most workgroups of a kernel over the tiles of a level.
-    pub(crate) fn tiles(&self) -> u32 {
-        self.choose(64, 4096)
+    /// How many cells, or jobs, of a level of so many a workgroup of 256 takes: as [`Target::block`], but on a software driver
+    /// several workgroups share a small level, so that no core is without.
+    pub(crate) fn block_of_level(&self, cells: u64) -> u64 {
+        self.choose((cells / 8).next_multiple_of(256).clamp(256, 4096), self.block(cells))
     }
 
     /// The most cells of a level that one workgroup keeps, with all coarser ones.
     pub(crate) fn tail(&self) -> usize {
         512
-    }
-
-    /// On levels of more cells, what a fused kernel computes several times costs more than a dispatch and what it moves.
-    pub(crate) fn small_level(&self) -> u64 {
-        1 << 15
-    }
-
-    /// The rows of a strip of the learned cycle, which an invocation goes down.
-    pub(crate) fn strip(&self, axes: usize) -> u32 {
-        if axes == 3 { self.choose(16, 8) } else { 8 }
     }
 }
 

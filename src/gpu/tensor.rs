@@ -197,6 +197,13 @@ impl Tensor {
         self.buffer == other.buffer && !apart
     }
 
+    /// Whether both are the same elements, in the same shape.
+    #[cfg(feature = "optim")]
+    pub(crate) fn is_same(&self, other: &Tensor) -> bool {
+        let shape = |tensor: &Tensor| (tensor.offset(), tensor.dtype(), tensor.shape().to_vec());
+        self.shares_buffer(other) && shape(self) == shape(other)
+    }
+
     /// Whether some byte belongs to both.
     #[must_use]
     pub fn overlaps(&self, other: &Tensor) -> bool {

@@ -44,15 +44,34 @@ fn every_permutation_is_valid_and_what_is_read_off_its_text_is_true() {
 fn check(source: &'static KernelSource, defines: &[&str], structs: &mut HashSet<String>) {
     let what = format!("shaders/{}.wgsl {defines:?}", source.name);
     let lines = preprocess::conditionals(source.source, defines).unwrap_or_else(|e| panic!("{what}: {e}"));
-    let wgsl = lines.join("\n");
-    let module = naga::front::wgsl::parse_str(&wgsl).unwrap_or_else(|e| panic!("{what}:\n{}", e.emit_to_string(&wgsl)));
+    let scanned = preprocess::bindings(&lines).unwrap_or_else(|e| panic!("{what}: {e}"));
+    let module = valid(&what, &lines.join("\n"), &scanned);
+    for (_, variable) in module.global_variables.iter().filter(|(_, variable)| variable.binding.is_some()) {
+        compare_structs(&what, &module, variable.ty, structs);
+    }
+}
+
+/// A template completed by generated text.
+#[cfg(feature = "optim")]
+pub(crate) fn check_generated(source: &'static KernelSource, defines: &[&str], generated: &super::Generated, what: &str) {
+    let defines: Vec<&str> = defines.iter().copied().chain(["GENERATED"]).collect();
+    let lines = preprocess::conditionals(source.source, &defines).unwrap();
+    let mut bindings = preprocess::bindings(&lines).unwrap();
+    bindings.extend(&generated.bindings);
+    bindings.sort_by_key(|binding| binding.index);
+    valid(what, &(lines.join("\n") + "\n" + &generated.wgsl), &bindings);
+}
+
+/// The module of a text that is valid, within limits, and has the bindings that it is said to have.
+fn valid(what: &str, wgsl: &str, expected: &[super::BindingLayout]) -> naga::Module {
+    let module = naga::front::wgsl::parse_str(wgsl).unwrap_or_else(|e| panic!("{what}:\n{}", e.emit_to_string(wgsl)));
     let validated = Validator::new(ValidationFlags::all(), CAPABILITIES).validate(&module);
-    let info = validated.unwrap_or_else(|e| panic!("{what}:\n{}", e.emit_to_string(&wgsl)));
+    let info = validated.unwrap_or_else(|e| panic!("{what}:\n{}", e.emit_to_string(wgsl)));
     let [entry] = module.entry_points.as_slice() else { panic!("{what}: one entry point is expected") };
     assert_eq!(entry.name, "main", "{what}");
-    let bindings = reflected(&what, &module, &info);
-    let scanned = preprocess::bindings(&lines).unwrap_or_else(|e| panic!("{what}: {e}"));
-    assert_eq!(scanned.iter().map(|b| (b.index, b.name, b.access)).collect::<Vec<_>>(), bindings, "{what}");
+    let bindings: Vec<(u32, String, Access)> =
+        reflected(what, &module, &info).into_iter().map(|(index, name, access)| (index, name.to_owned(), access)).collect();
+    assert_eq!(expected.iter().map(|b| (b.index, b.name.to_owned(), b.access)).collect::<Vec<_>>(), bindings, "{what}");
 
     let limits = required_limits();
     let [x, y, z] = entry.workgroup_size;
@@ -73,10 +92,7 @@ fn check(source: &'static KernelSource, defines: &[&str], structs: &mut HashSet<
     let storage = bindings.len() - uniforms;
     assert!(storage as u32 <= limits.max_storage_buffers_per_shader_stage, "{what}: {storage} storage buffers");
     assert!(bindings.iter().all(|(index, ..)| *index < limits.max_bindings_per_bind_group), "{what}: {bindings:?}");
-
-    for (_, variable) in module.global_variables.iter().filter(|(_, variable)| variable.binding.is_some()) {
-        compare_structs(&what, &module, variable.ty, structs);
-    }
+    module
 }
 
 /// Index, name and access of each buffer.

@@ -425,7 +425,7 @@ impl<'a> Emitter<'a> {
         }
         wgsl.push_str(&called(&self.functions));
         wgsl.push_str(&self.functions);
-        (Generated { wgsl, bindings }, self.buffers)
+        (Generated { wgsl, bindings, ..Generated::default() }, self.buffers)
     }
 
     /// Whether a buffer is declared as an array of vectors. Results that are stored one by one are not: a store to

@@ -36,6 +36,8 @@ pub(crate) struct Blocks {
     ranges: Vec<Range<u64>>,
     /// What blocks leave of a sum.
     partials: wgpu::Buffer,
+    /// A bound on the rounds of a kernel's loops for each cell. Default: the ten of random signs.
+    pub inner: u64,
 }
 
 impl Blocks {
@@ -48,12 +50,17 @@ impl Blocks {
         let leaves_many = gpu.target().leaves_many(cells.div_ceil(block));
         let sums = cells.div_ceil(block) * if leaves_many { 256 } else { 1 };
         let partials = gpu.buffer("gradus.krylov.partials", 16 * sums.max(1), BufferUsages::STORAGE)?;
-        Ok(Self { gpu: gpu.clone(), block, leaves_many, ranges, partials })
+        Ok(Self { gpu: gpu.clone(), block, leaves_many, ranges, partials, inner: 10 })
     }
 
     /// What [`Blocks::record_sums`] leaves, and how many.
     pub fn partials(&self) -> (Bind<'_>, u32) {
         (Bind::whole("partials", &self.partials), (self.partials.size() / 16) as u32)
+    }
+
+    /// Whether [`Blocks::record_sums`] leaves one for each invocation.
+    pub fn leaves_many(&self) -> bool {
+        self.leaves_many
     }
 
     /// Whether a binding holds a whole vector.
@@ -91,9 +98,9 @@ impl Blocks {
             let others = others.iter().map(|&(name, buffer)| Bind::whole(name, buffer));
             let count = range.end - range.start;
             let constants = BlockConstants { count: count as u32, block: self.block as u32, first: (range.start / self.block) as u32 };
-            // two loops over a block, one of which may take the ten rounds of random signs for each cell, and a sum
-            let random = looped(self.block.div_ceil(256), looped(10, 0));
-            let work = Work::strided(count.div_ceil(self.block), run_of_block(self.block) + random + SUM_RUNS);
+            // two loops over a block, one of which may have another within, and a sum
+            let nested = looped(self.block.div_ceil(256), looped(self.inner, 0));
+            let work = Work::strided(count.div_ceil(self.block), run_of_block(self.block) + nested + SUM_RUNS);
             recording.dispatch_with(gpu, &kernel, work, &constants, vectors.chain(others).collect())?;
         }
         Ok(())

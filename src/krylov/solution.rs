@@ -19,8 +19,9 @@ use crate::{DType, Error, Result, Tensor, shaders, vector};
 pub enum Status {
     /// The iterations encoded so far have not come to an end. Not after `solve`.
     Running,
-    /// The residual b - A x of the x that was stored is within the tolerance: the root of the sum of squares of ‖b - A x‖, computed
-    /// anew, and half of [`Report::rounding`], which is how exactly f32 can tell it, is at most the tolerance.
+    /// The residual b - A x of the x that was stored is within the tolerance: ‖b - A x‖, computed anew, is at most the tolerance,
+    /// and remains so with the error that f32 leave in it, for which [`Report::rounding`] is the measure. (Of n rows, the two
+    /// are added as vectors at a right angle for large n, and as numbers for n <= 16.)
     Converged,
     /// x is as good as f32 allow, and that is not within the tolerance: ‖b - A x‖ is at most eight times
     /// [`Report::rounding`], what rounding x to f32 makes of it. How good that is depends on the system: the error of x may be
@@ -100,10 +101,15 @@ impl Report {
         self.status == Status::Converged
     }
 
-    /// The residual is within the threshold, with what f32 does not tell of it: the rounding of the product is a vector of about half
-    /// of [`Report::rounding`], in any direction.
-    fn meets(&self, threshold: f64) -> bool {
-        self.residual == 0.0 || self.residual.hypot(CERTAINTY * self.rounding) <= threshold
+    /// Whether the residual of a system of `dim` rows is within the threshold, with what f32 does not tell of it.
+    ///
+    /// The product that it was computed with has rounding errors: a vector d in a random direction, whose norm is about half of
+    /// [`Report::rounding`]. In few dimensions, d may be twice as long and may point along the residual. The cosine between
+    /// the two is of the order of 1/√dim, and is taken to be at most four times that.
+    fn meets(&self, threshold: f64, dim: usize) -> bool {
+        let spread = (4.0 / (dim as f64).sqrt()).min(1.0);
+        let (r, d) = (self.residual, 0.5 * (1.0 + spread) * self.rounding);
+        r == 0.0 || (r * r + 2.0 * spread * r * d + d * d).sqrt() <= threshold
     }
 
     /// The residual is due to the rounding of x.
@@ -127,9 +133,6 @@ const WITHIN_REACH: f64 = 1.0;
 /// By how much iterations that update r go below the threshold: what b - A x and r differ by after some hundred iterations, where
 /// the threshold is some hundred times [`Report::rounding`].
 pub(super) const AIM: f32 = 0.98;
-
-/// See [`Report::meets`].
-const CERTAINTY: f64 = 0.5;
 
 /// How often b is projected onto the range of the operator. Once leaves the rounding of its part outside, which may be more than
 /// the part inside; each further time leaves 2⁻²⁰ of that or less.
@@ -385,7 +388,8 @@ impl<'a> System<'a> {
         vector::copy(gpu, &mut store, &self.product, &self.caller_x)?;
         let reader = Reader::new(gpu, &self.state);
         let (limits, state, history) = (self.limits, self.state, self.history);
-        Ok(Solver { gpu: gpu.clone(), limits, load, start, cycle, finish, check, store, state, history, reader, taken })
+        let dim = self.operator.dim();
+        Ok(Solver { gpu: gpu.clone(), dim, limits, load, start, cycle, finish, check, store, state, history, reader, taken })
     }
 }
 
@@ -417,6 +421,8 @@ pub(super) struct Taken {
 #[derive(Debug)]
 pub(super) struct Solver {
     gpu: Gpu,
+    /// The rows of the operator.
+    dim: usize,
     limits: Limits,
     load: Recording,
     /// The residual of x, and what follows from it.
@@ -460,11 +466,11 @@ impl Solver {
             }
             let residual = if better { report.residual } else { best };
             let out_of_reach = report.is_rounding() && threshold < WITHIN_REACH * report.rounding;
-            if report.status == Status::Converged && better && !no_better && !report.meets(threshold) && !out_of_reach {
+            if report.status == Status::Converged && better && !no_better && !report.meets(threshold, self.dim) && !out_of_reach {
                 best = residual;
                 continue;
             }
-            return Ok(Report { status: judged(&report, threshold), residual, ..report });
+            return Ok(Report { status: judged(&report, threshold, self.dim), residual, ..report });
         }
     }
 
@@ -472,7 +478,7 @@ impl Solver {
     pub async fn report(&self) -> Result<Report> {
         self.gpu.execute([&self.check])?;
         let (report, threshold) = self.read().await?;
-        Ok(Report { status: judged(&report, threshold), ..report })
+        Ok(Report { status: judged(&report, threshold, self.dim), ..report })
     }
 
     /// The state after a check, with the threshold.
@@ -528,12 +534,12 @@ impl Solver {
 }
 
 /// The status by what was computed anew.
-fn judged(report: &Report, threshold: f64) -> Status {
+fn judged(report: &Report, threshold: f64, dim: usize) -> Status {
     match report.status {
         // what iterations update is finite, and x is not one of f32
         _ if !report.residual.is_finite() => Status::NonFinite,
         Status::Running | Status::IterationLimit | Status::Truncated => report.status,
-        _ if report.meets(threshold) => Status::Converged,
+        _ if report.meets(threshold, dim) => Status::Converged,
         // where r is that small, a curvature may also be 0, negative or infinite by rounding
         _ if report.is_rounding() => Status::PrecisionLimited,
         Status::Converged => Status::Stagnated,

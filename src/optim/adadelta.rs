@@ -1,5 +1,4 @@
-use super::algorithm::{self, Lower, Lowered, constants, json, not_negative};
-use crate::shaders::layout::AdadeltaConstants;
+use super::algorithm::{self, Algorithm, Update, json, not_negative};
 use crate::{Result, shaders};
 
 /// Adadelta (Zeiler 2012; `torch.optim.Adadelta`); 28 bytes a parameter of f32.
@@ -26,22 +25,20 @@ impl Default for Adadelta {
     }
 }
 
-impl Lower for Adadelta {
-    fn lower(&self, seed: [u32; 2]) -> Result<Lowered> {
+impl Algorithm for Adadelta {
+    fn update(&self) -> Result<Update> {
         let Self { lr, rho, eps, weight_decay, maximize } = *self;
-        let config = json(&[("rho", &rho), ("eps", &eps), ("maximize", &maximize)]);
-        let mut lowered = Lowered::new("adadelta", &shaders::optim::ADADELTA, lr, weight_decay, config)?;
         algorithm::check("rho", rho, (0.0..=1.0).contains(&rho), "from 0 to 1")?;
         not_negative("eps", eps)?;
-        lowered.maximize = maximize;
-        lowered.constants = constants(&AdadeltaConstants {
-            rho: rho as f32,
-            one_minus_rho: (1.0 - rho) as f32,
-            eps: eps as f32,
-            seed,
-            ..Default::default()
-        });
-        lowered.states = vec!["square_avg", "acc_delta"];
-        Ok(lowered)
+        let config = json(&[("rho", &rho), ("eps", &eps), ("maximize", &maximize)]);
+        let update = Update::built_in("adadelta", shaders::optim::ADADELTA, &[], lr, config)?;
+        Ok(update
+            .coupled_decay(weight_decay)
+            .maximize(maximize)
+            .state("square_avg")
+            .state("acc_delta")
+            .constant("rho", rho)
+            .constant("one_minus_rho", 1.0 - rho)
+            .constant("eps", eps))
     }
 }

@@ -1,5 +1,4 @@
-use super::algorithm::{Lower, Lowered, Rule, constants, json, not_negative};
-use crate::shaders::layout::AdagradConstants;
+use super::algorithm::{Algorithm, Initial, Update, json, not_negative};
 use crate::{Result, shaders};
 
 /// Adagrad (Duchi, Hazan & Singer 2011; `torch.optim.Adagrad`); 20 bytes a parameter of f32.
@@ -27,25 +26,25 @@ impl Default for Adagrad {
     }
 }
 
-impl Lower for Adagrad {
-    fn lower(&self, seed: [u32; 2]) -> Result<Lowered> {
+impl Algorithm for Adagrad {
+    fn update(&self) -> Result<Update> {
         let Self { lr, lr_decay, weight_decay, initial_accumulator_value, eps, maximize } = *self;
+        not_negative("lr_decay", lr_decay)?;
+        not_negative("initial_accumulator_value", initial_accumulator_value)?;
+        not_negative("eps", eps)?;
         let config = json(&[
             ("lr_decay", &lr_decay),
             ("initial_accumulator_value", &initial_accumulator_value),
             ("eps", &eps),
             ("maximize", &maximize),
         ]);
-        let mut lowered = Lowered::new("adagrad", &shaders::optim::ADAGRAD, lr, weight_decay, config)?;
-        not_negative("lr_decay", lr_decay)?;
-        not_negative("initial_accumulator_value", initial_accumulator_value)?;
-        not_negative("eps", eps)?;
-        lowered.maximize = maximize;
-        lowered.constants = constants(&AdagradConstants { eps: eps as f32, seed, ..Default::default() });
-        lowered.states = vec!["sum"];
-        lowered.initial = initial_accumulator_value;
-        lowered.rule = Rule::Adagrad;
-        lowered.lr_decay = lr_decay;
-        Ok(lowered)
+        let update = Update::built_in("adagrad", shaders::optim::ADAGRAD, &[], lr, config)?;
+        Ok(update
+            .coupled_decay(weight_decay)
+            .maximize(maximize)
+            .state_from("sum", Initial::Value(initial_accumulator_value))
+            .constant("eps", eps)
+            .constant("lr_decay", lr_decay)
+            .prepared("step_size"))
     }
 }

@@ -1,4 +1,4 @@
-use super::algorithm::{Decay, Lower, Lowered, Rule, json};
+use super::algorithm::{Algorithm, Update, json};
 use crate::{Result, shaders};
 
 /// Adam (Kingma & Ba 2015; `torch.optim.Adam`), and AMSGrad (Reddi et al. 2018); 28 bytes a
@@ -53,28 +53,24 @@ impl Default for AdamW {
     }
 }
 
-impl Lower for Adam {
-    fn lower(&self, seed: [u32; 2]) -> Result<Lowered> {
+/// The step with either kind of decay.
+fn adam(name: &str, lr: f64, betas: [f64; 2], eps: f64, amsgrad: bool, maximize: bool) -> Result<Update> {
+    let config = json(&[("betas", &betas), ("eps", &eps), ("amsgrad", &amsgrad), ("maximize", &maximize)]);
+    let defines: &[&str] = if amsgrad { &["AMSGRAD"] } else { &[] };
+    let update = Update::built_in(name, shaders::optim::ADAM, defines, lr, config)?.adam(betas, eps)?.maximize(maximize);
+    Ok(if amsgrad { update.state("max_exp_avg_sq") } else { update })
+}
+
+impl Algorithm for Adam {
+    fn update(&self) -> Result<Update> {
         let Self { lr, betas, eps, weight_decay, amsgrad, maximize } = *self;
-        let config = json(&[("betas", &betas), ("eps", &eps), ("amsgrad", &amsgrad), ("maximize", &maximize)]);
-        let mut lowered = Lowered::new("adam", &shaders::optim::ADAM, lr, weight_decay, config)?;
-        lowered.moments(betas, eps, seed)?;
-        lowered.maximize = maximize;
-        lowered.rule = Rule::Adam;
-        lowered.states = vec!["exp_avg", "exp_avg_sq"];
-        if amsgrad {
-            lowered.states.push("max_exp_avg_sq");
-        }
-        Ok(lowered)
+        Ok(adam("adam", lr, betas, eps, amsgrad, maximize)?.coupled_decay(weight_decay))
     }
 }
 
-impl Lower for AdamW {
-    fn lower(&self, seed: [u32; 2]) -> Result<Lowered> {
+impl Algorithm for AdamW {
+    fn update(&self) -> Result<Update> {
         let Self { lr, betas, eps, weight_decay, amsgrad, maximize } = *self;
-        let mut lowered = Adam { lr, betas, eps, weight_decay, amsgrad, maximize }.lower(seed)?;
-        lowered.name = "adamw";
-        lowered.decay = Decay::Decoupled { scale: 1.0, wd_ratio: 1.0 };
-        Ok(lowered)
+        Ok(adam("adamw", lr, betas, eps, amsgrad, maximize)?.decoupled_decay(weight_decay))
     }
 }

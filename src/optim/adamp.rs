@@ -1,4 +1,4 @@
-use super::algorithm::{Decay, Lower, Lowered, Projection, Rule, json, not_negative};
+use super::algorithm::{Algorithm, Decay, Projection, Update, json, not_negative};
 use crate::{Result, shaders};
 
 /// AdamP (Heo et al. 2021, arXiv:2006.08217), as the authors' code computes it; 40 bytes a parameter
@@ -32,18 +32,19 @@ impl Default for AdamP {
     }
 }
 
-impl Lower for AdamP {
-    fn lower(&self, seed: [u32; 2]) -> Result<Lowered> {
+impl Algorithm for AdamP {
+    fn update(&self) -> Result<Update> {
         let Self { lr, betas, eps, weight_decay, delta, wd_ratio, nesterov } = *self;
-        let config = json(&[("betas", &betas), ("eps", &eps), ("delta", &delta), ("wd_ratio", &wd_ratio), ("nesterov", &nesterov)]);
-        let mut lowered = Lowered::new("adamp", &shaders::optim::ADAMP, lr, weight_decay, config)?;
-        lowered.moments(betas, eps, seed)?;
         not_negative("delta", delta)?;
         not_negative("wd_ratio", wd_ratio)?;
-        lowered.rule = Rule::Adam;
-        lowered.decay = Decay::Decoupled { scale: 1.0, wd_ratio };
-        lowered.states = vec!["exp_avg", "exp_avg_sq"];
-        lowered.projection = Some(Projection { delta, eps, nesterov, writes_states: false });
-        Ok(lowered)
+        let config = json(&[("betas", &betas), ("eps", &eps), ("delta", &delta), ("wd_ratio", &wd_ratio), ("nesterov", &nesterov)]);
+        let defines: &[&str] = if nesterov { &["NESTEROV"] } else { &[] };
+        let update = Update::built_in("adamp", shaders::optim::ADAMP, defines, lr, config)?.adam(betas, eps)?;
+        Ok(Update {
+            weight_decay,
+            decay: Decay::Decoupled { scale: 1.0, wd_ratio },
+            projection: Some(Projection { delta, eps, nesterov, writes_states: false, ratio: false }),
+            ..update
+        })
     }
 }

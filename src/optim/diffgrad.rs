@@ -1,4 +1,4 @@
-use super::algorithm::{Lower, Lowered, Rule, json};
+use super::algorithm::{Algorithm, Update, json};
 use crate::{Result, shaders};
 
 /// diffGrad (Dubey et al. 2020, arXiv:1909.11015), as the corrected second release of the authors'
@@ -25,14 +25,11 @@ impl Default for DiffGrad {
     }
 }
 
-impl Lower for DiffGrad {
-    fn lower(&self, seed: [u32; 2]) -> Result<Lowered> {
+impl Algorithm for DiffGrad {
+    fn update(&self) -> Result<Update> {
         let Self { lr, betas, eps, weight_decay } = *self;
         let config = json(&[("betas", &betas), ("eps", &eps)]);
-        let mut lowered = Lowered::new("diffgrad", &shaders::optim::DIFFGRAD, lr, weight_decay, config)?;
-        lowered.moments(betas, eps, seed)?;
-        lowered.rule = Rule::DiffGrad;
-        lowered.states = vec!["exp_avg", "exp_avg_sq", "previous_grad"];
-        Ok(lowered)
+        let update = Update::built_in("diffgrad", shaders::optim::DIFFGRAD, &[], lr, config)?.moments(betas, eps)?;
+        Ok(update.coupled_decay(weight_decay).state("exp_avg").state("exp_avg_sq").state("previous_grad").prepared("step_size"))
     }
 }

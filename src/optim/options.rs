@@ -1,8 +1,9 @@
 //! What a step can do besides the step itself.
 
 use super::algorithm::{check, fraction, not_negative};
-use crate::Result;
+use crate::gpu::DType;
 use crate::shaders::layout::GradientStatus;
+use crate::{Error, Result};
 
 /// Learning rate and weight decay of some parameters.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -83,10 +84,20 @@ pub struct Options {
     pub master_weights: bool,
     /// Default: to nearest.
     pub rounding: Rounding,
+    /// The type in which states are kept: f32, or bf16, which are rounded stochastically, with the seed of `rounding`. bf16 have eight
+    /// binary digits: the mean of what is added up is right, and its spread is that of the rounding. Default: f32.
+    pub state_dtype: DType,
     /// Scale the gradients so that the norm of all together is at most this, as
     /// `torch.nn.utils.clip_grad_norm_` does: 1.2e-38 or above, finite. The norm neither overflows nor underflows where its
     /// square would. Default: none.
     pub max_norm: Option<f64>,
+    /// Bring each element of the gradient, unscaled and clipped by the norm, to at most this magnitude, as
+    /// `torch.nn.utils.clip_grad_value_` does: above zero, finite. A NaN stays. Default: none.
+    pub clip_value: Option<f64>,
+    /// Keep an exponential moving average of each parameter, in f32: after every step, `ema += (1-ema_decay)(p-ema)`, from the parameter
+    /// when the optimizer is made. At least 0 and below 1. It is the state `ema` of [`Optimizer::state`](super::Optimizer::state) and of
+    /// state dictionaries; 8 more bytes a parameter. Default: none.
+    pub ema_decay: Option<f64>,
     /// Default: 1, fixed.
     pub loss_scale: LossScale,
     /// Skip a step in which any gradient is NaN or infinite, or the norm of all is 1.7e38 (2^127) or above, or clipping
@@ -101,7 +112,10 @@ impl Default for Options {
             groups: Vec::new(),
             master_weights: false,
             rounding: Rounding::Nearest,
+            state_dtype: DType::F32,
             max_norm: None,
+            clip_value: None,
+            ema_decay: None,
             loss_scale: LossScale::Fixed(1.0),
             skip_non_finite: false,
         }
@@ -133,6 +147,16 @@ impl Options {
         if let Some(norm) = self.max_norm {
             positive("max_norm", norm)?;
             normal("max_norm", norm)?;
+        }
+        if let Some(value) = self.clip_value {
+            positive("clip_value", value)?;
+        }
+        if let Some(decay) = self.ema_decay {
+            fraction("ema_decay", decay)?;
+        }
+        if !matches!(self.state_dtype, DType::F32 | DType::Bf16) {
+            let (option, found) = ("state_dtype".into(), self.state_dtype.to_string());
+            return Err(Error::Option { option, found, expected: "f32 or bf16".into() });
         }
         positive("loss_scale", self.loss_scale.initial())?;
         normal("loss_scale", self.loss_scale.initial())?;

@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use wgpu::BufferUsages;
 
+use super::streams::Cells;
 use crate::gpu::{DType, Gpu, Tensor, binding_alignment};
 use crate::shaders::layout::{Chunk, GradientChunk, ProjectionTask, RowTask};
 use crate::{Error, Result};
@@ -41,8 +42,8 @@ pub(super) struct Batch {
     /// The bytes of the two buffers that are bound; each begins where a binding may. Of one buffer they are the same.
     pub param_window: Range<u64>,
     pub grad_window: Range<u64>,
-    /// How many elements a state of this batch holds.
-    pub state_len: u64,
+    /// Which of the layout's stores has the states.
+    pub store: usize,
     /// How many sums by row its elements have, if rows matter.
     pub sums: u64,
     pub pieces: Vec<Piece>,
@@ -54,20 +55,115 @@ pub(super) struct Piece {
     pub tensor: usize,
     /// The elements of the tensor.
     pub elements: Range<u64>,
-    /// The first element, in units of elements from the start of each window or state.
+    /// The first element, in units of elements from the start of each window or store.
     pub param: u64,
     pub grad: u64,
     pub state: u64,
+}
+
+/// Where the states of tensors are, whatever gradients they have.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Layout {
+    pub stores: Vec<Stored>,
+    /// Those of a store, and those of a tensor, one after another.
+    pub places: Vec<Place>,
+}
+
+/// A buffer for each state.
+#[derive(Clone, Debug)]
+pub(super) struct Stored {
+    /// In elements.
+    pub len: u64,
+    pub param_dtype: DType,
+}
+
+/// Elements of a tensor whose states lie together.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    pub tensor: usize,
+    pub elements: Range<u64>,
+    pub store: usize,
+    /// The first element in the store.
+    pub state: u64,
+}
+
+impl Layout {
+    /// Where a parameter begins in a cell, in bytes, and so do its states.
+    pub fn phase(param: &Tensor) -> u64 {
+        param.offset() % (4 * param.dtype().size())
+    }
+
+    /// Tensors of one buffer share a store, as far as a binding holds it. `rows`: tensors are cut where rows or their segments end.
+    #[expect(clippy::mutable_key_type, reason = "buffers are compared and hashed by identity")]
+    pub fn new(gpu: &Gpu, params: &[(&str, &Tensor)], rows: bool) -> Result<Self> {
+        // in the order of first appearance, so that the layout depends on the list alone
+        let mut buffers: Vec<Vec<usize>> = Vec::new();
+        let mut index = HashMap::new();
+        for (i, (_, param)) in params.iter().enumerate().filter(|(_, (_, param))| !param.is_empty()) {
+            let buffer = *index.entry((param.buffer().clone(), param.dtype())).or_insert_with(|| {
+                buffers.push(Vec::new());
+                buffers.len() - 1
+            });
+            buffers[buffer].push(i);
+        }
+        let most = limit(gpu) / 4;
+        let mut layout = Self::default();
+        for tensors in &mut buffers {
+            tensors.sort_by_key(|&i| params[i].1.offset());
+            let mut open = false;
+            for &tensor in &*tensors {
+                let (name, param) = params[tensor];
+                let mut rest = 0..param.len() as u64;
+                while !rest.is_empty() {
+                    if !open {
+                        layout.stores.push(Stored { len: 0, param_dtype: param.dtype() });
+                        open = true;
+                    }
+                    let store = layout.stores.len() - 1;
+                    let used = &mut layout.stores[store].len;
+                    // a cell has the same phase in the parameter and its states, and in large tensors a cache line has; no two
+                    // tensors have a cell of a state in common
+                    let align = if rest.end - rest.start < CUT { 4 } else { ALIGNED };
+                    let phase = (param.offset() / param.dtype().size() + rest.start) % align;
+                    let state = used.next_multiple_of(align) + phase;
+                    let mut end = rest.end;
+                    if (state + end - rest.start).next_multiple_of(4) > most {
+                        if *used > 0 {
+                            open = false;
+                            continue;
+                        }
+                        let length = cut(param, rest.start, room(gpu, param.dtype(), DType::F32), rows.then(|| segment(gpu, param)));
+                        if length == 0 {
+                            return Err(Self::too_long(gpu, name, param));
+                        }
+                        end = end.min(rest.start + length);
+                    }
+                    *used = (state + end - rest.start).next_multiple_of(4);
+                    layout.places.push(Place { tensor, elements: rest.start..end, store, state });
+                    rest.start = end;
+                }
+            }
+        }
+        Ok(layout)
+    }
+
+    fn too_long(gpu: &Gpu, name: &str, param: &Tensor) -> Error {
+        Error::LimitTooSmall {
+            limit: "max_storage_buffer_binding_size",
+            what: format!("one row of `{name}`"),
+            needed: columns(param) * 4,
+            found: gpu.limits().max_storage_buffer_binding_size,
+        }
+    }
 }
 
 /// Where the coefficient of a tensor's row 0 is, or would be, modulo 2^32, and how long its rows are.
 pub(super) type Coefficients<'a> = dyn Fn(usize) -> (u32, u64) + 'a;
 
 /// The kernels' way to load cells, and how many invocations share a range.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Class {
-    /// Cells that begin anywhere, loaded element by element.
-    pub scalar: bool,
+    pub cells: Cells,
     pub lanes: u32,
     /// How many rows a cell may touch (elementwise, with projection).
     pub rows: CellRows,
@@ -86,48 +182,40 @@ pub(super) enum CellRows {
     Four,
 }
 
-/// Groups the tensors into batches. `rows`: pieces end where rows or their segments do.
+/// Groups what the layout places into batches, by the buffers of parameters and gradients. `rows`: pieces end where rows or their segments do.
 #[expect(clippy::mutable_key_type, reason = "buffers are compared and hashed by identity")]
-pub(super) fn batches(gpu: &Gpu, tensors: &[(&str, &Tensor, &Tensor)], rows: bool) -> Result<Vec<Batch>> {
+pub(super) fn batches(gpu: &Gpu, tensors: &[(&str, &Tensor, &Tensor)], layout: &Layout, rows: bool) -> Result<Vec<Batch>> {
     // in the order of first appearance, so that the plan depends on the list alone
-    let mut groups: Vec<(bool, Vec<usize>)> = Vec::new();
+    let mut groups: Vec<(bool, Vec<&Place>)> = Vec::new();
     let mut index = HashMap::new();
-    for (i, (_, param, grad)) in tensors.iter().enumerate() {
-        if param.is_empty() {
-            continue;
-        }
+    for place in &layout.places {
+        let (_, param, grad) = tensors[place.tensor];
         let limit = limit(gpu);
         let start = param.offset().min(grad.offset()) / binding_alignment(gpu) * binding_alignment(gpu);
         let end = param.range().end.max(grad.range().end).next_multiple_of(4);
         let apart = param.buffer() == grad.buffer() && end - start > limit;
-        let key = (param.buffer().clone(), grad.buffer().clone(), param.dtype(), grad.dtype(), apart);
+        let key = (place.store, param.buffer().clone(), grad.buffer().clone(), grad.dtype(), apart);
         let group = *index.entry(key).or_insert_with(|| {
             groups.push((apart, Vec::new()));
             groups.len() - 1
         });
-        groups[group].1.push(i);
+        groups[group].1.push(place);
     }
     let mut all = Vec::new();
-    for (apart, group) in &mut groups {
-        group.sort_by_key(|&i| tensors[i].1.offset());
+    for (apart, group) in &groups {
         let mut open: Option<Builder> = None;
-        for &i in &*group {
-            let (name, param, grad) = tensors[i];
-            let mut rest = 0..param.len() as u64;
-            while !rest.is_empty() {
-                let builder = open.get_or_insert_with(|| Builder::new(gpu, param, grad, *apart, rows));
-                let taken = builder.take(i, param, grad, rest.clone());
-                rest.start += taken;
+        for &place in group {
+            let (name, param, grad) = tensors[place.tensor];
+            let mut rest = place.clone();
+            while !rest.elements.is_empty() {
+                let builder = open.get_or_insert_with(|| Builder::new(gpu, param, grad, place.store, *apart, rows));
+                let taken = builder.take(&rest, param, grad);
+                rest.elements.start += taken;
+                rest.state += taken;
                 if taken == 0 && builder.batch.pieces.is_empty() {
-                    let limit = gpu.limits().max_storage_buffer_binding_size;
-                    return Err(Error::LimitTooSmall {
-                        limit: "max_storage_buffer_binding_size",
-                        what: format!("one row of `{name}`"),
-                        needed: columns(param) * 4,
-                        found: limit,
-                    });
+                    return Err(Layout::too_long(gpu, name, param));
                 }
-                if !rest.is_empty() {
+                if !rest.elements.is_empty() {
                     all.extend(open.take().map(|builder| builder.batch));
                 }
             }
@@ -154,7 +242,7 @@ struct Builder<'a> {
 }
 
 impl<'a> Builder<'a> {
-    fn new(gpu: &'a Gpu, param: &Tensor, grad: &Tensor, apart: bool, rows: bool) -> Self {
+    fn new(gpu: &'a Gpu, param: &Tensor, grad: &Tensor, store: usize, apart: bool, rows: bool) -> Self {
         let batch = Batch {
             param: param.buffer().clone(),
             grad: grad.buffer().clone(),
@@ -163,7 +251,7 @@ impl<'a> Builder<'a> {
             grad_copy: None,
             param_window: 0..0,
             grad_window: 0..0,
-            state_len: 0,
+            store,
             sums: 0,
             pieces: Vec::new(),
         };
@@ -173,10 +261,10 @@ impl<'a> Builder<'a> {
 
     /// Adds the first elements of `rest`, as many as fit, and returns how many that were. A tensor is
     /// cut only if it does not fit in a batch of its own.
-    fn take(&mut self, tensor: usize, param: &Tensor, grad: &Tensor, rest: Range<u64>) -> u64 {
-        if let Some(fit) = self.fit(param, grad, &rest) {
-            self.add(tensor, param, grad, rest.clone(), fit);
-            return rest.end - rest.start;
+    fn take(&mut self, rest: &Place, param: &Tensor, grad: &Tensor) -> u64 {
+        if let Some(fit) = self.fit(param, grad, &rest.elements) {
+            self.add(rest, param, grad, rest.elements.clone(), fit);
+            return rest.elements.end - rest.elements.start;
         }
         if !self.batch.pieces.is_empty() {
             return 0;
@@ -186,51 +274,50 @@ impl<'a> Builder<'a> {
             let rows = Rows::of(self.gpu, param);
             room = room.min((self.limit / 16 / rows.parts).saturating_mul(rows.segment));
         }
-        let length = cut(param, rest.start, room, self.rows.then(|| segment(self.gpu, param)));
-        let part = rest.start..rest.start + length;
+        let start = rest.elements.start;
+        let length = cut(param, start, room, self.rows.then(|| segment(self.gpu, param))).min(rest.elements.end - start);
+        let part = start..start + length;
         match self.fit(param, grad, &part).filter(|_| length > 0) {
             Some(fit) => {
-                self.add(tensor, param, grad, part, fit);
+                self.add(rest, param, grad, part, fit);
                 length
             }
             None => 0,
         }
     }
 
-    /// The windows and the state's first element if `elements` were added, if that is within limits.
+    /// The windows if `elements` were added, if that is within limits.
     fn fit(&self, param: &Tensor, grad: &Tensor, elements: &Range<u64>) -> Option<Fit> {
-        let window = |tensor: &Tensor, old: &Range<u64>| {
+        let window = |tensor: &Tensor, old: &Range<u64>, unit: u64| {
             let bytes = |element: u64| tensor.offset() + element * tensor.dtype().size();
-            let (start, end) = (bytes(elements.start) / self.alignment * self.alignment, bytes(elements.end).next_multiple_of(4));
+            let start = bytes(elements.start) / self.alignment * self.alignment;
+            let end = [unit, 4].map(|unit| bytes(elements.end).next_multiple_of(unit));
+            let end = if end[0] <= tensor.buffer().size() { end[0] } else { end[1] };
             match self.batch.pieces.is_empty() {
                 true => start..end,
                 false => start.min(old.start)..end.max(old.end),
             }
         };
-        let mut param_window = window(param, &self.batch.param_window);
-        let mut grad_window = window(grad, &self.batch.grad_window);
+        let mut param_window = window(param, &self.batch.param_window, 4);
+        // the last cell whole, where the buffer has it
+        let mut grad_window = window(grad, &self.batch.grad_window, 4 * grad.dtype().size());
         if self.shared {
             param_window = param_window.start.min(grad_window.start)..param_window.end.max(grad_window.end);
             grad_window = param_window.clone();
         }
-        // a cell has the same phase in the parameter and its states, and in large tensors a cache line has
-        let align = if elements.end - elements.start < CUT { 4 } else { ALIGNED };
-        let phase = (param.offset() / param.dtype().size() + elements.start) % align;
-        let state = self.batch.state_len + (phase + align - self.batch.state_len % align) % align;
-        let state_end = state + (elements.end - elements.start);
         let sums = self.batch.sums + if self.rows { Rows::of(self.gpu, param).sums(elements) } else { 0 };
-        let fits = [param_window.end - param_window.start, grad_window.end - grad_window.start, state_end * 4, sums * 16];
-        fits.iter().all(|&bytes| bytes <= self.limit).then_some(Fit { param_window, grad_window, state, state_end, sums })
+        let fits = [param_window.end - param_window.start, grad_window.end - grad_window.start, sums * 16];
+        fits.iter().all(|&bytes| bytes <= self.limit).then_some(Fit { param_window, grad_window, sums })
     }
 
-    fn add(&mut self, tensor: usize, param: &Tensor, grad: &Tensor, elements: Range<u64>, fit: Fit) {
+    fn add(&mut self, place: &Place, param: &Tensor, grad: &Tensor, elements: Range<u64>, fit: Fit) {
         // indices are relative to the windows, whose starts may move down as tensors are added: they
         // are kept relative to the buffers until then
         let first = |tensor: &Tensor| tensor.offset() / tensor.dtype().size() + elements.start;
-        self.batch.pieces.push(Piece { tensor, param: first(param), grad: first(grad), state: fit.state, elements });
+        let piece = Piece { tensor: place.tensor, param: first(param), grad: first(grad), state: place.state, elements };
+        self.batch.pieces.push(piece);
         self.batch.param_window = fit.param_window;
         self.batch.grad_window = fit.grad_window;
-        self.batch.state_len = fit.state_end;
         self.batch.sums = fit.sums;
     }
 }
@@ -238,8 +325,6 @@ impl<'a> Builder<'a> {
 struct Fit {
     param_window: Range<u64>,
     grad_window: Range<u64>,
-    state: u64,
-    state_end: u64,
     sums: u64,
 }
 
@@ -296,7 +381,7 @@ impl Batch {
             for (class, range) in ranges(size, param, grad, piece.elements.end - piece.elements.start) {
                 let rows = match columns {
                     ..3 => CellRows::Four,
-                    _ if whole_rows && !class.scalar => CellRows::One,
+                    _ if whole_rows && class.cells != Cells::Scattered => CellRows::One,
                     _ => CellRows::Two,
                 };
                 let class = Class { rows, ..class };
@@ -321,7 +406,19 @@ impl Batch {
         let mut classes: BTreeMap<Class, Vec<GradientChunk>> = BTreeMap::new();
         for piece in &self.pieces {
             let grad = self.grad_at(piece);
-            for (class, range) in ranges(size, grad, grad, piece.elements.end - piece.elements.start) {
+            let length = piece.elements.end - piece.elements.start;
+            let end = self.grad_window.start + (grad + length).next_multiple_of(4) * self.grad_dtype.size();
+            let all = match grad.is_multiple_of(4) && end <= self.grad_window.end {
+                // what the last cell has besides is left out
+                true => vec![(Class { cells: Cells::Aligned, lanes: size.1, ..Class::default() }, 0..length)],
+                false => ranges(size, grad, grad, length),
+            };
+            let chunk = size.0 as usize;
+            let all = all.into_iter().flat_map(|(class, range)| {
+                let end = range.end;
+                range.step_by(chunk).map(move |start| (class, start..(start + chunk as u64).min(end)))
+            });
+            for (class, range) in all {
                 classes.entry(class).or_default().push(GradientChunk {
                     tensor: piece.tensor as u32,
                     grad: (grad + range.start) as u32,
@@ -340,15 +437,17 @@ impl Batch {
             let at = [self.param_at(piece), self.grad_at(piece), piece.state];
             // short rows are several to a task, so that the table stays small beside the elements
             let task_rows = (256 / columns).max(1);
-            let mut push = |element: u64, scalar: bool, straddle: bool, count: u64, length: u64| {
+            let mut push = |element: u64, scattered: bool, straddle: bool, count: u64, length: u64| {
                 let skipped = element - piece.elements.start;
                 let (row, column) = (element / columns, element % columns);
-                let class = Class { scalar, lanes, rows: CellRows::default(), straddle };
+                let cells = if scattered { Cells::Scattered } else { Cells::Aligned };
+                let class = Class { cells, lanes, rows: CellRows::default(), straddle };
                 classes.entry(class).or_default().push(RowTask {
                     tensor: piece.tensor as u32,
                     param: (at[0] + skipped) as u32,
                     grad: (at[1] + skipped) as u32,
                     state: (at[2] + skipped) as u32,
+                    element: element as u32,
                     rows: count as u32,
                     columns: length as u32,
                     sums: (part.sums + ((row - part.first) * segments + column / segment) * parts) as u32,
@@ -368,7 +467,7 @@ impl Batch {
             }
             while element < piece.elements.end {
                 let left = (piece.elements.end - element) / columns;
-                let (scalar, straddle, count) = if columns.is_multiple_of(4) {
+                let (scattered, straddle, count) = if columns.is_multiple_of(4) {
                     (!aligned(element), false, left.min(task_rows))
                 } else if aligned(element) && columns >= 4 && left >= group {
                     (false, true, (left / group * group).min(4))
@@ -377,7 +476,7 @@ impl Batch {
                     let to_aligned = (1..4.min(left)).find(|&r| columns >= 4 && aligned(element + r * columns));
                     (true, false, to_aligned.unwrap_or(left).min(task_rows))
                 };
-                push(element, scalar, straddle, count, columns);
+                push(element, scattered, straddle, count, columns);
                 element += count * columns;
             }
         }
@@ -388,28 +487,24 @@ impl Batch {
     }
 }
 
-/// Cuts `length` elements that begin at `param` and `grad` into ranges by class: whole cells where
-/// both are in phase, their ragged ends, or everything cell by cell. A chunk has up to `chunk`
-/// elements, for as many invocations as `lanes` says.
+/// Cuts `length` elements that begin at `param` and `grad` into ranges by class: whole cells, and the ragged ends. A chunk has up
+/// to `chunk` elements, for as many invocations as `lanes` says.
 fn ranges((chunk, lanes): (u64, u32), param: u64, grad: u64, length: u64) -> Vec<(Class, Range<u64>)> {
     let chunked = |range: Range<u64>, size: u64| {
         let end = range.end;
         range.step_by(size as usize).map(move |start| start..(start + size).min(end))
     };
-    let class = |scalar, lanes| Class { scalar, lanes, rows: CellRows::default(), straddle: false };
-    let ragged = class(true, 1);
-    let head = (4 - param % 4) % 4;
+    let class = |cells, lanes| Class { cells, lanes, rows: CellRows::default(), straddle: false };
+    let ragged = class(Cells::Scattered, 1);
+    let head = ((4 - param % 4) % 4).min(length);
+    let tail = (length - head) / 4 * 4 + head;
+    let first = (head > 0).then_some(0..head);
     if length < SMALL {
-        let head = head.min(length);
-        let first = (head > 0).then_some(0..head);
         return first.into_iter().chain(chunked(head..length, 4)).map(|range| (ragged, range)).collect();
     }
-    if param % 4 != grad % 4 {
-        return chunked(0..length, chunk).map(|range| (class(true, lanes), range)).collect();
-    }
-    let tail = (length - head) / 4 * 4 + head;
+    let whole = if param % 4 == grad % 4 { Cells::Aligned } else { Cells::GradScattered };
     let ends = [0..head, tail..length].into_iter().filter(|range| !range.is_empty()).map(|range| (ragged, range));
-    ends.chain(chunked(head..tail, chunk).map(|range| (class(false, lanes), range))).collect()
+    ends.chain(chunked(head..tail, chunk).map(|range| (class(whole, lanes), range))).collect()
 }
 
 /// How the rows of a tensor are summed.

@@ -1,15 +1,17 @@
 //! The dispatches of a step.
 
+use std::collections::HashMap;
+
 use wgpu::BufferUsages;
 
-use super::algorithm::Lowered;
+use super::algorithm::Update;
 use super::options::{LossScale, Options, Rounding};
 use super::plan::{Batch, CellRows, Class, Coefficients, Part, Projections, Rows};
+use super::streams::{self, Cells, Pass, STATES, Types};
 use crate::gpu::work::{SUM_RUNS, looped, summed};
-use crate::gpu::{Bind, DType, Gpu, Recording, Tensor, Uniform, Work};
+use crate::gpu::{Bind, DType, Generated, Gpu, Kernel, KernelSource, Key, Recording, Tensor, Work};
 use crate::shaders::layout::{
-    BiasCorrectionConstants, GlobalNormConstants, GlobalNormFinishConstants, ProjectionConstants, ProjectionPartial, ProjectionTask,
-    RowTask,
+    Control, GlobalNormConstants, GlobalNormFinishConstants, ProjectionConstants, ProjectionPartial, ProjectionTask, RowTask,
 };
 use crate::{Result, shaders, vector};
 
@@ -18,36 +20,73 @@ const FEW_SUMS: u32 = 1024;
 
 /// The buffers of an optimizer that do not hold elements.
 pub(super) struct Tables {
-    /// `Control` of each tensor, as the host last set it.
+    /// The hyperparameters of the groups, and `Control` of each tensor, as the host last set them.
     pub control: wgpu::Buffer,
-    /// `Scalars` of each tensor.
-    pub scalars: wgpu::Buffer,
-    /// The step count of each tensor.
+    /// Where the tensors begin there.
+    pub tensors: u64,
+    /// `Step` of each tensor.
     pub steps: wgpu::Buffer,
+    /// The step count of each tensor.
+    pub counts: wgpu::Buffer,
     /// `GradientStatus`.
     pub status: wgpu::Buffer,
 }
 
-/// What a batch's elements are kept in, besides the caller's buffers.
+impl Tables {
+    fn groups(&self) -> Bind<'_> {
+        Bind { size: self.tensors, visited: self.tensors, ..Bind::whole("groups", &self.control) }
+    }
+
+    fn control(&self, tensors: usize) -> Bind<'_> {
+        let size = (tensors * size_of::<Control>()) as u64;
+        Bind { offset: self.tensors, size, visited: size, ..Bind::whole("control", &self.control) }
+    }
+}
+
+/// What the elements of a store are kept in, besides the caller's buffers.
+#[derive(Clone, Default)]
 pub(super) struct Store {
     pub states: Vec<wgpu::Buffer>,
     pub master: Option<wgpu::Buffer>,
 }
 
+/// Buffers that recordings of one optimizer share, so that new gradients cost bind groups only.
+#[derive(Default)]
+pub(super) struct Cache {
+    /// By what they hold, and the number of the recording that used them last.
+    tables: HashMap<Vec<u8>, (wgpu::Buffer, u64)>,
+    scratch: HashMap<(&'static str, u64, usize), (wgpu::Buffer, u64)>,
+    recordings: u64,
+}
+
+impl Cache {
+    /// Begins a recording, and lets go of what neither of the last two has used.
+    fn begin(&mut self) {
+        let last = self.recordings;
+        self.tables.retain(|_, (_, used)| *used + 1 >= last);
+        self.scratch.retain(|_, (_, used)| *used + 1 >= last);
+        self.recordings += 1;
+    }
+}
+
 pub(super) struct Recorder<'a> {
     pub gpu: &'a Gpu,
-    pub lowered: &'a Lowered,
+    pub update: &'a Update,
     pub options: &'a Options,
     pub tables: &'a Tables,
+    pub stores: &'a [Store],
+    pub cache: &'a mut Cache,
+    pub tensors: &'a [(&'a str, &'a Tensor, &'a Tensor)],
     pub recording: Recording,
 }
 
-impl Recorder<'_> {
+impl<'a> Recorder<'a> {
     /// Everything: the gradients' norm if asked for, the scalars, the elements.
-    pub fn step(&mut self, tensors: &[(&str, &Tensor, &Tensor)], batches: &[Batch], stores: &[Store]) -> Result<()> {
-        if tensors.is_empty() {
+    pub fn step(&mut self, batches: &[Batch]) -> Result<()> {
+        if self.tensors.is_empty() {
             return Ok(());
         }
+        self.cache.begin();
         for batch in batches {
             if let Some(copy) = &batch.grad_copy {
                 let window = &batch.grad_window;
@@ -59,11 +98,10 @@ impl Recorder<'_> {
         if self.options.reads_gradients_first() {
             self.global_norm(batches)?;
         }
-        self.bias_correction(tensors.len())?;
-        let [constants] = self.gpu.uniforms([&self.lowered.constants])?;
-        match self.lowered.projection {
-            Some(_) => self.projected(tensors, batches, stores, &constants),
-            None => batches.iter().zip(stores).try_for_each(|(batch, store)| self.elements(batch, store, &constants, &[], None)),
+        self.prepare()?;
+        match self.update.projection {
+            Some(_) => self.projected(batches),
+            None => batches.iter().try_for_each(|batch| self.elements(batch, Pass::Elements, None)),
         }
     }
 
@@ -80,16 +118,16 @@ impl Recorder<'_> {
                 end += work.workgroups;
             }
         }
-        let partials = self.gpu.buffer("gradus.optim.partials", u64::from(end.max(1)) * 16, BufferUsages::STORAGE)?;
+        let partials = self.scratch("gradus.optim.partials", u64::from(end.max(1)) * 16, 0)?;
         for (batch, class, chunks, work, partial) in parts {
             let mut defines = vec!["PARTIAL", grad_define(batch.grad_dtype)];
-            defines.extend(class.scalar.then_some("SCALAR"));
+            defines.extend((class.cells == Cells::Scattered).then_some("SCALAR"));
             let kernel = self.gpu.kernel(source, &defines, &[("LANES", class.lanes)])?;
             let elements = chunks.iter().map(|chunk| u64::from(chunk.length)).sum::<u64>();
             let chunks = self.table(&chunks)?;
             let bindings = vec![
                 Bind::whole("chunks", &chunks),
-                Bind::whole("control", &self.tables.control),
+                self.tables.control(self.tensors.len()),
                 grad(batch, elements),
                 Bind::whole("partials", &partials),
             ];
@@ -116,43 +154,58 @@ impl Recorder<'_> {
         self.recording.dispatch_with(self.gpu, &kernel, work, &constants, bindings)
     }
 
-    fn bias_correction(&mut self, tensors: usize) -> Result<()> {
-        let Lowered { rule, betas, lr_decay, blend, maximize, .. } = *self.lowered;
-        let kernel = self.gpu.kernel(&shaders::optim::BIAS_CORRECTION, &[], &[("RULE", rule as u32)])?;
-        let constants = BiasCorrectionConstants {
-            beta1: fixed_point(betas[0]),
-            beta2: fixed_point(betas[1]),
-            lr_decay: lr_decay as f32,
-            first_blend: blend[0] as f32,
-            blend: blend[1] as f32,
-            sign: if maximize { -1.0 } else { 1.0 },
-        };
-        let bindings = vec![
-            Bind::whole("control", &self.tables.control),
-            Bind::whole("scalars", &self.tables.scalars),
-            Bind::whole("steps", &self.tables.steps),
+    /// Step counts, hyperparameters and bias corrections.
+    fn prepare(&mut self) -> Result<()> {
+        let kernel = self.generated(&shaders::optim::PREPARE, &[], &[], streams::prepare(self.update))?;
+        let bindings = [
+            self.tables.control(self.tensors.len()),
+            Bind::whole("counts", &self.tables.counts),
             Bind::whole("status", &self.tables.status),
+            self.tables.groups(),
+            Bind::whole("steps", &self.tables.steps),
         ];
-        // two powers of 32 bits a tensor, with a margin
-        let work = Work::strided(tensors.div_ceil(64) as u64, 8 * looped(32, 0));
-        self.recording.dispatch_with(self.gpu, &kernel, work, &constants, bindings)
+        // powers of 32 bits, with a margin
+        let rounds = (2 * self.update.exact.len() as u64 + 4) * looped(32, 0);
+        let work = Work::strided(self.tensors.len().div_ceil(64) as u64, rounds);
+        self.recording.dispatch(self.gpu, &kernel, work, &bindings)
+    }
+
+    fn generated(
+        &self,
+        source: &'static KernelSource,
+        defines: &[&'static str],
+        constants: &[(&'static str, u32)],
+        generated: Generated,
+    ) -> Result<Kernel> {
+        let key = Key::new(source, defines, constants).completed_by(&generated);
+        let [kernel] = &self.gpu.pipelines(&[(key, Some(&generated))])?[..] else { unreachable!() };
+        Ok(kernel.clone())
     }
 
     /// The two passes of AdamP and SGDP, with the projection between them.
-    fn projected(&mut self, tensors: &[(&str, &Tensor, &Tensor)], batches: &[Batch], stores: &[Store], constants: &Uniform) -> Result<()> {
-        let Some(projection) = self.lowered.projection else { return Ok(()) };
+    fn projected(&mut self, batches: &[Batch]) -> Result<()> {
+        let Some(projection) = self.update.projection else { return Ok(()) };
+        let tensors = self.tensors;
         let gpu = self.gpu;
         let rows: Vec<Rows> = tensors.iter().map(|(_, param, _)| Rows::of(gpu, param)).collect();
         let groups = super::plan::groups(gpu, &rows, batches);
         let projections = Projections::new(gpu, tensors, &rows, &groups);
-        let buffer = |label: &str, bytes: u64| gpu.buffer(label, bytes, BufferUsages::STORAGE);
         // a group's sums have been used when those of the next are made
-        let sums = buffer("gradus.optim.sums", 16 * groups.iter().map(|group| group.sums).max().unwrap_or_default())?;
-        let partials = buffer("gradus.optim.partials", size_of::<ProjectionPartial>() as u64 * projections.partials)?;
-        let coefficients: Vec<wgpu::Buffer> =
-            groups.iter().map(|group| buffer("gradus.optim.coefficients", 4 * group.coefficients)).collect::<Result<_>>()?;
-        let nesterov = projection.nesterov.then_some("NESTEROV");
-        let block = ProjectionConstants { delta: projection.delta as f32, eps: projection.eps as f32 };
+        let sums = self.scratch("gradus.optim.sums", 16 * groups.iter().map(|group| group.sums).max().unwrap_or_default(), 0)?;
+        let partials = self.scratch("gradus.optim.partials", size_of::<ProjectionPartial>() as u64 * projections.partials, 1)?;
+        let mut coefficients = Vec::with_capacity(groups.len());
+        for (g, group) in groups.iter().enumerate() {
+            coefficients.push(self.scratch("gradus.optim.coefficients", 4 * group.coefficients, g)?);
+        }
+        let [decay, projected_decay] = streams::decays();
+        let block = ProjectionConstants {
+            delta: projection.delta as f32,
+            eps: projection.eps as f32,
+            step_words: self.update.members().len() as u32,
+            decay,
+            projected_decay,
+            ratio: projection.ratio.into(),
+        };
         let project = |recorder: &mut Self, defines: &[&'static str], lanes: u64, tasks: &[ProjectionTask], group: Option<usize>| {
             if tasks.is_empty() {
                 return Ok(());
@@ -163,7 +216,7 @@ impl Recorder<'_> {
             let tasks = recorder.table(tasks)?;
             let mut bindings = vec![
                 Bind::whole("tasks", &tasks),
-                Bind::whole("scalars", &recorder.tables.scalars),
+                Bind::whole("steps", &recorder.tables.steps),
                 Bind::whole("sums", &sums),
                 Bind::whole("partials", &partials),
             ];
@@ -176,7 +229,7 @@ impl Recorder<'_> {
         for (g, group) in groups.iter().enumerate() {
             let place = |tensor: usize| (rows[tensor], group.part(tensor));
             for b in group.batches.clone() {
-                self.sums(&batches[b], &stores[b], constants, &sums, nesterov, &place)?;
+                self.sums(&batches[b], &sums, &place)?;
             }
             let (few, many): (Vec<_>, Vec<_>) = projections.alone[g].iter().partition(|task| task.rows * task.segments <= FEW_SUMS);
             project(self, &[small], small_lanes.into(), &few, Some(g))?;
@@ -188,46 +241,35 @@ impl Recorder<'_> {
             project(self, &["LANES_256", "FILL"], 256, blocks, Some(g))?;
         }
 
-        let mut defines = vec!["APPLY", "PROJECTION"];
-        defines.extend(nesterov);
-        defines.extend((!projection.nesterov).then_some("NO_GRAD"));
-        defines.extend((!projection.writes_states).then_some("READ_STATES"));
+        let pass = Pass::Apply { reads_gradient: projection.nesterov, writes_states: projection.writes_states };
         for (group, coefficients) in groups.iter().zip(&coefficients) {
             let coefficient = |tensor: usize| {
                 let part = group.part(tensor);
                 (part.coefficients.wrapping_sub(part.first) as u32, rows[tensor].columns)
             };
             for b in group.batches.clone() {
-                self.elements(&batches[b], &stores[b], constants, &defines, Some((coefficients, &coefficient)))?;
+                self.elements(&batches[b], pass, Some((coefficients, &coefficient)))?;
             }
         }
         Ok(())
     }
 
     /// The first pass: states and sums by row.
-    fn sums(
-        &mut self,
-        batch: &Batch,
-        store: &Store,
-        constants: &Uniform,
-        sums: &wgpu::Buffer,
-        nesterov: Option<&'static str>,
-        rows: &dyn Fn(usize) -> (Rows, Part),
-    ) -> Result<()> {
+    fn sums(&mut self, batch: &Batch, sums: &wgpu::Buffer, rows: &dyn Fn(usize) -> (Rows, Part)) -> Result<()> {
         for (class, tasks) in batch.row_tasks(rows) {
-            let mut defines = self.defines(batch, store, class);
-            defines.push("SUMS");
+            let mut defines = Vec::new();
             defines.extend(class.straddle.then_some("STRADDLE"));
-            defines.extend(nesterov);
+            defines.extend((class.cells == Cells::Scattered).then_some("SCATTERED"));
             // each invocation leaves a sum where barriers are dear
             defines.extend(self.gpu.target().is_software().then_some("PARTIAL_SUMS"));
-            let kernel = self.gpu.kernel(self.lowered.kernel.0, &defines, &[("LANES", class.lanes)])?;
+            let generated = streams::pass(self.update, &self.types(batch, class), Pass::Advance);
+            let kernel = self.generated(&shaders::optim::ROWS, &defines, &[("LANES", class.lanes)], generated)?;
             let elements = tasks.iter().map(|task| u64::from(task.rows) * u64::from(task.columns)).sum();
             let visited = tasks.iter().map(|task| u64::from(task.rows) * 16).sum();
             let row = |task: &RowTask| looped(task.rows.into(), summed(cells(task.columns, class) + 1) + SUM_RUNS);
             let work = work(tasks.len(), class, tasks.iter().map(row).max().unwrap_or_default());
             let tasks = self.table(&tasks)?;
-            let mut bindings = Self::bindings(self.tables, batch, store, constants, elements, true);
+            let mut bindings = self.bindings(batch, elements, Pass::Advance);
             bindings.extend([Bind::whole("tasks", &tasks), Bind { visited, ..Bind::whole("sums", sums) }]);
             self.recording.dispatch(self.gpu, &kernel, work, &bindings)?;
         }
@@ -235,31 +277,26 @@ impl Recorder<'_> {
     }
 
     /// One elementwise pass.
-    fn elements(
-        &mut self,
-        batch: &Batch,
-        store: &Store,
-        constants: &Uniform,
-        more: &[&'static str],
-        projection: Option<(&wgpu::Buffer, &Coefficients)>,
-    ) -> Result<()> {
+    fn elements(&mut self, batch: &Batch, pass: Pass, projection: Option<(&wgpu::Buffer, &Coefficients)>) -> Result<()> {
         for (class, chunks) in batch.chunks(self.gpu, projection.map(|(_, coefficient)| coefficient)) {
-            let mut defines = self.defines(batch, store, class);
-            defines.extend(more);
+            let mut defines = Vec::new();
             if projection.is_some() {
+                defines.push("PROJECTION");
                 defines.extend(match class.rows {
                     CellRows::One => Some("WHOLE_ROWS"),
                     CellRows::Two => None,
                     CellRows::Four => Some("SHORT_ROWS"),
                 });
             }
-            let kernel = self.gpu.kernel(self.lowered.kernel.0, &defines, &[("LANES", class.lanes)])?;
+            let generated = streams::pass(self.update, &self.types(batch, class), pass);
+            let kernel = self.generated(&shaders::optim::ELEMENTS, &defines, &[("LANES", class.lanes)], generated)?;
             let elements = chunks.iter().map(|chunk| u64::from(chunk.length)).sum();
             // of stochastic rounding, ten rounds for each of two words of random bits
             let longest = chunks.iter().map(|chunk| chunk.length).max().unwrap_or_default();
-            let work = work(chunks.len(), class, looped(cells(longest, class), 2 * looped(10, 0)));
+            let rounded = 1 + if self.options.state_dtype == DType::F32 { 0 } else { self.update.states.len() as u64 };
+            let work = work(chunks.len(), class, looped(cells(longest, class), rounded * 2 * looped(10, 0)));
             let chunks = self.table(&chunks)?;
-            let mut bindings = Self::bindings(self.tables, batch, store, constants, elements, false);
+            let mut bindings = self.bindings(batch, elements, pass);
             bindings.push(Bind::whole("chunks", &chunks));
             bindings.extend(projection.map(|(coefficients, _)| Bind::whole("coefficients", coefficients)));
             self.recording.dispatch(self.gpu, &kernel, work, &bindings)?;
@@ -267,36 +304,29 @@ impl Recorder<'_> {
         Ok(())
     }
 
-    fn defines(&self, batch: &Batch, store: &Store, class: Class) -> Vec<&'static str> {
-        let mut defines = self.lowered.defines.clone();
-        defines.push(match batch.param_dtype {
-            DType::F16 => "PARAM_F16",
-            DType::Bf16 => "PARAM_BF16",
-            _ => "PARAM_F32",
-        });
-        defines.push(grad_define(batch.grad_dtype));
-        defines.extend(["STATE_0", "STATE_1", "STATE_2"].iter().take(store.states.len()));
-        defines.extend(store.master.is_some().then_some("MASTER"));
-        let stochastic = matches!(self.options.rounding, Rounding::Stochastic { .. }) && batch.param_dtype != DType::F32;
-        defines.extend(stochastic.then_some("STOCHASTIC"));
-        defines.extend(class.scalar.then_some("SCALAR"));
-        defines.extend(batch.shared().then_some("SHARED"));
-        defines
+    fn types(&self, batch: &Batch, class: Class) -> Types {
+        Types {
+            param: batch.param_dtype,
+            grad: batch.grad_dtype,
+            state: self.options.state_dtype,
+            master: self.stores[batch.store].master.is_some(),
+            stochastic: matches!(self.options.rounding, Rounding::Stochastic { .. }) && batch.param_dtype != DType::F32,
+            cells: class.cells,
+            shared: batch.shared(),
+        }
     }
 
-    /// What both traversals bind, of a dispatch that visits `elements` elements.
-    fn bindings<'b>(
-        tables: &'b Tables,
-        batch: &'b Batch,
-        store: &'b Store,
-        constants: &'b Uniform,
-        elements: u64,
-        sums: bool,
-    ) -> Vec<Bind<'b>> {
-        let window = &batch.param_window;
-        // what is written is counted twice
-        let with_grad = match batch.shared() {
-            true if sums => elements * batch.grad_dtype.size(),
+    /// What all passes bind, of a dispatch that visits `elements` elements.
+    fn bindings<'b>(&self, batch: &'b Batch, elements: u64, pass: Pass) -> Vec<Bind<'b>>
+    where
+        'a: 'b,
+    {
+        let (tables, stores): (&'a Tables, &'a [Store]) = (self.tables, self.stores);
+        let (window, store) = (&batch.param_window, &stores[batch.store]);
+        let reads_gradient = !matches!(pass, Pass::Apply { reads_gradient: false, .. });
+        // what is read and written is counted twice
+        let with_grad = match batch.shared() && reads_gradient {
+            true if pass == Pass::Advance => elements * batch.grad_dtype.size(),
             true => elements * batch.grad_dtype.size() / 2,
             false => 0,
         };
@@ -312,16 +342,38 @@ impl Recorder<'_> {
             Some(copy) => Bind { visited: elements * batch.grad_dtype.size(), ..Bind::whole("grad", copy) },
             None => grad(batch, elements),
         };
-        let mut bindings = vec![Bind::uniform("constants", constants), Bind::whole("scalars", &tables.scalars), param, grad];
-        for (name, state) in ["state_0", "state_1", "state_2"].into_iter().zip(&store.states) {
-            bindings.push(Bind { visited: elements * 4, ..Bind::whole(name, state) });
+        let mut bindings = vec![Bind::whole("steps", &tables.steps), param, grad];
+        for (i, (name, state)) in STATES.into_iter().zip(&store.states).enumerate() {
+            let size = self.update.state_dtype(i, self.options.state_dtype).size();
+            bindings.push(Bind { visited: elements * size, ..Bind::whole(name, state) });
         }
         bindings.extend(store.master.iter().map(|master| Bind { visited: elements * 4, ..Bind::whole("master", master) }));
         bindings
     }
 
-    fn table<T: bytemuck::Pod>(&self, rows: &[T]) -> Result<wgpu::Buffer> {
-        self.gpu.buffer_with("gradus.optim.ranges", bytemuck::cast_slice(rows), BufferUsages::STORAGE)
+    fn table<T: bytemuck::Pod>(&mut self, rows: &[T]) -> Result<wgpu::Buffer> {
+        let bytes: &[u8] = bytemuck::cast_slice(rows);
+        let Cache { tables, recordings, .. } = &mut *self.cache;
+        if let Some((table, used)) = tables.get_mut(bytes) {
+            *used = *recordings;
+            return Ok(table.clone());
+        }
+        let table = self.gpu.buffer_with("gradus.optim.ranges", bytes, BufferUsages::STORAGE)?;
+        tables.insert(bytes.to_vec(), (table.clone(), *recordings));
+        Ok(table)
+    }
+
+    /// A buffer for what a step's dispatches leave to each other, number `index` of its kind.
+    fn scratch(&mut self, label: &'static str, bytes: u64, index: usize) -> Result<wgpu::Buffer> {
+        let key = (label, bytes, index);
+        let Cache { scratch, recordings, .. } = &mut *self.cache;
+        if let Some((buffer, used)) = scratch.get_mut(&key) {
+            *used = *recordings;
+            return Ok(buffer.clone());
+        }
+        let buffer = self.gpu.buffer(label, bytes, BufferUsages::STORAGE)?;
+        scratch.insert(key, (buffer.clone(), *recordings));
+        Ok(buffer)
     }
 }
 
@@ -365,10 +417,4 @@ fn projected(task: &ProjectionTask, lanes: u64) -> u64 {
         false => looped(rows, summed(segments.div_ceil(lanes)) + SUM_RUNS),
     };
     sums + SUM_RUNS + looped(rows.div_ceil(lanes), 0)
-}
-
-/// A number below 1 in units of 2^-64, as (low word, high word).
-fn fixed_point(x: f64) -> [u32; 2] {
-    let units = (x * 2f64.powi(64)) as u64;
-    [units as u32, (units >> 32) as u32]
 }

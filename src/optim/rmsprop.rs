@@ -1,5 +1,4 @@
-use super::algorithm::{Lower, Lowered, constants, json, not_negative};
-use crate::shaders::layout::RmsPropConstants;
+use super::algorithm::{Algorithm, Update, json, not_negative};
 use crate::{Result, shaders};
 
 /// RMSProp (Hinton 2012, centered: Graves 2013; `torch.optim.RMSprop`); 20 bytes a parameter of f32,
@@ -32,31 +31,26 @@ impl Default for RmsProp {
     }
 }
 
-impl Lower for RmsProp {
-    fn lower(&self, seed: [u32; 2]) -> Result<Lowered> {
+impl Algorithm for RmsProp {
+    fn update(&self) -> Result<Update> {
         let Self { lr, alpha, eps, weight_decay, momentum, centered, maximize } = *self;
-        let config = json(&[("alpha", &alpha), ("eps", &eps), ("momentum", &momentum), ("centered", &centered), ("maximize", &maximize)]);
-        let mut lowered = Lowered::new("rmsprop", &shaders::optim::RMSPROP, lr, weight_decay, config)?;
         not_negative("alpha", alpha)?;
         not_negative("eps", eps)?;
         not_negative("momentum", momentum)?;
-        lowered.maximize = maximize;
-        lowered.constants = constants(&RmsPropConstants {
-            alpha: alpha as f32,
-            one_minus_alpha: (1.0 - alpha) as f32,
-            eps: eps as f32,
-            momentum: momentum as f32,
-            seed,
-        });
-        lowered.states = vec!["square_avg"];
+        let config = json(&[("alpha", &alpha), ("eps", &eps), ("momentum", &momentum), ("centered", &centered), ("maximize", &maximize)]);
+        let mut defines = Vec::new();
+        defines.extend((momentum > 0.0).then_some("MOMENTUM"));
+        defines.extend(centered.then_some("CENTERED"));
+        let mut update = Update::built_in("rmsprop", shaders::optim::RMSPROP, &defines, lr, config)?
+            .coupled_decay(weight_decay)
+            .maximize(maximize)
+            .constant("alpha", alpha)
+            .constant("one_minus_alpha", 1.0 - alpha)
+            .constant("eps", eps)
+            .state("square_avg");
         if momentum > 0.0 {
-            lowered.defines.push("MOMENTUM");
-            lowered.states.push("momentum_buffer");
+            update = update.constant("momentum", momentum).state("momentum_buffer");
         }
-        if centered {
-            lowered.defines.push("CENTERED");
-            lowered.states.push("grad_avg");
-        }
-        Ok(lowered)
+        Ok(if centered { update.state("grad_avg") } else { update })
     }
 }

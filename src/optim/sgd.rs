@@ -1,5 +1,4 @@
-use super::algorithm::{self, Lower, Lowered, constants, json, not_negative};
-use crate::shaders::layout::SgdConstants;
+use super::algorithm::{self, Algorithm, Update, json, not_negative};
 use crate::{Result, shaders};
 
 /// Stochastic gradient descent (`torch.optim.SGD`); 12 bytes a parameter of f32, with momentum 20.
@@ -29,23 +28,24 @@ impl Default for Sgd {
     }
 }
 
-impl Lower for Sgd {
-    fn lower(&self, seed: [u32; 2]) -> Result<Lowered> {
+impl Algorithm for Sgd {
+    fn update(&self) -> Result<Update> {
         let Self { lr, momentum, dampening, weight_decay, nesterov, maximize } = *self;
-        let config = json(&[("momentum", &momentum), ("dampening", &dampening), ("nesterov", &nesterov), ("maximize", &maximize)]);
-        let mut lowered = Lowered::new("sgd", &shaders::optim::SGD, lr, weight_decay, config)?;
         not_negative("momentum", momentum)?;
         algorithm::check("dampening", dampening, (dampening as f32).is_finite(), "a finite number")?;
         algorithm::nesterov(nesterov, momentum, dampening)?;
-        lowered.maximize = maximize;
-        lowered.constants = constants(&SgdConstants { momentum: momentum as f32, seed, ..Default::default() });
-        lowered.blend = [1.0, 1.0 - dampening];
-        if momentum != 0.0 {
-            lowered.states = vec!["momentum_buffer"];
-        }
-        if nesterov {
-            lowered.defines.push("NESTEROV");
-        }
-        Ok(lowered)
+        let mut defines = Vec::new();
+        defines.extend((momentum != 0.0).then_some("MOMENTUM"));
+        defines.extend(nesterov.then_some("NESTEROV"));
+        let config = json(&[("momentum", &momentum), ("dampening", &dampening), ("nesterov", &nesterov), ("maximize", &maximize)]);
+        let update = Update::built_in("sgd", shaders::optim::SGD, &defines, lr, config)?.coupled_decay(weight_decay).maximize(maximize);
+        Ok(match momentum != 0.0 {
+            false => update,
+            true => update
+                .state("momentum_buffer")
+                .constant("momentum", momentum)
+                .constant("one_minus_dampening", 1.0 - dampening)
+                .prepared("blend"),
+        })
     }
 }

@@ -1,5 +1,4 @@
-use super::algorithm::{self, Decay, Lower, Lowered, Projection, constants, fraction, json, not_negative};
-use crate::shaders::layout::SgdPConstants;
+use super::algorithm::{self, Algorithm, Decay, Projection, Update, fraction, json, not_negative};
 use crate::{Result, shaders};
 
 /// SGDP (Heo et al. 2021, arXiv:2006.08217), as the authors' code computes it; 32 bytes a parameter
@@ -34,9 +33,14 @@ impl Default for SgdP {
     }
 }
 
-impl Lower for SgdP {
-    fn lower(&self, seed: [u32; 2]) -> Result<Lowered> {
+impl Algorithm for SgdP {
+    fn update(&self) -> Result<Update> {
         let Self { lr, momentum, dampening, weight_decay, nesterov, eps, delta, wd_ratio } = *self;
+        fraction("momentum", momentum)?;
+        algorithm::check("dampening", dampening, (dampening as f32).is_finite(), "a finite number")?;
+        not_negative("eps", eps)?;
+        not_negative("delta", delta)?;
+        not_negative("wd_ratio", wd_ratio)?;
         let config = json(&[
             ("momentum", &momentum),
             ("dampening", &dampening),
@@ -45,17 +49,16 @@ impl Lower for SgdP {
             ("delta", &delta),
             ("wd_ratio", &wd_ratio),
         ]);
-        let mut lowered = Lowered::new("sgdp", &shaders::optim::SGDP, lr, weight_decay, config)?;
-        fraction("momentum", momentum)?;
-        algorithm::check("dampening", dampening, (dampening as f32).is_finite(), "a finite number")?;
-        not_negative("eps", eps)?;
-        not_negative("delta", delta)?;
-        not_negative("wd_ratio", wd_ratio)?;
-        lowered.constants = constants(&SgdPConstants { momentum: momentum as f32, seed, ..Default::default() });
-        lowered.blend = [1.0 - dampening; 2];
-        lowered.decay = Decay::Decoupled { scale: 1.0 / (1.0 - momentum), wd_ratio };
-        lowered.states = vec!["momentum"];
-        lowered.projection = Some(Projection { delta, eps, nesterov, writes_states: !nesterov });
-        Ok(lowered)
+        let defines: &[&str] = if nesterov { &["NESTEROV"] } else { &[] };
+        let update = Update::built_in("sgdp", shaders::optim::SGDP, defines, lr, config)?
+            .state("momentum")
+            .constant("momentum", momentum)
+            .constant("one_minus_dampening", 1.0 - dampening);
+        Ok(Update {
+            weight_decay,
+            decay: Decay::Decoupled { scale: 1.0 / (1.0 - momentum), wd_ratio },
+            projection: Some(Projection { delta, eps, nesterov, writes_states: !nesterov, ratio: false }),
+            ..update
+        })
     }
 }

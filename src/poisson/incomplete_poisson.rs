@@ -1,5 +1,5 @@
 use super::grid::Grid;
-use super::laplacian::upload_codes;
+use super::rows::upload_codes;
 use super::vectors::Vectors;
 use crate::gpu::{Gpu, Recording, Tensor};
 use crate::krylov::LinearOperator;
@@ -26,7 +26,7 @@ impl IncompletePoisson {
     /// As [`Laplacian::new`](super::Laplacian::new).
     pub fn new(gpu: &Gpu, grid: &Grid) -> Result<Self> {
         let vectors = Vectors::new(gpu, grid, "an incomplete Poisson preconditioner")?;
-        Ok(Self { vectors, stencil: grid.stencil(), codes: upload_codes(gpu, grid)? })
+        Ok(Self { vectors, stencil: grid.stencil(), codes: upload_codes(gpu, grid, "an incomplete Poisson preconditioner")? })
     }
 }
 
@@ -50,6 +50,6 @@ impl LinearOperator for IncompletePoisson {
     fn record_dot(&self, recording: &mut Recording, r: &Tensor, z: &Tensor, dot: &Tensor) -> Result<()> {
         expect_dot(dot, [("r", r), ("z", z)])?;
         self.record(recording, r, z)?;
-        self.vectors.dot(recording, &self.codes, [r, z], dot)
+        self.vectors.dot(recording, [r, z], dot)
     }
 }

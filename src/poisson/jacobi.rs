@@ -1,5 +1,5 @@
 use super::grid::Grid;
-use super::laplacian::upload_codes;
+use super::rows::upload_codes;
 use super::vectors::Vectors;
 use crate::gpu::{Gpu, Recording, Tensor};
 use crate::krylov::LinearOperator;
@@ -22,7 +22,10 @@ impl Jacobi {
     /// # Errors
     /// As [`Laplacian::new`](super::Laplacian::new).
     pub fn new(gpu: &Gpu, grid: &Grid) -> Result<Self> {
-        Ok(Self { vectors: Vectors::new(gpu, grid, "a Jacobi preconditioner")?, codes: upload_codes(gpu, grid)? })
+        Ok(Self {
+            vectors: Vectors::new(gpu, grid, "a Jacobi preconditioner")?,
+            codes: upload_codes(gpu, grid, "a Jacobi preconditioner")?,
+        })
     }
 }
 
@@ -45,6 +48,6 @@ impl LinearOperator for Jacobi {
     fn record_dot(&self, recording: &mut Recording, r: &Tensor, z: &Tensor, dot: &Tensor) -> Result<()> {
         expect_dot(dot, [("r", r), ("z", z)])?;
         self.record(recording, r, z)?;
-        self.vectors.dot(recording, &self.codes, [r, z], dot)
+        self.vectors.dot(recording, [r, z], dot)
     }
 }

@@ -1,5 +1,5 @@
 //! The Poisson equation on cells that are fluid, solid or air: [`Grid`] says which, [`Laplacian`] is the operator;
-//! [`Jacobi`], [`IncompletePoisson`], [`Multigrid`], [`LearnedMultigrid`] and the networks of [`dcdm`] are preconditioners for it.
+//! [`Jacobi`], [`IncompletePoisson`], [`Multigrid`] and the networks of [`dcdm`] are preconditioners for it.
 //!
 //! # Domain
 //! Vectors have a value for each cell. What they hold in cells that are not fluid is not looked at, be it NaN, and becomes 0 in
@@ -13,13 +13,12 @@ pub mod dcdm;
 #[cfg(feature = "weights")]
 mod file;
 mod grid;
-mod hierarchy;
 mod incomplete_poisson;
 mod jacobi;
 mod laplacian;
-pub mod learned_multigrid;
 mod multigrid;
 mod null_space;
+mod rows;
 mod training;
 mod vectors;
 
@@ -27,5 +26,4 @@ pub use grid::{Cell, Grid};
 pub use incomplete_poisson::IncompletePoisson;
 pub use jacobi::Jacobi;
 pub use laplacian::Laplacian;
-pub use learned_multigrid::LearnedMultigrid;
 pub use multigrid::{Multigrid, MultigridOptions};

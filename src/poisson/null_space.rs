@@ -119,19 +119,25 @@ impl NullSpace {
     }
 }
 
-/// The cells of each, in ascending order.
+/// The cells of each, in ascending order: those that faces with a weight connect, without air and mass.
 pub(super) fn singular_components(grid: &Grid) -> Vec<Vec<u32>> {
+    let flagged = grid.is_flagged();
     let mut seen = vec![false; grid.len()];
     let mut all = Vec::new();
     for start in 0..grid.len() {
         if grid.cells()[start] != Cell::Fluid || std::mem::replace(&mut seen[start], true) {
             continue;
         }
-        let (mut component, mut next, mut air) = (vec![start as u32], 0, false);
+        let (mut component, mut next, mut regular) = (vec![start as u32], 0, false);
         while let Some(&i) = component.get(next) {
             next += 1;
-            for (cell, j) in grid.neighbours(i as usize) {
-                air |= cell == Cell::Air;
+            let i = i as usize;
+            regular |= grid.mass(i) > 0.0;
+            for (k, (cell, j)) in grid.neighbours(i).into_iter().enumerate() {
+                if cell == Cell::Solid || !(flagged || grid.weight(i, k) > 0.0) {
+                    continue;
+                }
+                regular |= cell == Cell::Air;
                 if let (Cell::Fluid, Some(j)) = (cell, j)
                     && !std::mem::replace(&mut seen[j], true)
                 {
@@ -139,7 +145,7 @@ pub(super) fn singular_components(grid: &Grid) -> Vec<Vec<u32>> {
                 }
             }
         }
-        if !air {
+        if !regular {
             component.sort_unstable();
             all.push(component);
         }

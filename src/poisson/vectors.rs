@@ -62,8 +62,8 @@ impl Vectors {
         vector::copy(&self.gpu, recording, &copy, &x)
     }
 
-    /// Appends `dot = ⟨r, z⟩` over the cells where the Laplacian of `codes` has a row, whatever r is elsewhere.
-    pub fn dot(&self, recording: &mut Recording, codes: &wgpu::Buffer, [r, z]: [&Tensor; 2], dot: &Tensor) -> Result<()> {
+    /// Appends `dot = ⟨r, z⟩` over the cells where z is not 0, whatever r is elsewhere.
+    pub fn dot(&self, recording: &mut Recording, [r, z]: [&Tensor; 2], dot: &Tensor) -> Result<()> {
         let mut own = |tensor: &Tensor| -> Result<Tensor> {
             if self.takes(tensor) {
                 return Ok(tensor.clone());
@@ -73,7 +73,7 @@ impl Vectors {
             Ok(copy)
         };
         let (r, z) = (own(r)?, own(z)?);
-        self.over.record_sums(recording, &shaders::poisson::DOT, &[], &[("r", &r), ("z", &z)], &[("codes", codes)])?;
+        self.over.record_sums(recording, &shaders::poisson::DOT, &[], &[("r", &r), ("z", &z)], &[])?;
         self.sum(recording, 1.0, dot)
     }
 

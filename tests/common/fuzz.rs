@@ -11,7 +11,6 @@ use std::sync::OnceLock;
 use gradus::graph::{ConvolutionOptions, Graph, Init, Padding, Parameters, Plan, Stage, Var, Window, layers, losses};
 use gradus::optim::{AdamW, LossScale, Optimizer, Options, Param};
 use gradus::poisson::dcdm::{Architecture, Weights};
-use gradus::poisson::learned_multigrid::{Coefficients, LearnedMultigrid};
 use gradus::poisson::{Grid, IncompletePoisson, Jacobi, Laplacian, Multigrid, MultigridOptions};
 use gradus::{DType, Gpu, Result, Tensor};
 use pollster::block_on;
@@ -341,20 +340,6 @@ pub fn weights(bytes: &[u8]) -> Outcome {
     outcome(result.is_ok(), file.len(), peak, TARGET)
 }
 
-/// [`Coefficients::from_safetensors`].
-pub fn coefficients(bytes: &[u8]) -> Outcome {
-    static VALID: OnceLock<[Vec<u8>; 2]> = OnceLock::new();
-    let valid =
-        VALID.get_or_init(|| [(2, 2), (3, 1)].map(|(dim, radius)| Coefficients::initial(dim, radius).unwrap().to_safetensors().unwrap()));
-    let file = file(&valid[bytes.len() % 2], bytes);
-    let (result, peak) = measured(|| Coefficients::from_safetensors(&file));
-    if let Ok(coefficients) = &result {
-        _ = coefficients.check();
-        _ = coefficients.to_safetensors();
-    }
-    outcome(result.is_ok(), file.len(), peak, TARGET)
-}
-
 /// [`Parameters::load`], which changes nothing if it fails.
 pub fn parameters(bytes: &[u8]) -> Outcome {
     static TARGET_AND_FILE: OnceLock<(Parameters, Vec<u8>)> = OnceLock::new();
@@ -660,19 +645,24 @@ pub fn grid(bytes: &[u8]) -> Outcome {
         Laplacian::new(gpu, &grid)?;
         Jacobi::new(gpu, &grid)?;
         IncompletePoisson::new(gpu, &grid)?;
-        let sweeps = |source: &mut Source| source.pick(&[0, 1, 1, 2, 2, 3, 9]);
-        let options = MultigridOptions { finest_sweeps: sweeps(&mut source), coarse_sweeps: sweeps(&mut source) };
+        let degree = source.pick(&[0, 1, 2, 2, 3, 4, 9]);
+        let options = MultigridOptions { degree, twice_from: source.pick(&[None, Some(0), Some(1), Some(2), Some(u32::MAX)]) };
         let multigrid = Multigrid::new(gpu, &grid, &options);
-        assert!(multigrid.is_ok() || options.finest_sweeps == 0 || options.coarse_sweeps == 0);
-        let mut coefficients = Coefficients::trained(grid.sizes().len())?;
-        LearnedMultigrid::new(gpu, &grid, &coefficients)?;
-        // coefficients of any kind are refused or taken
-        coefficients.correction = source.float() as f32;
-        let at = source.below(coefficients.stencil.len());
-        coefficients.stencil[at] = source.float() as f32;
-        let at = source.below(coefficients.smoothing.len());
-        coefficients.smoothing[at] = source.float() as f32;
-        _ = LearnedMultigrid::new(gpu, &grid, &coefficients).is_ok();
+        assert!(multigrid.is_ok() || !(1..=4).contains(&degree) || options.twice_from == Some(0));
+        drop(multigrid);
+        // and all else, which is refused or taken
+        let number = |source: &mut Source| if source.byte() < 200 { f64::from(source.byte()) / 16.0 } else { source.float() };
+        let periodic: Vec<bool> = grid.open().iter().map(|open| !open[0] && source.byte() % 3 == 0).collect();
+        let spacing: Vec<f64> = (0..axes).map(|_| number(&mut source)).collect();
+        let mut weights = |axis: usize| -> Vec<f32> {
+            let (some, others) = (number(&mut source) as f32, number(&mut source) as f32);
+            (0..grid.len() / sizes[axis] * (sizes[axis] + 1)).map(|i| if i % 7 == 0 { some } else { others }).collect()
+        };
+        let faces: Vec<Vec<f32>> = (0..axes).map(&mut weights).collect();
+        let faces: Vec<&[f32]> = faces.iter().map(Vec::as_slice).collect();
+        let grid = grid.with_periodic(&periodic)?.with_spacing(&spacing)?.with_faces(&faces)?.with_mass(number(&mut source) as f32)?;
+        Laplacian::new(gpu, &grid)?;
+        Multigrid::new(gpu, &grid, &MultigridOptions::default())?;
         Ok(())
     })();
     settle(gpu);

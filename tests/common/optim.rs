@@ -25,7 +25,8 @@ macro_rules! pair {
 
 /// Builds both from a configuration with PyTorch's names, all of which must be there.
 pub fn pair(optimizer: &str, config: &Value) -> Option<Pair> {
-    let given = config.as_object()?.len();
+    let options = config.as_object()?;
+    let given = options.len();
     let (pair, used) = match optimizer {
         "sgd" => (pair!(config, Sgd { lr, momentum, dampening, weight_decay, nesterov, maximize }), 6),
         "adagrad" => (pair!(config, Adagrad { lr, lr_decay, weight_decay, initial_accumulator_value, eps, maximize }), 6),
@@ -36,10 +37,26 @@ pub fn pair(optimizer: &str, config: &Value) -> Option<Pair> {
         "diffgrad" => (pair!(config, DiffGrad { lr, betas, eps, weight_decay }, maximize: false), 4),
         "adamp" => (pair!(config, AdamP { lr, betas, eps, weight_decay, delta, wd_ratio, nesterov }, maximize: false), 7),
         "sgdp" => (pair!(config, SgdP { lr, momentum, dampening, weight_decay, nesterov, eps, delta, wd_ratio }, maximize: false), 8),
+        "lion" => (pair!(config, Lion { lr, betas, weight_decay, maximize }), 4),
+        "radam" => (pair!(config, RAdam { lr, betas, eps, weight_decay, decoupled_weight_decay, maximize }), 6),
+        "nadam" => (pair!(config, NAdam { lr, betas, eps, weight_decay, momentum_decay, decoupled_weight_decay, maximize }), 7),
+        "adamax" => (pair!(config, Adamax { lr, betas, eps, weight_decay, maximize }), 5),
+        "rprop" => (pair!(config, Rprop { lr, etas, step_sizes, maximize }), 4),
+        "asgd" => (pair!(config, Asgd { lr, lambd, alpha, t0, weight_decay, maximize }), 6),
+        "adan" => (pair!(config, Adan { lr, betas, eps, weight_decay, no_prox, maximize }), 6),
+        "schedule_free_adamw" => {
+            (pair!(config, ScheduleFreeAdamW { lr, betas, eps, weight_decay, warmup_steps, r, weight_lr_power, maximize }), 8)
+        }
+        "schedule_free_sgd" => {
+            (pair!(config, ScheduleFreeSgd { lr, momentum, weight_decay, warmup_steps, r, weight_lr_power, maximize }), 7)
+        }
+        "lamb" => (pair!(config, Lamb { lr, betas, eps, weight_decay, maximize }), 5),
+        "exponentiated_gradient" => (pair!(config, ExponentiatedGradient { lr, maximize }), 2),
         _ => return None,
     };
-    // `maximize` is false where a configuration does not name it; nothing may be left over
-    assert!(given == used || (given + 1 == used && config.get("maximize").is_none()), "{optimizer}: {config}");
+    // a flag is false where a configuration does not name it; nothing may be left over
+    let flags = ["maximize", "decoupled_weight_decay", "no_prox"];
+    assert!(used - given <= flags.iter().filter(|&&flag| config.get(flag).is_none()).count(), "{optimizer}: {config}");
     Some(pair)
 }
 
@@ -92,8 +109,37 @@ pub fn algorithms() -> Vec<(&'static str, Pair)> {
             "sgdp",
             json!({"lr": 0.05, "momentum": 0.9, "dampening": 0.0, "weight_decay": 0.02, "nesterov": true, "eps": 1e-8, "delta": 2.0, "wd_ratio": 0.2}),
         ),
+        ("lion", json!({"lr": 0.01, "betas": [0.9, 0.99], "weight_decay": 0.1, "maximize": true})),
+        ("radam", json!({"lr": 0.01, "betas": [0.9, 0.99], "eps": 1e-8, "weight_decay": 0.1})),
+        (
+            "nadam",
+            json!({"lr": 0.01, "betas": [0.9, 0.999], "eps": 1e-8, "weight_decay": 0.1, "momentum_decay": 0.004, "decoupled_weight_decay": true}),
+        ),
+        ("adamax", json!({"lr": 0.01, "betas": [0.9, 0.999], "eps": 1e-8, "weight_decay": 0.1})),
+        ("rprop", json!({"lr": 0.01, "etas": [0.5, 1.2], "step_sizes": [1e-6, 50.0]})),
+        ("asgd", json!({"lr": 0.02, "lambd": 0.01, "alpha": 0.75, "t0": 2.0, "weight_decay": 0.02, "maximize": true})),
+        ("adan", json!({"lr": 0.01, "betas": [0.98, 0.92, 0.99], "eps": 1e-8, "weight_decay": 0.1})),
+        ("adan", json!({"lr": 0.01, "betas": [0.9, 0.8, 0.99], "eps": 1e-8, "weight_decay": 0.1, "no_prox": true})),
+        (
+            "schedule_free_adamw",
+            json!({"lr": 0.01, "betas": [0.9, 0.999], "eps": 1e-8, "weight_decay": 0.1, "warmup_steps": 4, "r": 1.0, "weight_lr_power": 2.0}),
+        ),
+        (
+            "schedule_free_sgd",
+            json!({"lr": 0.1, "momentum": 0.9, "weight_decay": 0.01, "warmup_steps": 0, "r": 0.0, "weight_lr_power": 2.0, "maximize": true}),
+        ),
+        ("exponentiated_gradient", json!({"lr": 0.02})),
+        ("lamb", json!({"lr": 0.01, "betas": [0.9, 0.999], "eps": 1e-6, "weight_decay": 0.1})),
     ];
     cases.into_iter().map(|(name, config)| (name, pair(name, &config).expect(name))).collect()
+}
+
+/// Whether there is such an optimizer of 16-bit parameters with WebGPU's default limits: Adan's four states and a master copy are one
+/// buffer too many, and the projected ones have f32 states alone.
+pub fn fits(name: &str, options: &optim::Options) -> bool {
+    let projected = matches!(name, "adamp" | "sgdp" | "lamb");
+    let refused = (name == "adan" && options.master_weights) || (projected && options.state_dtype != gradus::DType::F32);
+    !refused
 }
 
 /// Encodes a step and submits it.

@@ -35,7 +35,7 @@ impl Scene {
     }
 
     pub fn cells(&self) -> Cells<'_> {
-        Cells { sizes: &self.sizes, flags: &self.flags, open: &self.open }
+        Cells { sizes: &self.sizes, flags: &self.flags, open: &self.open, ..Default::default() }
     }
 
     pub fn grid(&self) -> Grid {

@@ -47,8 +47,7 @@ const LAYER: &str = "/usr/share/vulkan/explicit_layer.d/VkLayer_khronos_validati
 const SHADERS: &str = "target/shaders";
 
 /// Tests that take SwiftShader more than a minute of a quiet core, the longest first.
-const LONG: &[&str] =
-    &["weights", "scenes", "reports", "newton", "flexible_cg", "spectrum", "dcdm", "krylov", "train_dcdm", "train_multigrid", "vector"];
+const LONG: &[&str] = &["weights", "scenes", "reports", "newton", "flexible_cg", "spectrum", "dcdm", "krylov", "train_dcdm", "vector"];
 
 /// How `crates/gradus-burn` is built, as features.
 const FUSION: [&str; 2] = ["", "--features fusion"];

@@ -104,7 +104,7 @@ fn adamw_is_burns() {
     let adamw = AdamW { eps: 1e-8, weight_decay: 0.05, ..Default::default() };
     let mut optimizer = GradusOptimizer::adamw(adamw).init(&ours).unwrap();
     let mut burns = AdamWConfig::new().with_epsilon(1e-8).with_weight_decay(0.05).init();
-    assert!(optimizer.dispatches() <= 8, "{}", optimizer.dispatches());
+
     for step in 0..20 {
         let lr = 1e-2 / (1.0 + f64::from(step));
         let gradients = ours.gradients();
@@ -113,7 +113,8 @@ fn adamw_is_burns() {
         theirs = burns.step(lr, theirs, gradients);
     }
     let worst = close(&values(&ours), &values(&theirs), 1e-6);
-    eprintln!("largest difference {worst:e}");
+    eprintln!("largest difference {worst:e}, {} dispatches", optimizer.dispatches());
+    assert!(optimizer.dispatches() <= 8);
     let moved = values(&ours).iter().zip(&start).all(|(now, start)| now.1.iter().zip(&start.1).all(|(now, start)| now != start));
     assert!(moved);
 }

@@ -70,6 +70,7 @@ impl Mixtures {
         if !(0.0..=1.0).contains(&obstacles) {
             return Err(Error::Option { option: "obstacles".into(), found: obstacles.to_string(), expected: "a share from 0 to 1".into() });
         }
+        grid.expect_flagged("training data")?;
         let walls = Grid::new(grid.sizes())?.with_open(grid.open())?;
         let axes: Vec<Modes> = grid.sizes().iter().zip(grid.open()).map(|(&n, &open)| Modes::new(n, open)).collect();
         let eigenvalues = eigenvalues(&axes);

@@ -103,7 +103,7 @@ impl Laplacians {
             let grids = grids.read().unwrap_or_else(PoisonError::into_inner);
             let product = |(grid, x): (&Grid, &[f64])| {
                 let flags: Vec<u8> = grid.cells().iter().map(|&cell| cell as u8).collect();
-                Cells { sizes: grid.sizes(), flags: &flags, open: grid.open() }.apply(x)
+                Cells { sizes: grid.sizes(), flags: &flags, open: grid.open(), ..Default::default() }.apply(x)
             };
             let cells = grids.first().map_or(1, Grid::len);
             grids.iter().zip(x.chunks(cells)).flat_map(product).collect()
@@ -117,7 +117,7 @@ impl Laplacians {
 ///
 /// # Errors
 /// [`Error::Unknown`] or [`Error::Shape`] for parameters of another graph; [`Error::OutOfMemory`], [`Error::LimitTooSmall`].
-pub(in crate::poisson) fn loss_and_gradient(
+pub(super) fn loss_and_gradient(
     gpu: &Gpu,
     graph: &mut Graph,
     loss: Var,

@@ -77,7 +77,6 @@ mod training;
 mod weights;
 
 pub use data::{Mixtures, Sample};
-pub(super) use loss::loss_and_gradient;
 pub use loss::{Laplacians, direction_loss};
 pub use network::Architecture;
 pub use preconditioner::{DeepPreconditioner, DeepPreconditionerOptions};

@@ -11,7 +11,7 @@ use crate::krylov::Preconditioner;
 use crate::krylov::blocks;
 use crate::krylov::operator::{expect_dot, expect_vectors};
 use crate::poisson::grid::Grid;
-use crate::poisson::laplacian::upload_codes;
+use crate::poisson::rows::upload_codes;
 use crate::poisson::vectors::Vectors;
 use crate::shaders::layout::PieceConstants;
 use crate::{DType, Error, Result, shaders};
@@ -162,7 +162,16 @@ impl DeepPreconditioner {
             let program = plan.compile_beside(gpu, &bindings, networks.first().map(|largest| &largest.program))?;
             networks.push(Network { sizes, program, x: from, q: to });
         }
-        Ok(Self { vectors, codes: upload_codes(gpu, grid)?, normalization, networks, pieces, residual, unit, direction })
+        Ok(Self {
+            vectors,
+            codes: upload_codes(gpu, grid, "the deep conjugate direction method")?,
+            normalization,
+            networks,
+            pieces,
+            residual,
+            unit,
+            direction,
+        })
     }
 
     /// The plan of the network, for the largest pieces. Those of other sizes use the same memory.
@@ -238,7 +247,7 @@ impl Preconditioner for DeepPreconditioner {
     fn record_dot(&self, recording: &mut Recording, r: &Tensor, z: &Tensor, dot: &Tensor) -> Result<()> {
         expect_dot(dot, [("r", r), ("z", z)])?;
         self.record(recording, r, z)?;
-        self.vectors.dot(recording, &self.codes, [r, z], dot)
+        self.vectors.dot(recording, [r, z], dot)
     }
 }
 
