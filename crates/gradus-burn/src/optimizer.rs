@@ -92,7 +92,7 @@ impl GradusOptimizer {
     /// parameters of `module` are returned in the buffers that they were in, unless another tensor shares them.
     ///
     /// # Errors
-    /// [`Error::UnknownParameter`], [`Error::Tensor`], [`Error::Runtime`]; [`Error::Gradus`] for a learning rate that is negative
+    /// [`Error::UnknownParameter`], [`Error::MissingParameter`], [`Error::Tensor`], [`Error::Runtime`]; [`Error::Gradus`] for a learning rate that is negative
     /// or not finite in f32. The module is lost then, so a program that wants to go on keeps a clone.
     pub fn step<M: Module>(&mut self, lr: f64, module: M, gradients: GradientsParams) -> Result<M> {
         self.rebinding.optimizer.set_lr(0, lr)?;
@@ -113,7 +113,7 @@ impl GradusOptimizer {
         Ok(module)
     }
 
-    /// How many dispatches a step is, whatever the number of tensors.
+    /// How many dispatches the last step was.
     #[must_use]
     pub fn dispatches(&self) -> usize {
         self.rebinding.optimizer.recording().len()

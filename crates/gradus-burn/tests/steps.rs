@@ -244,6 +244,11 @@ fn errors() {
     let gradients = other.gradients();
     let error = optimizer.step(0.1, other, gradients).unwrap_err();
     assert!(matches!(&error, Error::UnknownParameter { parameter } if parameter == "one.0"), "{error}");
+    let mut lacking = Many::new(2, &device);
+    let mut for_all = GradusOptimizer::adamw(AdamW::default()).init(&lacking).unwrap();
+    let gradients = lacking.gradients();
+    lacking.four.pop();
+    assert!(matches!(for_all.step(0.1, lacking, gradients).unwrap_err(), Error::MissingParameter));
     let gradients = model.gradients();
     assert!(matches!(optimizer.step(f64::NAN, model, gradients).unwrap_err(), Error::Gradus(gradus::Error::Option { .. })));
     let bad = GradusOptimizer::adamw(AdamW { betas: [1.5, 0.9], ..Default::default() }).init(&Many::new(1, &device));
