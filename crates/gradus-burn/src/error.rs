@@ -29,6 +29,9 @@ pub enum Error {
         /// Its path in the module.
         parameter: String,
     },
+    /// The module lacks a parameter that the one of [`Setup::init`](crate::Setup::init) had.
+    #[error("the module lacks a parameter that the optimizer was made for")]
+    MissingParameter,
     /// Burn's runtime could not give a buffer or submit its work.
     #[error("Burn's runtime: {reason}")]
     Runtime {

@@ -1,7 +1,8 @@
 //! The optimizers of [`gradus`] for the modules of [Burn](https://burn.dev), on Burn's wgpu back end.
 //!
-//! A step reads the gradients and updates the parameters in the buffers in which Burn has them, all tensors together in a
-//! constant number of dispatches, on Burn's own queue: nothing is read back, and Burn's next operation sees the new values.
+//! A step reads the gradients and updates the parameters in the buffers in which Burn has them, on Burn's own queue: nothing is
+//! copied or read back, and Burn's next operation sees the new values. Tensors whose memory lies in the same of Burn's pages share
+//! dispatches, so that a step is a few, whatever the number of tensors.
 //!
 //! ```no_run
 //! # use burn_core as burn;

@@ -10,7 +10,7 @@ use gradus::Gpu;
 use gradus::optim::{AdamP, AdamW, Algorithm, Options, StepStatus};
 
 use crate::buffers::{self, Held};
-use crate::rebinding::{Known, Rebinding};
+use crate::rebinding::Rebinding;
 use crate::{Error, Result};
 
 /// An optimizer that is not yet made for a module.
@@ -42,7 +42,7 @@ impl Setup {
     pub fn init<M: Module>(self, module: &M) -> Result<GradusOptimizer> {
         let mut list = List::default();
         module.visit(&mut list);
-        let List { known, index, device, error, .. } = list;
+        let List { names, held, index, device, error, .. } = list;
         if let Some(error) = error {
             return Err(error);
         }
@@ -51,7 +51,10 @@ impl Setup {
             None => module.devices().into_iter().next().unwrap_or_default(),
         };
         let gpu = buffers::gpu(&device)?;
-        let rebinding = Rebinding::new(&gpu, &*self.algorithm, &known, self.options)?;
+        // master weights are copied from the parameters
+        device.flush().map_err(runtime)?;
+        let params: Vec<_> = held.iter().map(|held| held.tensor.clone()).collect();
+        let rebinding = Rebinding::new(&gpu, &*self.algorithm, names, &params, self.options)?;
         Ok(GradusOptimizer { gpu, device, rebinding, index })
     }
 }
@@ -89,7 +92,7 @@ impl GradusOptimizer {
     /// parameters of `module` are returned in the buffers that they were in, unless another tensor shares them.
     ///
     /// # Errors
-    /// [`Error::UnknownParameter`], [`Error::Tensor`], [`Error::Runtime`]; [`Error::Gradus`] for a learning rate that is negative
+    /// [`Error::UnknownParameter`], [`Error::MissingParameter`], [`Error::Tensor`], [`Error::Runtime`]; [`Error::Gradus`] for a learning rate that is negative
     /// or not finite in f32. The module is lost then, so a program that wants to go on keeps a clone.
     pub fn step<M: Module>(&mut self, lr: f64, module: M, gradients: GradientsParams) -> Result<M> {
         self.rebinding.optimizer.set_lr(0, lr)?;
@@ -99,16 +102,18 @@ impl GradusOptimizer {
         if let Some(error) = take.error {
             return Err(error);
         }
-        let tensors: Vec<_> = take.held.iter().map(|held| held.as_ref().map(|(p, g)| (p.tensor.clone(), g.tensor.clone()))).collect();
+        let held = take.held.into_iter().collect::<Option<Vec<_>>>().ok_or(Error::MissingParameter)?;
+        let params: Vec<_> = held.iter().map(|(param, _)| &param.tensor).collect();
+        let gradients: Vec<_> = held.iter().map(|(_, gradient)| gradient.as_ref().map(|gradient| &gradient.tensor)).collect();
         let mut encoder = self.gpu.device().create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("gradus.burn.step") });
-        self.rebinding.step_with(&mut encoder, &tensors)?;
+        self.rebinding.step(&mut encoder, &params, &gradients)?;
         // what Burn has encoded so far comes first
-        self.device.flush().map_err(|e| Error::Runtime { reason: format!("{e:?}") })?;
+        self.device.flush().map_err(runtime)?;
         self.gpu.queue().submit([encoder.finish()]);
         Ok(module)
     }
 
-    /// How many dispatches a step is, whatever the number of tensors.
+    /// How many dispatches the last step was.
     #[must_use]
     pub fn dispatches(&self) -> usize {
         self.rebinding.optimizer.recording().len()
@@ -140,10 +145,15 @@ impl GradusOptimizer {
     }
 }
 
+fn runtime(error: impl std::fmt::Debug) -> Error {
+    Error::Runtime { reason: format!("{error:?}") }
+}
+
 /// The parameters of a module.
 #[derive(Default)]
 struct List {
-    known: Vec<Known>,
+    names: Vec<String>,
+    held: Vec<Held>,
     index: HashMap<ParamId, usize>,
     device: Option<Device>,
     path: Vec<String>,
@@ -165,12 +175,12 @@ impl ModuleVisitor for List {
             return;
         }
         let name = self.path.join(".");
-        let shape = tensor.dims().to_vec();
         let device = tensor.device();
         match buffers::to_read(&name, tensor.inner()) {
             Ok(held) => {
-                self.index.insert(param.id, self.known.len());
-                self.known.push(Known { name, shape, dtype: held.tensor.dtype() });
+                self.index.insert(param.id, self.held.len());
+                self.names.push(name);
+                self.held.push(held);
                 self.device.get_or_insert(device);
             }
             Err(error) => self.error = Some(error),
@@ -178,11 +188,11 @@ impl ModuleVisitor for List {
     }
 }
 
-/// Takes the buffers of the parameters that have gradients, and of these.
+/// Takes the buffers of the parameters, and of the gradients that there are.
 struct Take<'a> {
     index: &'a HashMap<ParamId, usize>,
     gradients: GradientsParams,
-    held: Vec<Option<(Held, Held)>>,
+    held: Vec<Option<(Held, Option<Held>)>>,
     path: Vec<String>,
     error: Option<Error>,
 }
@@ -195,7 +205,7 @@ impl Take<'_> {
         let state = AutodiffState::of(&tensor);
         let gradient = buffers::to_read(&format!("{name}.grad"), gradient)?;
         let (tensor, param) = buffers::to_write(&name, tensor.inner())?;
-        self.held[i] = Some((param, gradient));
+        self.held[i] = Some((param, Some(gradient)));
         Ok(state.restored(id, tensor))
     }
 }
@@ -210,7 +220,18 @@ impl ModuleMapper for Take<'_> {
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let Some(gradient) = self.gradients.remove::<D>(param.id).filter(|_| self.error.is_none()) else { return param };
+        if self.error.is_some() {
+            return param;
+        }
+        let Some(gradient) = self.gradients.remove::<D>(param.id) else {
+            if let Some(&i) = self.index.get(&param.id).filter(|&&i| self.held[i].is_none()) {
+                match buffers::to_read(&self.path.join("."), param.base().inner()) {
+                    Ok(held) => self.held[i] = Some((held, None)),
+                    Err(error) => self.error = Some(error),
+                }
+            }
+            return param;
+        };
         let (id, tensor, mapper) = param.consume();
         let kept = tensor.device();
         let tensor = match self.take(id, tensor, gradient) {

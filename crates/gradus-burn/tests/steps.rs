@@ -104,7 +104,7 @@ fn adamw_is_burns() {
     let adamw = AdamW { eps: 1e-8, weight_decay: 0.05, ..Default::default() };
     let mut optimizer = GradusOptimizer::adamw(adamw).init(&ours).unwrap();
     let mut burns = AdamWConfig::new().with_epsilon(1e-8).with_weight_decay(0.05).init();
-    assert!(optimizer.dispatches() <= 8, "{}", optimizer.dispatches());
+
     for step in 0..20 {
         let lr = 1e-2 / (1.0 + f64::from(step));
         let gradients = ours.gradients();
@@ -113,7 +113,8 @@ fn adamw_is_burns() {
         theirs = burns.step(lr, theirs, gradients);
     }
     let worst = close(&values(&ours), &values(&theirs), 1e-6);
-    eprintln!("largest difference {worst:e}");
+    eprintln!("largest difference {worst:e}, {} dispatches", optimizer.dispatches());
+    assert!(optimizer.dispatches() <= 8);
     let moved = values(&ours).iter().zip(&start).all(|(now, start)| now.1.iter().zip(&start.1).all(|(now, start)| now != start));
     assert!(moved);
 }
@@ -243,6 +244,11 @@ fn errors() {
     let gradients = other.gradients();
     let error = optimizer.step(0.1, other, gradients).unwrap_err();
     assert!(matches!(&error, Error::UnknownParameter { parameter } if parameter == "one.0"), "{error}");
+    let mut lacking = Many::new(2, &device);
+    let mut for_all = GradusOptimizer::adamw(AdamW::default()).init(&lacking).unwrap();
+    let gradients = lacking.gradients();
+    lacking.four.pop();
+    assert!(matches!(for_all.step(0.1, lacking, gradients).unwrap_err(), Error::MissingParameter));
     let gradients = model.gradients();
     assert!(matches!(optimizer.step(f64::NAN, model, gradients).unwrap_err(), Error::Gradus(gradus::Error::Option { .. })));
     let bad = GradusOptimizer::adamw(AdamW { betas: [1.5, 0.9], ..Default::default() }).init(&Many::new(1, &device));
