@@ -337,7 +337,9 @@ impl Multigrid {
         };
         let mut defines = defines;
         let lists = looped(self.longest, 0);
-        let vectors = |visited: u32| Bind { visited: 4 * u64::from(visited), ..Bind::whole("vectors", &self.levels_vectors) };
+        // a binding that is read and written counts twice, and of a coarser level it is all vectors
+        let twice = if l > 0 { 2 } else { 1 };
+        let vectors = |moved: u32| Bind { visited: 4 * u64::from(moved) / twice, ..Bind::whole("vectors", &self.levels_vectors) };
         if matches!(operation.kind, RESTRICT | PROLONG) {
             let coarse = &self.levels[l + 1];
             let further = if operation.kind == RESTRICT { coarse.count - coarse.dense } else { self.listed[l] };
@@ -584,6 +586,30 @@ mod tests {
     use super::*;
     use crate::DType;
     use crate::poisson::{Jacobi, Laplacian};
+
+    /// As many dispatches as there are operations do what one does.
+    #[test]
+    fn parts_of_a_tail_are_the_whole() {
+        let gpu = pollster::block_on(Gpu::headless()).expect("an adapter; see with-vulkan");
+        for sizes in [&[20, 20][..], &[40, 41]] {
+            let grid = Grid::new(sizes).unwrap().with_periodic(&[true, false]).unwrap().with_mass(0.1).unwrap();
+            let n = grid.len();
+            let mut cycle = Multigrid::new(&gpu, &grid, &MultigridOptions::default()).unwrap();
+            let r: Vec<f32> = (0..n).map(|i| (i as f32).sin()).collect();
+            let (r, z) = (Tensor::from_slice(&gpu, &[n], &r).unwrap(), Tensor::zeros(&gpu, &[n], DType::F32).unwrap());
+            let apply = |cycle: &Multigrid| {
+                let mut recording = Recording::new();
+                cycle.record(&mut recording, &r, &z).unwrap();
+                gpu.submit([&recording]);
+                (recording.len(), pollster::block_on(z.read::<f32>(&gpu)).unwrap())
+            };
+            assert_eq!(cycle.parts.len(), 1);
+            let (whole, (range, rounds)) = (apply(&cycle), cycle.parts[0].clone());
+            cycle.parts = range.clone().map(|k| (k..k + 1, rounds)).collect();
+            let parts = apply(&cycle);
+            assert!(parts.0 >= whole.0 + range.len() - 1 && parts.1 == whole.1 && whole.1.iter().any(|&z| z != 0.0), "{sizes:?}");
+        }
+    }
 
     /// What is recorded for an iteration does nothing once the solver's state says so.
     #[test]
