@@ -198,11 +198,11 @@ impl Multigrid {
     }
 
     fn parts(&self, operations: &[Operation]) -> Vec<(Range<u32>, u64)> {
-        let list = looped(self.longest, 0);
+        let (list, lanes) = (looped(self.longest, 0), u64::from(self.vectors.gpu().target().lanes_of_tail()));
         let rounds = |operation: &Operation| {
             let l = operation.level as usize;
             let level = &self.levels[l];
-            let each = |jobs: u32, inner: u64| looped(u64::from(jobs).div_ceil(256), inner);
+            let each = |jobs: u32, inner: u64| looped(u64::from(jobs).div_ceil(lanes), inner);
             1 + match operation.kind {
                 RESTRICT => each(self.levels[l + 1].count, looped(8, 0) + list),
                 PROLONG => each(self.levels[l + 1].count + self.listed[l], looped(8, 0) + list),
@@ -211,7 +211,7 @@ impl Multigrid {
             }
         };
         // of the loop over operations, and two over the cells of a level that is alone
-        let least = 1 + 2 * looped(self.levels[self.tail].count as u64 / 256 + 1, 0);
+        let least = 1 + 2 * looped(u64::from(self.levels[self.tail].count).div_ceil(lanes), 0);
         let mut parts: Vec<(Range<u32>, u64)> = Vec::new();
         for (k, operation) in (0u32..).zip(operations) {
             let rounds = rounds(operation);
@@ -296,7 +296,7 @@ impl Multigrid {
         let mut defines = vec!["WEIGHTS"];
         defines.extend(linked.then_some("LINKED"));
         defines.extend(alone.then_some("ALONE"));
-        let kernel = gpu.kernel(&shaders::MULTIGRID_TAIL, &defines, &[])?;
+        let kernel = gpu.kernel(&shaders::MULTIGRID_TAIL, &defines, &[("LANES", gpu.target().lanes_of_tail())])?;
         let buffers = [
             ("operations", &self.operations),
             ("levels", &self.level_table),
