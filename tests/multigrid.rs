@@ -233,3 +233,24 @@ fn a_cycle_reduces_the_residual() {
         }
     }
 }
+
+/// Of the finest level by flags: 10 bytes a cell to start, 14 for the residual and each of two steps, 6 to restrict and 10 to correct. A level above
+/// the tail takes six dispatches from zero, seven to go on, and the tail one.
+#[test]
+fn bytes_and_dispatches_of_a_cycle() {
+    let gpu = gpu(Checks::Unchecked);
+    let n = 64 * 64 * 32;
+    let (r, z) = (f32s(&gpu, &[n]), f32s(&gpu, &[n]));
+    // levels of 32x32x16 and 16x16x8 cells, and the tail from 8x8x4 on
+    for (twice_from, dispatches, most) in [(MultigridOptions::NEVER, 6 + 6 + 6 + 1, 92), (1, 6 + 13 + 2 * 13 + 4, 123)] {
+        let multigrid = multigrid(&gpu, &Grid::new(&[64, 64, 32]).unwrap(), (2, Some(twice_from)));
+        let mut recording = Recording::new();
+        multigrid.record(&mut recording, &r, &z).unwrap();
+        assert_eq!(recording.len(), dispatches, "{recording:?}");
+        let finest = ["b", "x", "y", "codes", "residual", "solution"];
+        let bindings = recording.dispatches().flat_map(|dispatch| dispatch.bindings);
+        let bytes: u64 = bindings.filter(|binding| finest.contains(&binding.name)).map(gradus::gpu::BindingInfo::moved).sum();
+        assert_eq!(bytes, (10 + 3 * 14 + 6 + 10) * n as u64, "{recording:?}");
+        assert!(recording.bytes() <= most * n as u64, "{}", recording.bytes() as f64 / n as f64);
+    }
+}

@@ -1,10 +1,13 @@
-// The coarsest levels of a multigrid cycle, from the first of at most 512 cells on, in one workgroup of 256: a list of operations, which are those of
+// The coarsest levels of a multigrid cycle, from the first of at most 512 cells on, in one workgroup: a list of operations, which are those of
 // multigrid_smooth.wgsl, multigrid_restrict.wgsl and multigrid_prolong.wgsl, and the exact solution on the coarsest level, x = A⁺ b. ALONE: there is no
 // finer level.
 //
 // Deterministic. A barrier after each operation. Bytes: those of the same operations one by one, from the cache.
 
 #import shared/gate
+
+// gpu::Target::lanes_of_tail
+override LANES: u32 = 256u;
 
 struct Operation {
     // 0: start; 1: step; 2: residual; 3: restrict; 4: prolong; 5: solve
@@ -98,7 +101,7 @@ fn neighbours(l: Level, i: u32, x: u32, start: bool) -> f32 {
 }
 
 fn smooth_level(l: Level, o: Operation, lane: u32) {
-    for (var i = lane; i < l.count; i += 256u) {
+    for (var i = lane; i < l.count; i += LANES) {
         let d = abs(weights[l.weights + i]);
         var result = 0.0;
         if d != 0.0 {
@@ -121,7 +124,7 @@ fn smooth_level(l: Level, o: Operation, lane: u32) {
 fn solve(l: Level, o: Operation, lane: u32) {
     let table = 4u * l.transfers + 1u;
     let count = u32(weights[table - 1u]);
-    for (var i = lane; i < count; i += 256u) {
+    for (var i = lane; i < count; i += LANES) {
         var sum = 0.0;
         for (var first = 0u; first < count; first += 16u) {
             var block = 0.0;
@@ -136,13 +139,13 @@ fn solve(l: Level, o: Operation, lane: u32) {
     }
 }
 
-@compute @workgroup_size(256)
+@compute @workgroup_size(LANES)
 fn main(@builtin(local_invocation_index) lane: u32) {
     if is_over() {
         return;
     }
 #ifdef ALONE
-    for (var i = lane; i < select(0u, constants.cells, (constants.ends & 1u) != 0u); i += 256u) {
+    for (var i = lane; i < select(0u, constants.cells, (constants.ends & 1u) != 0u); i += LANES) {
         vectors[constants.b + i] = rhs[i];
     }
     storageBarrier();
@@ -153,7 +156,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
         switch o.kind {
             case 3u: {
                 let c = levels[o.level + 1u];
-                for (var job = lane; job < jobs_of(c) + c.count - c.dense; job += 256u) {
+                for (var job = lane; job < jobs_of(c) + c.count - c.dense; job += LANES) {
                     vectors[o.y + unknown_of(c, job)] = restricted(l, c, job, o.x);
                 }
             }
@@ -163,7 +166,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
 #ifdef LINKED
                 jobs += select(0u, links[l.prolongation_links], l.prolongation_links != 0u);
 #endif
-                for (var job = lane; job < jobs; job += 256u) {
+                for (var job = lane; job < jobs; job += LANES) {
                     correct(l, c, job, o.x, o.y);
                 }
             }
@@ -177,7 +180,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
         storageBarrier();
     }
 #ifdef ALONE
-    for (var i = lane; i < select(0u, constants.cells, (constants.ends & 2u) != 0u); i += 256u) {
+    for (var i = lane; i < select(0u, constants.cells, (constants.ends & 2u) != 0u); i += LANES) {
         solution[i] = vectors[constants.x + i];
     }
 #endif

@@ -238,6 +238,12 @@ impl Target {
         self.choose((cells / 8).next_multiple_of(256).clamp(256, 4096), self.block(cells))
     }
 
+    /// The invocations of the one workgroup that goes through the coarsest levels, with a barrier after each operation: on a software driver
+    /// as many as it executes at a time, so that there is nothing to switch between.
+    pub(crate) fn lanes_of_tail(&self) -> u32 {
+        self.choose(8, 256)
+    }
+
     /// The most cells of a level that one workgroup keeps, with all coarser ones.
     pub(crate) fn tail(&self) -> usize {
         512

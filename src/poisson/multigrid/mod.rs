@@ -198,11 +198,11 @@ impl Multigrid {
     }
 
     fn parts(&self, operations: &[Operation]) -> Vec<(Range<u32>, u64)> {
-        let list = looped(self.longest, 0);
+        let (list, lanes) = (looped(self.longest, 0), u64::from(self.vectors.gpu().target().lanes_of_tail()));
         let rounds = |operation: &Operation| {
             let l = operation.level as usize;
             let level = &self.levels[l];
-            let each = |jobs: u32, inner: u64| looped(u64::from(jobs).div_ceil(256), inner);
+            let each = |jobs: u32, inner: u64| looped(u64::from(jobs).div_ceil(lanes), inner);
             1 + match operation.kind {
                 RESTRICT => each(self.levels[l + 1].count, looped(8, 0) + list),
                 PROLONG => each(self.levels[l + 1].count + self.listed[l], looped(8, 0) + list),
@@ -211,7 +211,7 @@ impl Multigrid {
             }
         };
         // of the loop over operations, and two over the cells of a level that is alone
-        let least = 1 + 2 * looped(self.levels[self.tail].count as u64 / 256 + 1, 0);
+        let least = 1 + 2 * looped(u64::from(self.levels[self.tail].count).div_ceil(lanes), 0);
         let mut parts: Vec<(Range<u32>, u64)> = Vec::new();
         for (k, operation) in (0u32..).zip(operations) {
             let rounds = rounds(operation);
@@ -296,7 +296,7 @@ impl Multigrid {
         let mut defines = vec!["WEIGHTS"];
         defines.extend(linked.then_some("LINKED"));
         defines.extend(alone.then_some("ALONE"));
-        let kernel = gpu.kernel(&shaders::MULTIGRID_TAIL, &defines, &[])?;
+        let kernel = gpu.kernel(&shaders::MULTIGRID_TAIL, &defines, &[("LANES", gpu.target().lanes_of_tail())])?;
         let buffers = [
             ("operations", &self.operations),
             ("levels", &self.level_table),
@@ -337,7 +337,9 @@ impl Multigrid {
         };
         let mut defines = defines;
         let lists = looped(self.longest, 0);
-        let vectors = |visited: u32| Bind { visited: 4 * u64::from(visited), ..Bind::whole("vectors", &self.levels_vectors) };
+        // a binding that is read and written counts twice, and of a coarser level it is all vectors
+        let twice = if l > 0 { 2 } else { 1 };
+        let vectors = |moved: u32| Bind { visited: 4 * u64::from(moved) / twice, ..Bind::whole("vectors", &self.levels_vectors) };
         if matches!(operation.kind, RESTRICT | PROLONG) {
             let coarse = &self.levels[l + 1];
             let further = if operation.kind == RESTRICT { coarse.count - coarse.dense } else { self.listed[l] };
@@ -584,6 +586,30 @@ mod tests {
     use super::*;
     use crate::DType;
     use crate::poisson::{Jacobi, Laplacian};
+
+    /// As many dispatches as there are operations do what one does.
+    #[test]
+    fn parts_of_a_tail_are_the_whole() {
+        let gpu = pollster::block_on(Gpu::headless()).expect("an adapter; see with-vulkan");
+        for sizes in [&[20, 20][..], &[40, 41]] {
+            let grid = Grid::new(sizes).unwrap().with_periodic(&[true, false]).unwrap().with_mass(0.1).unwrap();
+            let n = grid.len();
+            let mut cycle = Multigrid::new(&gpu, &grid, &MultigridOptions::default()).unwrap();
+            let r: Vec<f32> = (0..n).map(|i| (i as f32).sin()).collect();
+            let (r, z) = (Tensor::from_slice(&gpu, &[n], &r).unwrap(), Tensor::zeros(&gpu, &[n], DType::F32).unwrap());
+            let apply = |cycle: &Multigrid| {
+                let mut recording = Recording::new();
+                cycle.record(&mut recording, &r, &z).unwrap();
+                gpu.submit([&recording]);
+                (recording.len(), pollster::block_on(z.read::<f32>(&gpu)).unwrap())
+            };
+            assert_eq!(cycle.parts.len(), 1);
+            let (whole, (range, rounds)) = (apply(&cycle), cycle.parts[0].clone());
+            cycle.parts = range.clone().map(|k| (k..k + 1, rounds)).collect();
+            let parts = apply(&cycle);
+            assert!(parts.0 >= whole.0 + range.len() - 1 && parts.1 == whole.1 && whole.1.iter().any(|&z| z != 0.0), "{sizes:?}");
+        }
+    }
 
     /// What is recorded for an iteration does nothing once the solver's state says so.
     #[test]
