@@ -120,7 +120,7 @@ impl Multigrid {
     ///
     /// # Errors
     /// [`Error::Option`] for a degree that is not from 1 to 4, or levels visited twice from the finest on; [`Error::LimitTooSmall`] if a vector over
-    /// the cells, or the weights of a level and all coarser ones, are larger than a binding may be; [`Error::OutOfMemory`].
+    /// the cells, or what all levels but the finest have in one buffer, is larger than a binding may be; [`Error::OutOfMemory`].
     pub fn new(gpu: &Gpu, grid: &Grid, options: &MultigridOptions) -> Result<Self> {
         let factors = smoothing::factors(options.degree)?;
         let twice_from = options.twice_from.unwrap_or(if grid.sizes().len() == 2 { 2 } else { 1 });
@@ -164,7 +164,7 @@ impl Multigrid {
             // the tail has all
             _ => (Rows::flagged(gpu, grid, Vec::new())?, None),
         };
-        let bytes = 4 * layout.weights.len().max(layout.links.len()) as u64;
+        let bytes = 4 * layout.weights.len().max(layout.links.len()).max(layout.at as usize) as u64;
         let found = gpu.limits().max_storage_buffer_binding_size;
         let transfers = finest_transfers.as_ref().map_or(0, wgpu::Buffer::size);
         if bytes.max(transfers) > found {
