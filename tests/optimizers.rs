@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::{Pair, algorithms, fits, gpu, gpu_for, noise, read, step, write};
+use common::{Pair, algorithms, gpu, gpu_for, noise, read, step, write};
 use gradus::gpu::{Checks, GpuOptions, Target};
 use gradus::optim::{
     Adadelta, Adagrad, Adam, AdamP, AdamW, Algorithm, DiffGrad, Group, Optimizer, Options, Param, RmsProp, Rounding, Sgd, SgdP,
@@ -356,7 +356,7 @@ fn mixed_precision_rounds_the_reference_step_once() {
 fn master_weights_do_not_lose_small_steps() {
     let gpu = gpu(Checks::Unchecked);
     let options = Options { master_weights: true, ..Default::default() };
-    for (name, pair) in algorithms().into_iter().filter(|(name, _)| fits(name, &options)) {
+    for (name, pair) in algorithms().into_iter().filter(|(name, _)| common::fits(name, &options)) {
         for [param, grad] in [[DType::F16, DType::F16], [DType::Bf16, DType::F32]] {
             let placed = place(&gpu, Placement::Packed, &MIXED_SHAPES, param, grad);
             for (tensor, start) in placed.params.iter().zip(values(&MIXED_SHAPES, 1)) {
