@@ -5,7 +5,8 @@ use crate::{Result, shaders};
 ///
 /// `d = g - g_previous`; `m = β1·m+(1-β1)g`; `v = β2·v+(1-β2)d`; `n = β3·n+(1-β3)(g+β2·d)²`;
 /// `u = lr·(m/bc1 + β2·v/bc2)/(√n/√bc3+eps)`; `p = (p-u)/(1+lr·weight_decay)`. States: `exp_avg` (m), `exp_avg_diff` (v), `exp_avg_sq` (n),
-/// `neg_pre_grad` (-g).
+/// `neg_pre_grad` (-g). With master weights, or an average of the weights, that is a storage buffer more than WebGPU's default limits
+/// allow: [`Error::LimitTooSmall`](crate::Error::LimitTooSmall) there.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Adan {
     /// Learning rate. Default: 1e-3.

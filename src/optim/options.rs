@@ -85,7 +85,8 @@ pub struct Options {
     /// Default: to nearest.
     pub rounding: Rounding,
     /// The type in which states are kept: f32, or bf16, which are rounded stochastically, with the seed of `rounding`. bf16 have eight
-    /// binary digits: the mean of what is added up is right, and its spread is that of the rounding. Default: f32.
+    /// binary digits: the mean of what is added up is right, and its spread is that of the rounding. AdamP, SGDP and LAMB have states
+    /// of f32 alone. Default: f32.
     pub state_dtype: DType,
     /// Scale the gradients so that the norm of all together is at most this, as
     /// `torch.nn.utils.clip_grad_norm_` does: 1.2e-38 or above, finite. The norm neither overflows nor underflows where its
