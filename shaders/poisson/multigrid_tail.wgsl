@@ -87,12 +87,11 @@ fn neighbours(l: Level, i: u32, x: u32, start: bool) -> f32 {
 #ifdef LINKED
     if weights[l.weights + i] < 0.0 {
         var at = links[l.row_links + i];
-        loop {
+        var last = false;
+        while !last {
             let index = links[at];
             sum += bitcast<f32>(links[at + 1u]) * value(l, index & 0x7fffffffu, x, start);
-            if (index >> 31u) != 0u {
-                break;
-            }
+            last = (index >> 31u) != 0u;
             at += 2u;
         }
     }

@@ -32,16 +32,15 @@ fn transfer(l: Level, i: u32, odd: vec3<u32>) -> vec4<f32> {
 }
 
 #ifdef LINKED
-// Σ over a list of what vectors hold from `at` on.
+// Σ over a list of what vectors hold from `at` on. Not a `loop` with a `break` in its middle, of which SwiftShader makes something else.
 fn listed(first: u32, at: u32) -> f32 {
     var sum = 0.0;
     var link = first;
-    loop {
+    var last = false;
+    while !last {
         let index = links[link];
         sum += bitcast<f32>(links[link + 1u]) * load(at + (index & 0x7fffffffu));
-        if (index >> 31u) != 0u {
-            break;
-        }
+        last = (index >> 31u) != 0u;
         link += 2u;
     }
     return sum;

@@ -416,10 +416,12 @@ impl Multigrid {
             overrides = self.rows.stencil();
             defines.extend(self.rows.defines());
             bindings.extend(self.rows.buffers().into_iter().map(|(name, buffer)| Bind::whole(name, buffer)));
-            bindings.push(Bind::tensor(gpu, "b", r).0);
-            bindings.push(Bind::tensor(gpu, "y", finest(operation.y)).0);
+            // the last cell whole: a driver may refuse all of one that is cut
+            let cells = |name, tensor| Bind::range(gpu, name, tensor, 0..16 * u64::from(count)).0;
+            bindings.push(cells("b", r));
+            bindings.push(cells("y", finest(operation.y)));
             if operation.kind != START {
-                bindings.push(Bind::tensor(gpu, "x", finest(operation.x)).0);
+                bindings.push(cells("x", finest(operation.x)));
             }
             if dot {
                 defines.push("DOT");
