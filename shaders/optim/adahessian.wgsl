@@ -8,11 +8,7 @@
 #import shared/adam_step
 #else
 #ifdef POWER
-#import shared/elementary
-
-fn raised(x: f32, y: f32) -> f32 {
-    return select(exponential(y * logarithm(max(x, 1e-37))), select(0.0, 1.0, y == 0.0), x == 0.0);
-}
+#import shared/raised
 #endif
 
 fn update(k: Step, p: ptr<function, vec4<f32>>, g: vec4<f32>, exp_avg: ptr<function, vec4<f32>>, exp_hessian_diag_sq: ptr<function, vec4<f32>>, hessian_diag: vec4<f32>) {

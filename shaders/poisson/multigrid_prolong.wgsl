@@ -9,24 +9,8 @@
 #permute - | WEIGHTS | COARSE WEIGHTS
 #permute - | LINKED
 
-struct TransferConstants {
-    level: Level,
-    coarse: Level,
-    // coarse cells and others, and those of a block
-    jobs: u32,
-    block: u32,
-    // where the residual, or e, begins
-    at: u32,
-    // where what is corrected begins
-    x: u32,
-}
+#import shared/transfer_kernel
 
-@group(0) @binding(0) var<uniform> constants: TransferConstants;
-#ifdef WEIGHTS
-@group(0) @binding(4) var<storage, read> transfers: array<vec4<f32>>;
-#else
-@group(0) @binding(4) var<storage, read> codes: array<u32>;
-#endif
 #ifdef COARSE
 @group(0) @binding(5) var<storage, read_write> vectors: array<f32>;
 #else
@@ -47,12 +31,6 @@ fn add(i: u32, correction: f32) {
     solution[i] += correction;
 #endif
 }
-#ifdef WEIGHTS
-
-fn transfer_of(i: u32) -> vec4<f32> {
-    return transfers[i];
-}
-#endif
 
 @compute @workgroup_size(256)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {

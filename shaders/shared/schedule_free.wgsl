@@ -2,12 +2,7 @@
 //
 //   rate = lr min(1, t / warmup_steps);  lr_max = the largest rate so far
 //   w = t^r lr_max^weight_lr_power;  weight_sum += w;  c = w / weight_sum, 0 where that is 0
-#import shared/elementary
-
-// x^y of an x that is not negative; 0^0 = 1
-fn raised(x: f32, y: f32) -> f32 {
-    return select(exponential(y * logarithm(max(x, 1e-37))), select(0.0, 1.0, y == 0.0), x == 0.0);
-}
+#import shared/raised
 
 fn prepare_average(k: ptr<function, Step>, momentum: f32) {
     let t = f32((*k).step);

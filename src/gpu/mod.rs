@@ -431,7 +431,8 @@ impl Gpu {
         self.inner.kernels.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
-    fn pipeline(&self, key: Key, generated: Option<&Generated>) -> Result<Kernel> {
+    /// A kernel, with the code that completes it.
+    pub(crate) fn pipeline(&self, key: Key, generated: Option<&Generated>) -> Result<Kernel> {
         // a panic elsewhere leaves the map whole: insertion is its only change
         let kernels = || self.inner.kernels.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(kernel) = kernels().get(&key) {

@@ -125,13 +125,25 @@ impl Optimizer {
         let mut optimizer = Self { gpu, updates, options, params: known, index, groups, layout, stores, tables, staging, cache, recording };
         optimizer.recording = optimizer.record()?;
         let all: Vec<usize> = (0..optimizer.params.len()).collect();
-        optimizer.initialize(&all).map(|()| optimizer)
+        optimizer.initialize(0, &all).map(|()| optimizer)
     }
 
     /// The step of the tensors that are known.
     fn record(&mut self) -> Result<Recording> {
         let tensors: Vec<_> = self.params.iter().map(|known| (known.name.as_str(), &known.param, &known.grad)).collect();
-        record(&self.gpu, &self.updates[0], &self.options, &self.layout, &self.tables, &self.stores, &mut self.cache, &tensors)
+        let batches = plan::batches(&self.gpu, &tensors, &self.layout, self.updates[0].projection.is_some())?;
+        let mut recorder = Recorder {
+            gpu: &self.gpu,
+            update: &self.updates[0],
+            options: &self.options,
+            tables: &self.tables,
+            stores: &self.stores,
+            cache: &mut self.cache,
+            tensors: &tensors,
+            recording: Recording::new(),
+        };
+        recorder.step(&batches)?;
+        Ok(recorder.recording)
     }
 
     /// [`Optimizer::step`] with gradients in other tensors than before, in the order of the parameters: for programs that allocate
@@ -141,8 +153,11 @@ impl Optimizer {
     /// # Errors
     /// As [`Optimizer::rebind`]; nothing is recorded then.
     pub fn step_with(&mut self, encoder: &mut wgpu::CommandEncoder, gradients: &[&Tensor]) -> Result<()> {
-        let params: Vec<Tensor> = self.params.iter().map(|known| known.param.clone()).collect();
-        self.rebind(&params.iter().collect::<Vec<_>>(), gradients)?;
+        self.expect_one_each("gradients", gradients)?;
+        if self.params.iter().zip(gradients).any(|(known, grad)| !known.grad.is_same(grad)) {
+            let new = self.params.iter().zip(gradients).map(|(known, &grad)| (known.param.clone(), grad.clone()));
+            self.move_to(new.collect())?;
+        }
         self.step(encoder);
         Ok(())
     }
@@ -157,12 +172,8 @@ impl Optimizer {
     /// shape and type that it had; [`Error::Option`] if it lies elsewhere modulo 16 bytes; the others of [`Optimizer::new`]. The
     /// tensors stay what they were then.
     pub fn rebind(&mut self, params: &[&Tensor], gradients: &[&Tensor]) -> Result<()> {
-        for (tensors, given) in [("params", params), ("gradients", gradients)] {
-            if given.len() != self.params.len() {
-                let (expected, found) = (self.params.len(), given.len());
-                return Err(Error::Length { tensor: tensors.to_owned(), unit: "tensors", expected, found });
-            }
-        }
+        self.expect_one_each("params", params)?;
+        self.expect_one_each("gradients", gradients)?;
         let new = params.iter().zip(gradients);
         if self.params.iter().zip(new.clone()).all(|(known, (param, grad))| known.param.is_same(param) && known.grad.is_same(grad)) {
             return Ok(());
@@ -176,17 +187,39 @@ impl Optimizer {
                 return Err(Error::Option { option: known.name.clone(), found: param.offset().to_string(), expected });
             }
         }
-        let list = self.params.iter().zip(new.clone());
+        self.move_to(new.map(|(&param, &grad)| (param.clone(), grad.clone())).collect())
+    }
+
+    fn expect_one_each(&self, what: &str, tensors: &[&Tensor]) -> Result<()> {
+        let (expected, found) = (self.params.len(), tensors.len());
+        match expected == found {
+            true => Ok(()),
+            false => Err(Error::Length { tensor: what.to_owned(), unit: "tensors", expected, found }),
+        }
+    }
+
+    /// Takes parameters and gradients to be in these tensors, or leaves all as it is.
+    fn move_to(&mut self, mut tensors: Vec<(Tensor, Tensor)>) -> Result<()> {
+        let list = self.params.iter().zip(&tensors);
         let list: Vec<Param> = list.map(|(known, (param, grad))| Param::new(&known.name, param, grad).group(known.group)).collect();
         validate(&self.gpu, &list, &self.groups)?;
-        let tensors: Vec<_> =
-            self.params.iter().zip(new.clone()).map(|(known, (&param, &grad))| (known.name.as_str(), param, grad)).collect();
-        self.recording =
-            record(&self.gpu, &self.updates[0], &self.options, &self.layout, &self.tables, &self.stores, &mut self.cache, &tensors)?;
-        for (known, (&param, &grad)) in self.params.iter_mut().zip(new) {
-            (known.param, known.grad) = (param.clone(), grad.clone());
+        let exchange = |params: &mut [Known], tensors: &mut [(Tensor, Tensor)]| {
+            for (known, (param, grad)) in params.iter_mut().zip(tensors) {
+                std::mem::swap(&mut known.param, param);
+                std::mem::swap(&mut known.grad, grad);
+            }
+        };
+        exchange(&mut self.params, &mut tensors);
+        match self.record() {
+            Ok(recording) => {
+                self.recording = recording;
+                Ok(())
+            }
+            Err(error) => {
+                exchange(&mut self.params, &mut tensors);
+                Err(error)
+            }
         }
-        Ok(())
     }
 
     /// Takes more parameters, which begin as in [`Optimizer::new`]; the others keep their states and step counts. Steps encoded before are
@@ -260,7 +293,7 @@ impl Optimizer {
         );
         let recorded = self.record().and_then(|recording| {
             self.gpu.queue().submit([encoder.finish()]);
-            self.initialize(&new).map(|()| recording)
+            self.initialize(first, &new).map(|()| recording)
         });
         match recorded {
             Ok(recording) => {
@@ -559,31 +592,34 @@ impl Optimizer {
         self.index.get(name).copied().ok_or_else(|| Error::Unknown { what: "parameter", name: name.to_owned() })
     }
 
-    /// Fills what does not begin with zeros of the parameters `which`: Adagrad's sums, say, and the master copies.
-    fn initialize(&self, which: &[usize]) -> Result<()> {
+    /// Fills what does not begin with zeros of the parameters `which`, whose states are in the stores from number `first` on: Adagrad's
+    /// sums, say, and the master copies.
+    fn initialize(&self, first: usize, which: &[usize]) -> Result<()> {
         let mut recording = Recording::new();
-        let initials = self.updates[0].states.iter().enumerate().map(|(state, stream)| (Some(state), stream.initial));
+        let update = &self.updates[0];
+        let initials = update.states.iter().enumerate().map(|(state, stream)| (Some(state), stream.initial));
         for (state, initial) in initials.chain([(None, Initial::Parameter)]) {
+            if let (Some(state), Initial::Value(value)) = (state, initial) {
+                let stores = self.stores.iter().zip(&self.layout.stores).skip(first);
+                for (store, stored) in stores.filter(|_| value as f32 != 0.0) {
+                    let dtype = update.state_dtype(state, self.options.state_dtype);
+                    let whole = Tensor::from_buffer(&store.states[state], 0, &[stored.len as usize], dtype)?;
+                    vector::fill(&self.gpu, &mut recording, value, &whole)?;
+                }
+                continue;
+            }
             for &i in which {
                 let known = &self.params[i];
-                let value = match initial {
-                    Initial::Parameter => None,
-                    Initial::Value(value) => Some(value),
-                    Initial::LearningRate => Some(self.groups[known.group].lr),
-                };
-                if value.is_some_and(|value| value as f32 == 0.0) {
-                    continue;
-                }
                 let mut start = 0;
                 for piece in self.pieces(i, state)? {
-                    let Some(value) = value else {
-                        let offset = known.param.offset() + start * known.param.dtype().size();
-                        let part = known.param.within(offset, &[piece.len()], known.param.dtype())?;
-                        vector::cast(&self.gpu, &mut recording, &part, &piece)?;
-                        start += piece.len() as u64;
+                    if initial == Initial::LearningRate {
+                        vector::fill(&self.gpu, &mut recording, self.groups[known.group].lr, &piece)?;
                         continue;
-                    };
-                    vector::fill(&self.gpu, &mut recording, value, &piece)?;
+                    }
+                    let offset = known.param.offset() + start * known.param.dtype().size();
+                    let part = known.param.within(offset, &[piece.len()], known.param.dtype())?;
+                    vector::cast(&self.gpu, &mut recording, &part, &piece)?;
+                    start += piece.len() as u64;
                 }
             }
         }
@@ -605,24 +641,6 @@ impl Known {
         let Param { name, param, grad, group } = *param;
         Self { name: name.to_owned(), param: param.clone(), grad: grad.clone(), group, frozen: false, lr_factor: 1.0 }
     }
-}
-
-/// The step of `tensors`, names with parameters and gradients.
-#[expect(clippy::too_many_arguments, reason = "what an optimizer holds, of which the tensors may be borrowed")]
-fn record(
-    gpu: &Gpu,
-    update: &Update,
-    options: &Options,
-    layout: &Layout,
-    tables: &Tables,
-    stores: &[Store],
-    cache: &mut Cache,
-    tensors: &[(&str, &Tensor, &Tensor)],
-) -> Result<Recording> {
-    let batches = plan::batches(gpu, tensors, layout, update.projection.is_some())?;
-    let mut recorder = Recorder { gpu, update, options, tables, stores, cache, tensors, recording: Recording::new() };
-    recorder.step(&batches)?;
-    Ok(recorder.recording)
 }
 
 /// Whether the device binds as many buffers as a pass over the elements needs.

@@ -408,16 +408,12 @@ impl Batch {
             let grad = self.grad_at(piece);
             let length = piece.elements.end - piece.elements.start;
             let end = self.grad_window.start + (grad + length).next_multiple_of(4) * self.grad_dtype.size();
+            let whole = Class { cells: Cells::Aligned, lanes: size.1, ..Class::default() };
             let all = match grad.is_multiple_of(4) && end <= self.grad_window.end {
                 // what the last cell has besides is left out
-                true => vec![(Class { cells: Cells::Aligned, lanes: size.1, ..Class::default() }, 0..length)],
+                true => chunked(0..length, size.0).map(|range| (whole, range)).collect(),
                 false => ranges(size, grad, grad, length),
             };
-            let chunk = size.0 as usize;
-            let all = all.into_iter().flat_map(|(class, range)| {
-                let end = range.end;
-                range.step_by(chunk).map(move |start| (class, start..(start + chunk as u64).min(end)))
-            });
             for (class, range) in all {
                 classes.entry(class).or_default().push(GradientChunk {
                     tensor: piece.tensor as u32,
@@ -487,13 +483,15 @@ impl Batch {
     }
 }
 
+/// Cuts a range into ranges of up to `size`.
+fn chunked(range: Range<u64>, size: u64) -> impl Iterator<Item = Range<u64>> {
+    let end = range.end;
+    range.step_by(size as usize).map(move |start| start..(start + size).min(end))
+}
+
 /// Cuts `length` elements that begin at `param` and `grad` into ranges by class: whole cells, and the ragged ends. A chunk has up
 /// to `chunk` elements, for as many invocations as `lanes` says.
 fn ranges((chunk, lanes): (u64, u32), param: u64, grad: u64, length: u64) -> Vec<(Class, Range<u64>)> {
-    let chunked = |range: Range<u64>, size: u64| {
-        let end = range.end;
-        range.step_by(size as usize).map(move |start| start..(start + size).min(end))
-    };
     let class = |cells, lanes| Class { cells, lanes, rows: CellRows::default(), straddle: false };
     let ragged = class(Cells::Scattered, 1);
     let head = ((4 - param % 4) % 4).min(length);

@@ -1,6 +1,8 @@
 //! The dispatches of a step.
 
+use std::borrow::Borrow;
 use std::collections::HashMap;
+use std::hash::Hash;
 
 use wgpu::BufferUsages;
 
@@ -9,7 +11,7 @@ use super::options::{LossScale, Options, Rounding};
 use super::plan::{Batch, CellRows, Class, Coefficients, Part, Projections, Rows};
 use super::streams::{self, Cells, Pass, STATES, Types};
 use crate::gpu::work::{SUM_RUNS, looped, summed};
-use crate::gpu::{Bind, DType, Generated, Gpu, Kernel, KernelSource, Key, Recording, Tensor, Work};
+use crate::gpu::{Bind, DType, Gpu, Kernel, Key, Recording, Tensor, Work};
 use crate::shaders::layout::{
     Control, GlobalNormConstants, GlobalNormFinishConstants, ProjectionConstants, ProjectionPartial, ProjectionTask, RowTask,
 };
@@ -57,6 +59,8 @@ pub(super) struct Cache {
     tables: HashMap<Vec<u8>, (wgpu::Buffer, u64)>,
     scratch: HashMap<(&'static str, u64, usize), (wgpu::Buffer, u64)>,
     recordings: u64,
+    /// Of a pass with its types, or of `prepare`, under defines, by lanes.
+    kernels: HashMap<(Option<(Pass, Types)>, Vec<&'static str>, u32), Kernel>,
 }
 
 impl Cache {
@@ -156,7 +160,7 @@ impl<'a> Recorder<'a> {
 
     /// Step counts, hyperparameters and bias corrections.
     fn prepare(&mut self) -> Result<()> {
-        let kernel = self.generated(&shaders::optim::PREPARE, &[], &[], streams::prepare(self.update))?;
+        let kernel = self.kernel(None, &[], 0)?;
         let bindings = [
             self.tables.control(self.tensors.len()),
             Bind::whole("counts", &self.tables.counts),
@@ -170,16 +174,24 @@ impl<'a> Recorder<'a> {
         self.recording.dispatch(self.gpu, &kernel, work, &bindings)
     }
 
-    fn generated(
-        &self,
-        source: &'static KernelSource,
-        defines: &[&'static str],
-        constants: &[(&'static str, u32)],
-        generated: Generated,
-    ) -> Result<Kernel> {
-        let key = Key::new(source, defines, constants).completed_by(&generated);
-        let [kernel] = &self.gpu.pipelines(&[(key, Some(&generated))])?[..] else { unreachable!() };
-        Ok(kernel.clone())
+    /// The kernel of a pass, or `prepare`, whose text is written once.
+    fn kernel(&mut self, pass: Option<(Pass, Types)>, defines: &[&'static str], lanes: u32) -> Result<Kernel> {
+        let key = (pass, defines.to_vec(), lanes);
+        if let Some(kernel) = self.cache.kernels.get(&key) {
+            return Ok(kernel.clone());
+        }
+        let (source, generated) = match pass {
+            None => (&shaders::optim::PREPARE, streams::prepare(self.update)),
+            Some((pass, types)) => {
+                let source = if pass == Pass::Advance { &shaders::optim::ROWS } else { &shaders::optim::ELEMENTS };
+                (source, streams::pass(self.update, &types, pass))
+            }
+        };
+        let constants: &[_] = if pass.is_some() { &[("LANES", lanes)] } else { &[] };
+        let completed = Key::new(source, defines, constants).completed_by(&generated);
+        let kernel = self.gpu.pipeline(completed, Some(&generated))?;
+        self.cache.kernels.insert(key, kernel.clone());
+        Ok(kernel)
     }
 
     /// The two passes of AdamP and SGDP, with the projection between them.
@@ -262,8 +274,7 @@ impl<'a> Recorder<'a> {
             defines.extend((class.cells == Cells::Scattered).then_some("SCATTERED"));
             // each invocation leaves a sum where barriers are dear
             defines.extend(self.gpu.target().is_software().then_some("PARTIAL_SUMS"));
-            let generated = streams::pass(self.update, &self.types(batch, class), Pass::Advance);
-            let kernel = self.generated(&shaders::optim::ROWS, &defines, &[("LANES", class.lanes)], generated)?;
+            let kernel = self.kernel(Some((Pass::Advance, self.types(batch, class))), &defines, class.lanes)?;
             let elements = tasks.iter().map(|task| u64::from(task.rows) * u64::from(task.columns)).sum();
             let visited = tasks.iter().map(|task| u64::from(task.rows) * 16).sum();
             let row = |task: &RowTask| looped(task.rows.into(), summed(cells(task.columns, class) + 1) + SUM_RUNS);
@@ -288,8 +299,7 @@ impl<'a> Recorder<'a> {
                     CellRows::Four => Some("SHORT_ROWS"),
                 });
             }
-            let generated = streams::pass(self.update, &self.types(batch, class), pass);
-            let kernel = self.generated(&shaders::optim::ELEMENTS, &defines, &[("LANES", class.lanes)], generated)?;
+            let kernel = self.kernel(Some((pass, self.types(batch, class))), &defines, class.lanes)?;
             let elements = chunks.iter().map(|chunk| u64::from(chunk.length)).sum();
             // of stochastic rounding, ten rounds for each of two words of random bits
             let longest = chunks.iter().map(|chunk| chunk.length).max().unwrap_or_default();
@@ -323,9 +333,8 @@ impl<'a> Recorder<'a> {
     {
         let (tables, stores): (&'a Tables, &'a [Store]) = (self.tables, self.stores);
         let (window, store) = (&batch.param_window, &stores[batch.store]);
-        let reads_gradient = !matches!(pass, Pass::Apply { reads_gradient: false, .. });
         // what is read and written is counted twice
-        let with_grad = match batch.shared() && reads_gradient {
+        let with_grad = match batch.shared() && pass.reads_gradient() {
             true if pass == Pass::Advance => elements * batch.grad_dtype.size(),
             true => elements * batch.grad_dtype.size() / 2,
             false => 0,
@@ -354,27 +363,35 @@ impl<'a> Recorder<'a> {
     fn table<T: bytemuck::Pod>(&mut self, rows: &[T]) -> Result<wgpu::Buffer> {
         let bytes: &[u8] = bytemuck::cast_slice(rows);
         let Cache { tables, recordings, .. } = &mut *self.cache;
-        if let Some((table, used)) = tables.get_mut(bytes) {
-            *used = *recordings;
-            return Ok(table.clone());
-        }
-        let table = self.gpu.buffer_with("gradus.optim.ranges", bytes, BufferUsages::STORAGE)?;
-        tables.insert(bytes.to_vec(), (table.clone(), *recordings));
-        Ok(table)
+        let make = || self.gpu.buffer_with("gradus.optim.ranges", bytes, BufferUsages::STORAGE);
+        found_or_made(tables, bytes, *recordings, make)
     }
 
     /// A buffer for what a step's dispatches leave to each other, number `index` of its kind.
     fn scratch(&mut self, label: &'static str, bytes: u64, index: usize) -> Result<wgpu::Buffer> {
-        let key = (label, bytes, index);
         let Cache { scratch, recordings, .. } = &mut *self.cache;
-        if let Some((buffer, used)) = scratch.get_mut(&key) {
-            *used = *recordings;
-            return Ok(buffer.clone());
-        }
-        let buffer = self.gpu.buffer(label, bytes, BufferUsages::STORAGE)?;
-        scratch.insert(key, (buffer.clone(), *recordings));
-        Ok(buffer)
+        found_or_made(scratch, &(label, bytes, index), *recordings, || self.gpu.buffer(label, bytes, BufferUsages::STORAGE))
     }
+}
+
+/// The buffer under a key, now used by recording number `recording`.
+fn found_or_made<K, Q>(
+    buffers: &mut HashMap<K, (wgpu::Buffer, u64)>,
+    key: &Q,
+    recording: u64,
+    make: impl FnOnce() -> Result<wgpu::Buffer>,
+) -> Result<wgpu::Buffer>
+where
+    K: Eq + Hash + Borrow<Q>,
+    Q: Eq + Hash + ToOwned<Owned = K> + ?Sized,
+{
+    if let Some((buffer, used)) = buffers.get_mut(key) {
+        *used = recording;
+        return Ok(buffer.clone());
+    }
+    let buffer = make()?;
+    buffers.insert(key.to_owned(), (buffer.clone(), recording));
+    Ok(buffer)
 }
 
 fn grad(batch: &Batch, elements: u64) -> Bind<'_> {

@@ -103,19 +103,7 @@ impl Optimizer {
             }
         }
         let groups = file.metadata.get("groups").and_then(|text| parse_groups(text)).unwrap_or_default();
-        if groups.len() != self.groups.len() {
-            differ(format!("{} groups, expected {}", groups.len(), self.groups.len()));
-        }
-        for (i, group) in groups.iter().enumerate().take(self.groups.len()) {
-            for (name, value) in [("lr", group.lr), ("weight_decay", group.weight_decay)] {
-                if super::algorithm::not_negative(name, value).is_err() {
-                    differ(format!("groups[{i}].{name} is {value}"));
-                }
-            }
-            if self.updates[i].decay.check(group).is_err() {
-                differ(format!("groups[{i}].lr · weight_decay is not finite"));
-            }
-        }
+        self.differences_of(&groups).into_iter().for_each(&mut differ);
 
         let entries = self.entries()?;
         let [f32, bf16, i64, u32]: [&'static [Dtype]; 4] = [&[Dtype::F32], &[Dtype::BF16], &[Dtype::I64], &[Dtype::U32]];
@@ -136,16 +124,11 @@ impl Optimizer {
                 None => {}
             }
         }
-        // what the options say is not the file's to change, nor whether the last step was skipped
         let mut status = self.options.status();
         if let Some(saved) = file.tensor(LOSS_SCALE).and_then(|view| bytemuck::try_pod_read_unaligned::<GradientStatus>(view.data()).ok()) {
-            status = GradientStatus { norm: saved.norm, skipped: saved.skipped, ..status };
-            if matches!(self.options.loss_scale, LossScale::Dynamic { .. }) {
-                status = GradientStatus { loss_scale: saved.loss_scale, growth_tracker: saved.growth_tracker, ..status };
-                if !(saved.loss_scale.is_finite() && saved.loss_scale >= f32::MIN_POSITIVE) {
-                    differ(format!("the loss scale is {}", saved.loss_scale));
-                }
-            }
+            let wrong;
+            (status, wrong) = self.restored(&saved);
+            wrong.into_iter().for_each(&mut differ);
         }
         if !differences.is_empty() {
             return Err(Error::StateMismatch { differences });
@@ -170,25 +153,12 @@ impl Optimizer {
     pub fn load_state_dict_lenient(&mut self, bytes: &[u8]) -> Result<Vec<String>> {
         let file = File::read(bytes)?;
         let groups = file.metadata.get("groups").and_then(|text| parse_groups(text));
-        let fits = |groups: &Vec<Group>| {
-            let valid = |(update, group): (&Update, &Group)| {
-                let numbers = [("lr", group.lr), ("weight_decay", group.weight_decay)];
-                update.decay.check(group).is_ok()
-                    && numbers.iter().all(|&(name, value)| super::algorithm::not_negative(name, value).is_ok())
-            };
-            groups.len() == self.groups.len() && self.updates.iter().zip(groups).all(valid)
-        };
-        let groups = groups.filter(fits);
+        let groups = groups.filter(|groups| self.differences_of(groups).is_empty());
         let names: Vec<String> = self.params.iter().map(|param| param.name.clone()).collect();
         let mut missing = self.load_some(&file, &names)?;
         match file.tensor(LOSS_SCALE).filter(|view| view.dtype() == Dtype::U32 && view.shape() == [6]) {
             Some(view) => {
-                let saved: GradientStatus = bytemuck::pod_read_unaligned(view.data());
-                let mut status = GradientStatus { norm: saved.norm, skipped: saved.skipped, ..self.options.status() };
-                let dynamic = matches!(self.options.loss_scale, LossScale::Dynamic { .. });
-                if dynamic && saved.loss_scale.is_finite() && saved.loss_scale >= f32::MIN_POSITIVE {
-                    status = GradientStatus { loss_scale: saved.loss_scale, growth_tracker: saved.growth_tracker, ..status };
-                }
+                let (status, _) = self.restored(&bytemuck::pod_read_unaligned(view.data()));
                 self.loss_scaler()?.write(&self.gpu, bytemuck::cast_slice::<GradientStatus, u32>(&[status]))?;
             }
             None => missing.push(LOSS_SCALE.to_owned()),
@@ -216,6 +186,38 @@ impl Optimizer {
         let file = File::read(bytes)?;
         let names: Vec<String> = (0..self.params.len()).map(|i| format!("state.{i}")).collect();
         self.load_some(&file, &names)
+    }
+
+    /// What is wrong with groups of a file.
+    fn differences_of(&self, groups: &[Group]) -> Vec<String> {
+        let mut differences = Vec::new();
+        if groups.len() != self.groups.len() {
+            differences.push(format!("{} groups, expected {}", groups.len(), self.groups.len()));
+        }
+        for (i, (group, update)) in groups.iter().zip(&self.updates).enumerate() {
+            for (name, value) in [("lr", group.lr), ("weight_decay", group.weight_decay)] {
+                if super::algorithm::not_negative(name, value).is_err() {
+                    differences.push(format!("groups[{i}].{name} is {value}"));
+                }
+            }
+            if update.decay.check(group).is_err() {
+                differences.push(format!("groups[{i}].lr · weight_decay is not finite"));
+            }
+        }
+        differences
+    }
+
+    /// What goes on of a saved status, and what is wrong with its loss scale, which does not go on then. What the options say is not the
+    /// file's to change, nor whether the last step was skipped.
+    fn restored(&self, saved: &GradientStatus) -> (GradientStatus, Option<String>) {
+        let status = GradientStatus { norm: saved.norm, skipped: saved.skipped, ..self.options.status() };
+        if !matches!(self.options.loss_scale, LossScale::Dynamic { .. }) {
+            return (status, None);
+        }
+        match saved.loss_scale.is_finite() && saved.loss_scale >= f32::MIN_POSITIVE {
+            true => (GradientStatus { loss_scale: saved.loss_scale, growth_tracker: saved.growth_tracker, ..status }, None),
+            false => (status, Some(format!("the loss scale is {}", saved.loss_scale))),
+        }
     }
 
     /// Restores what the file has of each parameter's states and its step count, by the parameters' names in the file.

@@ -5,7 +5,7 @@ use super::algorithm::{Decay, GROUP, STEP, Update};
 use crate::gpu::{Access, BindingLayout, DType, Generated};
 
 /// A pass over the elements.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Pass {
     /// `update`, in the template `elements`.
     Elements,
@@ -15,8 +15,14 @@ pub(super) enum Pass {
     Apply { reads_gradient: bool, writes_states: bool },
 }
 
+impl Pass {
+    pub fn reads_gradient(self) -> bool {
+        !matches!(self, Self::Apply { reads_gradient: false, .. })
+    }
+}
+
 /// How cells are loaded and stored.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Cells {
     /// They begin at multiples of four elements in every buffer.
     #[default]
@@ -28,7 +34,7 @@ pub(super) enum Cells {
 }
 
 /// What the elements of a dispatch are, and how they lie in memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Types {
     pub param: DType,
     pub grad: DType,
@@ -100,7 +106,7 @@ pub(super) fn pass(update: &Update, types: &Types, pass: Pass) -> Generated {
     let mut writer = Writer { types, wgsl: structure("Step", update.members()), bindings: Vec::new() };
     writer.bind(STEPS, "steps", "Step", Access::Read);
     let advance = pass == Pass::Advance;
-    let reads_gradient = !matches!(pass, Pass::Apply { reads_gradient: false, .. });
+    let reads_gradient = pass.reads_gradient();
     let writes_states = !matches!(pass, Pass::Apply { writes_states: false, .. });
     let param_access = match (advance, types.master) {
         (true, true) if !(types.shared && reads_gradient) => None,

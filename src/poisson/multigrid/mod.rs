@@ -328,14 +328,13 @@ impl Multigrid {
         let level = &self.levels[l];
         // the finest level's vectors, by where others would begin
         let finest = |at: u32| if at == level.x { z } else { &self.other };
-        let (source, defines): (&'static KernelSource, Vec<&'static str>) = match operation.kind {
+        let (source, mut defines): (&'static KernelSource, Vec<&'static str>) = match operation.kind {
             RESTRICT => (&shaders::MULTIGRID_RESTRICT, vec![]),
             PROLONG => (&shaders::MULTIGRID_PROLONG, vec![]),
             START => (&shaders::MULTIGRID_SMOOTH, vec!["START"]),
             RESIDUAL => (&shaders::MULTIGRID_SMOOTH, vec!["RESIDUAL"]),
             _ => (&shaders::MULTIGRID_SMOOTH, vec!["STEP"]),
         };
-        let mut defines = defines;
         let lists = looped(self.longest, 0);
         // a binding that is read and written counts twice, and of a coarser level it is all vectors
         let twice = if l > 0 { 2 } else { 1 };
@@ -345,9 +344,8 @@ impl Multigrid {
             let further = if operation.kind == RESTRICT { coarse.count - coarse.dense } else { self.listed[l] };
             let jobs = coarse.nx * coarse.ny * coarse.nz + further;
             let block = gpu.target().block_of_level(jobs.into());
-            let constants =
+            let mut constants =
                 TransferConstants { level: *level, coarse: *coarse, jobs, block: block as u32, at: operation.x, x: operation.y };
-            let mut constants = constants;
             let mut bindings = Vec::new();
             match (l, &self.finest_transfers) {
                 (0, transfers) => {
