@@ -52,15 +52,17 @@ pub(super) struct Store {
     pub master: Option<wgpu::Buffer>,
 }
 
-/// Buffers that recordings of one optimizer share, so that new gradients cost bind groups only.
+/// A pass with its types, or `prepare`; defines; and lanes.
+type KernelKey = (Option<(Pass, Types)>, Vec<&'static str>, u32);
+
+/// Buffers and kernels that recordings of one optimizer share, so that new gradients cost bind groups only.
 #[derive(Default)]
 pub(super) struct Cache {
     /// By what they hold, and the number of the recording that used them last.
     tables: HashMap<Vec<u8>, (wgpu::Buffer, u64)>,
     scratch: HashMap<(&'static str, u64, usize), (wgpu::Buffer, u64)>,
     recordings: u64,
-    /// Of a pass with its types, or of `prepare`, under defines, by lanes.
-    kernels: HashMap<(Option<(Pass, Types)>, Vec<&'static str>, u32), Kernel>,
+    kernels: HashMap<KernelKey, Kernel>,
 }
 
 impl Cache {
